@@ -1,0 +1,41 @@
+//! deckle: uploaded files in, text, structure and vectors out, each exactly once.
+//!
+//! # The path of one document
+//!
+//! ```text
+//! documents.uploaded ─split─► pages.split ─ocr─► pages.read ─vision─► pages.analysed ─assemble─► documents.assembled
+//!                                                                                                      │
+//!                    documents.published ◄─publish─ documents.enriched ◄────────────language───────────┘
+//!                                     (any stage) ─► dead-letters
+//! ```
+//!
+//! Six stages ([`stages`]), one worker loop ([`worker`]), three seams with two sides each: the [`log`] between the
+//! stages, the [`store`] of results, the [`blob`]s. Everything native or untrusted runs in a [`sandbox`] child.
+//!
+//! # Who may import whom
+//!
+//! A row may use the rows above it; `tests/architecture.rs` holds this over every `crate::` path.
+//!
+//! ```text
+//! 1  error, telemetry, document
+//! 2  record
+//! 3  log, store, blob, inference, sandbox
+//! 4  decode (sandbox), models (inference, sandbox)
+//! 5  stages (models, decode, blob, store; not log)
+//! 6  worker, dead_letter (stages, log)
+//! 7  config, app (all) → cli → main
+//! ```
+
+pub mod document;
+pub mod error;
+
+pub mod record;
+
+pub mod blob;
+pub mod inference;
+pub mod log;
+pub mod sandbox;
+pub mod store;
+
+pub mod decode;
+pub mod models;

@@ -1,0 +1,146 @@
+//! What can go wrong with a record, and how it is told to people.
+//!
+//! The law: every failure of a stage is one of four kinds, and the kind alone decides what the worker does. Nothing
+//! else in deckle decides between "try again", "wait" and "dead letter".
+
+use serde::{Deserialize, Serialize};
+
+/// Why one record could not be processed now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The file's own fault: it will fail the same way every time. Becomes a dead letter at once.
+    #[error("{message}")]
+    Rejected {
+        /// One of [`code`].
+        code: String,
+        /// One line that a person understands.
+        message: String,
+    },
+    /// This record, this time. Retried in place with back-off to a deadline, then a retryable dead letter.
+    #[error("{message}")]
+    Transient {
+        /// One line that a person understands.
+        message: String,
+    },
+    /// Something every record needs is away. The stage pauses and probes; never a dead letter.
+    #[error("{dependency} is unavailable: {message}")]
+    Unavailable {
+        /// What is away: `store`, `blob`, `log`, `sandbox`.
+        dependency: String,
+        /// What it said.
+        message: String,
+    },
+    /// A broken invariant, a panic, a crash of native code. A dead letter that counts towards the breaker.
+    #[error("{message}")]
+    Defect {
+        /// One line for the people who mend deckle.
+        message: String,
+    },
+}
+
+impl Failure {
+    /// A rejection with one of the codes in [`code`].
+    pub fn rejected(code: &str, message: impl Into<String>) -> Self {
+        Self::Rejected { code: code.to_owned(), message: message.into() }
+    }
+
+    /// A broken invariant.
+    pub fn defect(message: impl Into<String>) -> Self {
+        Self::Defect { message: message.into() }
+    }
+
+    /// A fault of this moment.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::Transient { message: message.into() }
+    }
+
+    /// A dependency that is away.
+    pub fn unavailable(dependency: &str, message: impl Into<String>) -> Self {
+        Self::Unavailable { dependency: dependency.to_owned(), message: message.into() }
+    }
+
+    /// The documented code of this failure; open set, see [`code`].
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Rejected { code, .. } => code,
+            Self::Transient { .. } => code::TRANSIENT,
+            Self::Unavailable { .. } => code::UNAVAILABLE,
+            Self::Defect { .. } => code::DEFECT,
+        }
+    }
+
+    /// Whether the same record may succeed another time.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Transient { .. } | Self::Unavailable { .. })
+    }
+
+    /// What is kept and shown of this failure.
+    pub fn reason(&self, stage: &str, page_no: Option<u32>) -> Reason {
+        Reason {
+            code: self.code().to_owned(),
+            message: self.to_string(),
+            stage: stage.to_owned(),
+            page_no,
+            retryable: self.is_retryable(),
+        }
+    }
+}
+
+/// Why a document or a page is not whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// One of [`code`]; an open set.
+    pub code: String,
+    /// One line that a person understands.
+    pub message: String,
+    /// The stage that failed.
+    pub stage: String,
+    /// The page, counted from 1, when one page is meant.
+    #[serde(default)]
+    pub page_no: Option<u32>,
+    /// Whether a redrive may succeed without a change to the file.
+    pub retryable: bool,
+}
+
+/// The documented reason codes. Consumers must accept unknown ones.
+pub mod code {
+    /// The bytes are of a type that no decoder reads.
+    pub const UNSUPPORTED_TYPE: &str = "unsupported_type";
+    /// The file has no bytes.
+    pub const EMPTY: &str = "empty_file";
+    /// The PDF needs a password that was not given or is wrong.
+    pub const PDF_ENCRYPTED: &str = "pdf.encrypted";
+    /// The PDF cannot be opened.
+    pub const PDF_DAMAGED: &str = "pdf.damaged";
+    /// The image cannot be decoded.
+    pub const IMAGE_DAMAGED: &str = "image.damaged";
+    /// The text is in no known encoding.
+    pub const TEXT_ENCODING: &str = "text.encoding";
+    /// More bytes than the configured limit.
+    pub const LIMIT_BYTES: &str = "limit.bytes";
+    /// More pages than the configured limit.
+    pub const LIMIT_PAGES: &str = "limit.pages";
+    /// More pixels than the configured limit.
+    pub const LIMIT_PIXELS: &str = "limit.pixels";
+    /// Took longer than the configured limit.
+    pub const LIMIT_TIME: &str = "limit.time";
+    /// Needed more memory than the configured limit.
+    pub const LIMIT_MEMORY: &str = "limit.memory";
+    /// The reference lies outside the configured roots, or its content is not what the event says.
+    pub const SOURCE_INVALID: &str = "source.invalid";
+    /// The referenced bytes do not exist.
+    pub const SOURCE_MISSING: &str = "source.missing";
+    /// The record could not be decoded.
+    pub const RECORD_UNDECODABLE: &str = "record.undecodable";
+    /// A language was asked for that is not installed.
+    pub const OCR_LANGUAGE: &str = "ocr.language";
+    /// Gave up after the retry deadline.
+    pub const TRANSIENT: &str = "transient";
+    /// A dependency is away (never the end of a record).
+    pub const UNAVAILABLE: &str = "unavailable";
+    /// A defect in deckle or its native libraries.
+    pub const DEFECT: &str = "defect";
+}
+
+/// The result of everything that a stage may call.
+pub type Result<T> = std::result::Result<T, Failure>;

@@ -1,0 +1,257 @@
+//! The store: results that people and programs read, and the seam between SQLite and CQL.
+//!
+//! The laws, held by `tests/store_laws.rs` on every side:
+//!
+//! - Every write carries a version; an older write never wins over a newer one, in whatever order they arrive, and
+//!   the same write twice is one.
+//! - A delete (tombstone or trim) carries a version too: a late write below it stays hidden.
+//! - Rows of pages, chunks and vectors are keyed by run. A document reads as one run: the header's `current` names
+//!   it, and no reader sees a mixture.
+//! - Writes are pure functions of committed records: no clock, no random value.
+
+pub mod sqlite;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    document::{BlobRef, Chunk, Confidence, Locator, Method},
+    error::{Reason, Result},
+    record::{Source, Status, TrailEntry},
+};
+
+/// A document of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DocumentKey {
+    /// Leads every key.
+    pub tenant: String,
+    /// UUID, or the producer's own name.
+    pub document_id: String,
+}
+
+/// One run of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RunKey {
+    /// Whose.
+    pub document: DocumentKey,
+    /// Append time of its upload, µs.
+    pub run: i64,
+}
+
+/// What split knows of a document; written at the start of each run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intake {
+    /// The run it speaks of.
+    pub run: i64,
+    /// The file.
+    pub source: Source,
+    /// Names the submission.
+    pub upload_id: String,
+    /// Bytes, options and result-changing settings.
+    pub fingerprint: String,
+    /// Pages; 0 for a file without pages.
+    pub page_count: u32,
+    /// Opaque, filterable.
+    pub attributes: std::collections::BTreeMap<String, String>,
+    /// Opaque principals, filterable in search.
+    pub access: Vec<String>,
+}
+
+/// How the current run ended: the one cell that readers follow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Current {
+    /// The run that readers see.
+    pub run: i64,
+    /// The version that was published.
+    pub version: i64,
+    /// `published`, `partial` or `failed`.
+    pub status: Status,
+    /// Of the intake of this run.
+    pub fingerprint: String,
+    /// The file of this run.
+    pub source: Source,
+    /// Pages; 0 for a file without pages.
+    pub page_count: u32,
+    /// Pages that failed.
+    pub failed_pages: u32,
+    /// Blocks.
+    pub block_count: u32,
+    /// Chunks.
+    pub chunk_count: u32,
+    /// BCP 47, `und` when unknown.
+    pub language: String,
+    /// The title, where one is known.
+    pub title: Option<String>,
+    /// Over all pages; `None` for text layers.
+    pub confidence: Option<Confidence>,
+    /// The document as JSON.
+    pub document: Option<BlobRef>,
+    /// Why pages or the document failed.
+    pub reasons: Vec<Reason>,
+    /// Append time of the record that published it, µs.
+    pub published_at: i64,
+    /// What each stage did.
+    pub trail: Vec<TrailEntry>,
+}
+
+/// The header of a document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Which document.
+    pub key: DocumentKey,
+    /// The newest run that was taken in.
+    pub intake: Option<Intake>,
+    /// The run that readers see.
+    pub current: Option<Current>,
+    /// Runs at or below this were erased, µs.
+    pub erased_at: Option<i64>,
+}
+
+impl Header {
+    /// What a person is told of the document.
+    pub fn status(&self) -> Status {
+        match (&self.intake, &self.current) {
+            (Some(intake), Some(current)) if intake.run > current.run => Status::Processing,
+            (_, Some(current)) => current.status,
+            (Some(_), None) => Status::Processing,
+            (None, None) if self.erased_at.is_some() => Status::Erased,
+            (None, None) => Status::Queued,
+        }
+    }
+}
+
+/// One page of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PageRow {
+    /// Counted from 1.
+    pub page_no: u32,
+    /// The version that wrote it.
+    pub version: i64,
+    /// Its place in the order of arrival at assemble, from 1; see `stages/assemble.rs`.
+    pub seq: u32,
+    /// The analysed page as JSON; `None` when it failed.
+    pub page: Option<BlobRef>,
+    /// Where its text came from.
+    pub method: Option<Method>,
+    /// Confidence of its text.
+    pub confidence: Option<Confidence>,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+    /// What the page stages did.
+    pub trail: Vec<TrailEntry>,
+}
+
+/// Which vectors: the model and how the text was cut.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct VectorSpace {
+    /// Model name.
+    pub model: String,
+    /// Chunking name and parameters.
+    pub chunking: String,
+    /// Floats per vector.
+    pub dimension: u32,
+    /// Whether each has length 1.
+    pub normalized: bool,
+}
+
+/// A document as one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DocumentRun {
+    /// Its header.
+    pub header: Header,
+    /// The pages of the current run, in order.
+    pub pages: Vec<PageRow>,
+    /// The chunks of the current run, in order.
+    pub chunks: Vec<Chunk>,
+}
+
+/// What a listing leaves out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListFilter {
+    /// Only this tenant.
+    pub tenant: Option<String>,
+    /// Only this status.
+    pub status: Option<Status>,
+    /// Rows at most.
+    pub limit: usize,
+    /// The token of the previous listing's end.
+    pub after: Option<String>,
+}
+
+/// A page of a listing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Ordered by tenant and document.
+    pub headers: Vec<Header>,
+    /// Opaque; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A question to the vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// Which vectors.
+    pub model: String,
+    /// The question.
+    pub vector: Vec<f32>,
+    /// Hits at most.
+    pub k: usize,
+    /// Only this tenant.
+    pub tenant: Option<String>,
+}
+
+/// A chunk found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// Whose.
+    pub key: DocumentKey,
+    /// The run it belongs to, which is the document's current one.
+    pub run: i64,
+    /// The file's name.
+    pub filename: String,
+    /// Cosine similarity, −1..1.
+    pub score: f32,
+    /// The chunk.
+    pub chunk: Chunk,
+}
+
+impl Hit {
+    /// Where the chunk starts.
+    pub fn first_locator(&self) -> Option<&Locator> {
+        self.chunk.prov.first()
+    }
+}
+
+/// The store itself. All writes are idempotent.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Claims an upload id for a run; the lowest run wins for ever. Returns the winner.
+    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64>;
+    /// Writes what split knows, at `version`.
+    async fn put_intake(&self, key: &DocumentKey, intake: &Intake, version: i64) -> Result<()>;
+    /// Writes one page of a run, at the row's version.
+    async fn put_page(&self, run: &RunKey, row: &PageRow) -> Result<()>;
+    /// The pages of a run, in order.
+    async fn pages(&self, run: &RunKey) -> Result<Vec<PageRow>>;
+    /// Writes chunks of a run.
+    async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()>;
+    /// Writes vectors of a run. A zero or NaN vector, or one of another dimension, is a defect.
+    async fn put_vectors(&self, run: &RunKey, version: i64, space: &VectorSpace, rows: &[(u32, Vec<f32>)]) -> Result<()>;
+    /// Deletes the chunks and vectors of a run numbered `chunk_count` and above, as of `version`.
+    async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()>;
+    /// Flips the header to a run, at (run, version): an older one never wins.
+    async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()>;
+    /// Writes a tombstone and deletes rows of runs at or below `erased_at`.
+    async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()>;
+    /// Deletes the rows of runs below `run`.
+    async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64>;
+
+    /// The header; `None` for a document never heard of.
+    async fn header(&self, key: &DocumentKey) -> Result<Option<Header>>;
+    /// The document as one run; `None` when nothing is current.
+    async fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRun>>;
+    /// Headers, ordered by tenant and document.
+    async fn list(&self, filter: &ListFilter) -> Result<Listing>;
+    /// The chunks nearest to a vector, best first, current runs only.
+    async fn search(&self, query: &Query) -> Result<Vec<Hit>>;
+}
