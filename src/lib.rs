@@ -28,6 +28,7 @@
 
 pub mod document;
 pub mod error;
+pub mod telemetry;
 
 pub mod record;
 
@@ -39,3 +40,14 @@ pub mod store;
 
 pub mod decode;
 pub mod models;
+
+pub mod stages;
+
+pub mod dead_letter;
+pub mod journal;
+pub mod readiness;
+pub mod worker;
+
+pub mod app;
+pub mod cli;
+pub mod config;

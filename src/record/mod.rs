@@ -177,6 +177,20 @@ pub struct Source {
     pub sha256: String,
 }
 
+impl Source {
+    /// A file of which nothing is known: its record could not be decoded.
+    pub fn unknown() -> Self {
+        Self {
+            uri: String::new(),
+            filename: String::new(),
+            media_type: String::new(),
+            declared_media_type: None,
+            size_bytes: 0,
+            sha256: String::new(),
+        }
+    }
+}
+
 /// How OCR is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -408,6 +422,25 @@ pub struct Enriched {
     pub reasons: Vec<Reason>,
 }
 event!(Enriched, "documents.enriched");
+
+impl Enriched {
+    /// A document that ends without results: failed, unchanged, erased.
+    pub fn without_results(envelope: Envelope, source: Source, status: Status, reasons: Vec<Reason>) -> Self {
+        Self {
+            envelope,
+            source,
+            status,
+            page_count: 0,
+            failed_pages: 0,
+            document: None,
+            chunks: Vec::new(),
+            chunk_count: 0,
+            vectors: Vec::new(),
+            language: "und".to_owned(),
+            reasons,
+        }
+    }
+}
 
 /// The end of a document's path: exactly one per (document, run, version).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

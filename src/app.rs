@@ -1,0 +1,251 @@
+//! The composition root: builds log, store, blobs, pools and workers from the configuration; starts and stops them.
+
+use std::{
+    fs::File,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    blob::{self, Blobs},
+    config::Config,
+    decode::Decoders,
+    journal::Journal,
+    log::{self, Log, Topic},
+    models::Embedders,
+    record::topics,
+    sandbox,
+    stages::{self, AnyStage, Files},
+    store::{self, Store},
+    telemetry,
+    worker::Worker,
+};
+
+/// Source files that pages share are kept up to this many bytes.
+const FILES_BYTES: u64 = 256 << 20;
+/// How often lag is measured and completed records are trimmed.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// The parts that every command may use.
+pub struct App {
+    /// The configuration.
+    pub config: Config,
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The blob store.
+    pub blobs: Arc<dyn Blobs>,
+    /// Hash of what changes results.
+    pub config_hash: String,
+    /// The sandbox and what runs in it.
+    pub decoders: Decoders,
+    pool: Arc<sandbox::Pool>,
+    embedders: Embedders,
+}
+
+impl App {
+    /// Opens log, store and blobs; starts nothing.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened; the message names its path.
+    pub fn open(config: Config) -> anyhow::Result<Self> {
+        let data = config.data();
+        std::fs::create_dir_all(&data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
+        let path = data.join("log.sqlite");
+        let log = log::sqlite::SqliteLog::open(&path, topics::partitions(), config.log.sqlite.clone())
+            .with_context(|| format!("the log {} cannot be opened", path.display()))?;
+        let path = data.join("store.sqlite");
+        let store = store::sqlite::SqliteStore::open(&path)
+            .with_context(|| format!("the store {} cannot be opened", path.display()))?;
+        let path = data.join("blobs");
+        let blobs =
+            blob::Folder::open(&path).with_context(|| format!("the blob folder {} cannot be opened", path.display()))?;
+        let program = std::env::current_exe().context("this program's own path")?;
+        let decode = config.decode.within(&config.libraries());
+        let pool = Arc::new(sandbox::Pool::new(program, vec!["sandbox".to_owned()], decode.environment(), config.sandbox.clone()));
+        let embedders = Embedders::new(config.models(), config.inference.within(&config.libraries()));
+        Ok(Self {
+            config_hash: config.result_hash()?,
+            log: Arc::new(log),
+            store: Arc::new(store),
+            blobs: Arc::new(blobs),
+            decoders: Decoders::new(Arc::clone(&pool), decode),
+            pool,
+            embedders,
+            config,
+        })
+    }
+
+    /// The embedding model, loaded on first use.
+    pub fn embedders(&self) -> &Embedders {
+        &self.embedders
+    }
+
+    /// Builds the stages of the given names, in the order of a document's path.
+    pub fn stages(&self, names: &[String]) -> Vec<Arc<dyn AnyStage>> {
+        let files = Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES));
+        let (blobs, store, config_hash) = (|| Arc::clone(&self.blobs), || Arc::clone(&self.store), || self.config_hash.clone());
+        let all = [
+            stages::erase(stages::split::Split {
+                blobs: blobs(),
+                store: store(),
+                decoders: self.decoders.clone(),
+                files: Arc::clone(&files),
+                config_hash: config_hash(),
+                max_bytes: self.config.decode.max_bytes,
+            }),
+            stages::erase(stages::ocr::Ocr {
+                blobs: blobs(),
+                decoders: self.decoders.clone(),
+                files,
+                config_hash: config_hash(),
+                default_languages: self.config.ocr.languages.clone(),
+            }),
+            stages::erase(stages::vision::Vision { blobs: blobs(), config_hash: config_hash() }),
+            stages::erase(stages::assemble::Assemble {
+                blobs: blobs(),
+                store: store(),
+                config_hash: config_hash(),
+                seen: std::sync::Mutex::default(),
+            }),
+            stages::erase(stages::language::Language {
+                blobs: blobs(),
+                embedders: self.embedders.clone(),
+                config_hash: config_hash(),
+            }),
+            stages::erase(stages::publish::Publish { blobs: blobs(), store: store(), config_hash: config_hash() }),
+        ];
+        all.into_iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.name())).collect()
+    }
+
+    /// Starts a worker for each named stage (all, when none is named) and the housekeeping.
+    ///
+    /// # Errors
+    /// When no instance name is free, the journal cannot be opened, or the group cannot be joined.
+    pub async fn start(&self, names: &[String]) -> anyhow::Result<Running> {
+        let instance = Instance::take(&self.config.data().join("instances"))?;
+        let journal = Journal::open(&instance.journal()).context("the death journal cannot be opened")?;
+        let (stop, stopped) = watch::channel(false);
+        let mut workers = JoinSet::new();
+        for stage in self.stages(names) {
+            let name = stage.name();
+            let membership = self.log.join(name, &instance.name, &[Topic::from(stage.topic())]).await?;
+            let concurrency = self.config.concurrency_of(name);
+            let worker = Worker::new(stage, membership, Arc::clone(&journal), self.config.worker.clone(), concurrency);
+            let stopped = stopped.clone();
+            workers.spawn(async move { worker.run(stopped).await.with_context(|| format!("stage {name}")) });
+        }
+        let housekeeping = tokio::spawn(housekeeping(
+            Arc::clone(&self.log),
+            Arc::clone(&self.pool),
+            Duration::from_secs(self.config.log.keep_s),
+        ));
+        Ok(Running { stop, workers, housekeeping, pool: Arc::clone(&self.pool), _instance: instance })
+    }
+}
+
+/// Workers at work.
+pub struct Running {
+    stop: watch::Sender<bool>,
+    workers: JoinSet<anyhow::Result<()>>,
+    housekeeping: tokio::task::JoinHandle<()>,
+    pool: Arc<sandbox::Pool>,
+    _instance: Instance,
+}
+
+impl Running {
+    /// Waits for the first worker that stops by itself, which only an error makes it do.
+    ///
+    /// # Errors
+    /// What stopped it.
+    pub async fn failed(&mut self) -> anyhow::Result<()> {
+        match self.workers.join_next().await {
+            Some(result) => result.context("a worker panicked")?,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Drains, commits and leaves.
+    ///
+    /// # Errors
+    /// The first that a worker met on its way out.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        // Without receivers there is nobody left to stop.
+        let _ = self.stop.send(true);
+        let mut first = Ok(());
+        while let Some(result) = self.workers.join_next().await {
+            let result = result.context("a worker panicked").and_then(|result| result);
+            if first.is_ok() {
+                first = result;
+            }
+        }
+        self.housekeeping.abort();
+        self.pool.close().await;
+        first
+    }
+}
+
+/// A name that is stable across restarts and held by one live process: the lowest number whose lock is free.
+struct Instance {
+    name: String,
+    folder: std::path::PathBuf,
+    _lock: File,
+}
+
+impl Instance {
+    /// More workers than this on one folder are a mistake.
+    const MAX: u32 = 1_000;
+
+    fn take(folder: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        for number in 0..Self::MAX {
+            let lock = File::options().write(true).create(true).truncate(false).open(folder.join(format!("{number}.lock")))?;
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { name: format!("worker-{number}"), folder: folder.to_owned(), _lock: lock }),
+                Err(std::fs::TryLockError::WouldBlock) => {}
+                Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
+            }
+        }
+        anyhow::bail!("{} processes run on {} already", Self::MAX, folder.display())
+    }
+
+    fn journal(&self) -> std::path::PathBuf {
+        self.folder.join(format!("{}.journal", self.name))
+    }
+}
+
+async fn housekeeping(log: Arc<dyn Log>, pool: Arc<sandbox::Pool>, keep: Duration) {
+    let work: Vec<(Topic, Vec<String>)> = topics::all()
+        .iter()
+        .filter(|topic| !topic.consumers.is_empty())
+        .map(|topic| (Topic::from(topic.name.as_str()), topic.consumers.clone()))
+        .collect();
+    let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        ticks.tick().await;
+        let stats = pool.stats();
+        telemetry::sandbox_totals(stats.started, stats.died, stats.calls);
+        for (topic, groups) in &work {
+            for group in groups {
+                let Some(stage) = stages::NAMES.iter().find(|name| *name == group) else { continue };
+                match log.lag(group, std::slice::from_ref(topic)).await {
+                    Ok(lags) => {
+                        for lag in lags {
+                            telemetry::lag(stage, lag.records, Duration::from_micros(lag.oldest_us.max(0).unsigned_abs()));
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, stage, "lag cannot be measured"),
+                }
+            }
+        }
+        let before = jiff::Timestamp::now().as_microsecond() - i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+        if let Err(error) = log.trim(&work, before).await {
+            tracing::warn!(%error, "completed records cannot be trimmed");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Writing results as files: Markdown for people, DoclingDocument JSON for programs.
+
+use std::{
+    collections::HashMap,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use super::submit::Input;
+use crate::{
+    app::App,
+    document::{Document, docling, markdown},
+    store::Current,
+};
+
+/// A form of export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Markdown.
+    Md,
+    /// DoclingDocument JSON.
+    Json,
+}
+
+impl Format {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Md => "md",
+            Self::Json => "json",
+        }
+    }
+
+    /// Renders a document.
+    pub fn render(self, document: &Document) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Md => markdown::to_markdown(document),
+            Self::Json => serde_json::to_string_pretty(&docling::to_docling(document))?,
+        })
+    }
+}
+
+/// Names exports after their inputs: `a.pdf` becomes `a.md`, but `a.pdf.md` where `a.png` is there as well.
+pub struct Names {
+    stems: HashMap<PathBuf, usize>,
+    folder: PathBuf,
+}
+
+impl Names {
+    /// Names below a folder, for these inputs.
+    pub fn new<'a>(folder: &Path, inputs: impl IntoIterator<Item = &'a Input>) -> Self {
+        let mut stems = HashMap::new();
+        for input in inputs {
+            *stems.entry(input.relative.with_extension("")).or_default() += 1;
+        }
+        Self { stems, folder: folder.to_owned() }
+    }
+
+    /// Where an export of this input goes.
+    pub fn of(&self, input: &Input, format: Format) -> PathBuf {
+        let stem = input.relative.with_extension("");
+        let alone = self.stems.get(&stem).is_none_or(|count| *count == 1);
+        let mut name = if alone { stem.into_os_string() } else { input.relative.clone().into_os_string() };
+        name.push(".");
+        name.push(format.extension());
+        self.folder.join(name)
+    }
+}
+
+/// The document that a header's current run names.
+///
+/// # Errors
+/// When the blob store is away or the run has no content.
+pub async fn document(app: &App, current: &Current) -> anyhow::Result<Document> {
+    let blob = current.document.as_ref().context("this run has no content")?;
+    Ok(serde_json::from_slice(&app.blobs.get(blob).await?)?)
+}
+
+/// Writes all forms of a document, each as a whole or not at all.
+///
+/// # Errors
+/// When a file cannot be written.
+pub async fn write(app: &App, current: &Current, input: &Input, names: &Names, formats: &[Format]) -> anyhow::Result<()> {
+    let mut document: Option<Document> = None;
+    for format in formats {
+        let path = names.of(input, *format);
+        if is_newer(&path, current.published_at) {
+            continue;
+        }
+        let document = match &mut document {
+            Some(document) => document,
+            none => none.insert(self::document(app, current).await?),
+        };
+        let text = format.render(document)?;
+        write_whole(&path, text.as_bytes()).with_context(|| format!("the export {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether an export was written after its document was published.
+fn is_newer(path: &Path, published_at: i64) -> bool {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    since.is_some_and(|since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX) > published_at)
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().context("an export lies in a folder")?;
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    file.persist(path)?;
+    Ok(())
+}

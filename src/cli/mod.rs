@@ -1,0 +1,130 @@
+//! The command line: one file per command, each a thin reader of the same library that services would use.
+//!
+//! The law: results go to standard output, progress and complaints to standard error; the exit code is 0 when all is
+//! done, 1 when some documents failed, 2 for a mistake of usage or configuration.
+
+mod check;
+mod dead_letters;
+mod export;
+mod ingest;
+mod list;
+mod models;
+mod process;
+mod progress;
+mod run;
+mod search;
+mod show;
+mod submit;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{app::App, config::Config, telemetry};
+
+/// Documents in; text, structure and vectors out.
+///
+/// deckle reads PDF, PNG, JPEG, plain text and Markdown: the text layer where it is good, OCR where it is not; then
+/// blocks in reading order, chunks and embeddings. Each file is read once, whatever crashes in between.
+#[derive(Debug, Parser)]
+#[command(name = "deckle", version, max_term_width = 100, after_help = "\
+Examples:
+  deckle process report.pdf scans/ --out out     read files, write Markdown and JSON to out/
+  deckle search \"who pays for the return\"        find the passages nearest in meaning
+  deckle list --status failed                    what could not be read
+  deckle ingest inbox/ && deckle run             queue files, then work on them in the background
+  deckle check                                   is everything in place?
+
+`deckle COMMAND --help` shows examples of each command. Settings: deckle.toml, then DECKLE_* variables.")]
+struct Cli {
+    /// Settings file; `deckle.toml` in this folder is read when there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Process(process::Args),
+    Ingest(ingest::Args),
+    Run(run::Args),
+    List(list::Args),
+    Show(show::Args),
+    Search(search::Args),
+    DeadLetters(dead_letters::Args),
+    Check(check::Args),
+    Models(models::Args),
+    /// Reads untrusted files on behalf of a worker; started by deckle itself.
+    #[command(hide = true)]
+    Sandbox,
+}
+
+/// What every command is given.
+struct Context {
+    config: Config,
+    json: bool,
+}
+
+impl Context {
+    fn open(self) -> anyhow::Result<App> {
+        App::open(self.config)
+    }
+}
+
+/// How a command ended, short of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// All done.
+    Done,
+    /// Some documents failed.
+    SomeFailed,
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if matches!(cli.command, Command::Sandbox) {
+        crate::decode::child();
+        return ExitCode::SUCCESS;
+    }
+    match run_command(cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("deckle: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
+    let service = matches!(cli.command, Command::Run(_));
+    telemetry::install_logs(service && cli.json, if service { "info" } else { "error" });
+    let context = Context { config: Config::load(cli.config.as_deref())?, json: cli.json };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Process(args) => process::run(context, args).await,
+            Command::Ingest(args) => ingest::run(context, args).await,
+            Command::Run(args) => run::run(context, args).await,
+            Command::List(args) => list::run(context, args).await,
+            Command::Show(args) => show::run(context, args).await,
+            Command::Search(args) => search::run(context, args).await,
+            Command::DeadLetters(args) => dead_letters::run(context, args).await,
+            Command::Check(args) => check::run(context, args).await,
+            Command::Models(args) => models::run(&context, &args),
+            Command::Sandbox => unreachable!("handled before the runtime starts"),
+        }
+    })
+}
+
+/// Prints a value as JSON for programs.
+fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! `deckle run`: workers until told to stop, with metrics and health beside them.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Context, Outcome};
+use crate::{readiness, stages, telemetry};
+
+/// Work on what is queued until told to stop.
+///
+/// SIGTERM or Ctrl-C: records in flight are finished and committed, then it leaves. Several processes share the work.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  deckle run                       all stages
+  deckle run --stage ocr,vision    only these; others run elsewhere on the same log
+  curl localhost:9464/metrics      Prometheus metrics; also /healthz and /readyz")]
+pub struct Args {
+    /// Stages to run; all when none is named.
+    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(stages::NAMES))]
+    stage: Vec<String>,
+    /// Address of /metrics, /healthz and /readyz instead of `http.listen`; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+    let metrics = telemetry::install_metrics()?;
+    let app = context.open()?;
+    let listen = args.listen.unwrap_or_else(|| app.config.http.listen.clone());
+    if !listen.is_empty() {
+        serve(&listen, metrics).await?;
+    }
+    let mut running = app.start(&args.stage).await?;
+    let stages = if args.stage.is_empty() { stages::NAMES.join(",") } else { args.stage.join(",") };
+    tracing::info!(stages, home = %app.config.home.display(), "working");
+    tokio::select! {
+        result = running.failed() => result?,
+        () = stop_signal() => tracing::info!("stopping: records in flight are finished first"),
+    }
+    running.stop().await?;
+    tracing::info!("stopped");
+    Ok(Outcome::Done)
+}
+
+/// Ends at SIGTERM or Ctrl-C.
+pub async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn serve(listen: &str, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    let listener =
+        tokio::net::TcpListener::bind(listen).await.with_context(|| format!("`http.listen` = {listen} cannot be used"))?;
+    tracing::info!(address = %listener.local_addr()?, "metrics and health");
+    let router = Router::new()
+        .route("/metrics", get(|State(metrics): State<Arc<PrometheusHandle>>| async move { metrics.render() }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(Arc::new(metrics));
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "metrics and health stopped");
+        }
+    });
+    Ok(())
+}
+
+/// 200 when nothing that all records need is away; else 503 and what it is.
+async fn ready() -> (StatusCode, String) {
+    let waits = readiness::waits();
+    if waits.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned());
+    }
+    let lines: String = waits.iter().map(|(what, records)| format!("{what} is away, {records} records wait\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines)
+}

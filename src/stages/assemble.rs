@@ -1,0 +1,297 @@
+//! assemble: writes each page's row; when the last page is in, builds the document.
+//!
+//! The law: the join has no hidden state. The page rows in the store are the state, and every row carries its place
+//! in the order of arrival (`seq`). All pages of a document come through one partition in a fixed order, so a crash
+//! repeats a suffix of that order: when page k of n comes again, rows with a higher `seq` were written by an attempt
+//! that never became visible, and will come again too. They do not count yet; so exactly one page finds the set full,
+//! whatever was repeated.
+//!
+//! ```text
+//! arrival      3 1 2 4              rows after a crash      3:1 1:2 2:3 4:4    page:seq
+//! committed    3 1                  2 comes again           3:1 1:2 2:3        4 does not count: not full
+//!                                   4 comes again           3:1 1:2 2:3 4:4    full: emit once
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{Meter, Output, Stage, claim_check, compute, envelope_from_headers};
+use crate::{
+    blob::Blobs,
+    document::{Confidence, Document, Page, PageInfo, layout},
+    error::{Failure, Reason, Result},
+    record::{Assembled, Enriched, Event, PageAnalysed, Source, Status, TrailEntry, wire::Headers},
+    store::{DocumentKey, PageRow, RunKey, Store},
+};
+
+/// The stage's name.
+pub const NAME: &str = "assemble";
+
+/// Reasons kept in an event; a document of 3,000 failed pages must still fit one.
+const REASONS: usize = 100;
+
+/// Pages fetched at once: enough to hide the blob store's latency.
+const FETCHES: usize = 16;
+
+/// See the module.
+pub struct Assemble {
+    /// Where pages are.
+    pub blobs: Arc<dyn Blobs>,
+    /// Where page rows are.
+    pub store: Arc<dyn Store>,
+    /// Hash of the settings that change results.
+    pub config_hash: String,
+    /// Pages seen, per run; a copy of the store's rows while these partitions are ours.
+    pub seen: Mutex<HashMap<RunKey, Seen>>,
+}
+
+/// The pages of a run that have arrived: page number to (version, place in the order of arrival).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen(BTreeMap<u32, (i64, u32)>);
+
+impl Seen {
+    /// Takes note of a page; tells its place, and the version to emit when the set is full with it.
+    pub fn arrive(&mut self, page_no: u32, version: i64, page_count: u32) -> (u32, Option<i64>) {
+        let seq = match self.0.get(&page_no) {
+            Some(&(known, seq)) if known >= version => seq,
+            _ => self.0.values().map(|(_, seq)| *seq).max().unwrap_or(0) + 1,
+        };
+        self.0.retain(|_, (_, other)| *other <= seq);
+        let known = self.0.entry(page_no).or_insert((version, seq));
+        *known = (known.0.max(version), seq);
+        let full = self.0.len() == page_count as usize;
+        (seq, full.then(|| self.0.values().map(|(version, _)| *version).max().unwrap_or(version)))
+    }
+
+    fn of_rows(rows: &[PageRow]) -> Self {
+        Self(rows.iter().map(|row| (row.page_no, (row.version, row.seq))).collect())
+    }
+}
+
+#[async_trait]
+impl Stage for Assemble {
+    type Input = PageAnalysed;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn process(&self, _: &Headers, analysed: PageAnalysed) -> Result<Vec<Output>> {
+        let mut meter = Meter::start(NAME, &self.config_hash);
+        let envelope = &analysed.envelope;
+        let key = DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() };
+        let run = RunKey { document: key, run: envelope.run };
+        let (page_no, page_count) = numbers(&analysed)?;
+        let mut seen = self.seen(&run).await?;
+        let (seq, full) = seen.arrive(page_no, envelope.version, page_count);
+        let page: Option<Page> = match &analysed.page {
+            Some(blob) => Some(claim_check::get_json(&*self.blobs, blob).await?),
+            None => None,
+        };
+        let row = PageRow {
+            page_no,
+            version: envelope.version,
+            seq,
+            page: analysed.page.clone(),
+            method: page.as_ref().and_then(|page| page.method),
+            confidence: page.as_ref().and_then(|page| Confidence::of_lines(&page.lines)),
+            reason: analysed.reason.clone(),
+            trail: envelope.trail.clone(),
+        };
+        self.store.put_page(&run, &row).await?;
+        let outputs = match full {
+            Some(version) => self.build(&run, &analysed, version, &mut meter).await?,
+            None => None,
+        };
+        self.remember(run, seen, page_count);
+        outputs.map_or(Ok(Vec::new()), |built| built.finish(meter))
+    }
+
+    fn on_failure(&self, headers: &Headers, input: Option<&PageAnalysed>, failure: &Failure) -> Result<Vec<Output>> {
+        // Without this page the document can never be whole: it ends here, once, with the reason.
+        let cause = input.map_or_else(|| envelope_from_headers(headers), |input| input.envelope.clone());
+        let source = input.map_or_else(Source::unknown, |input| input.source.clone());
+        let page_no = u32::try_from(input.map_or(headers.page_no, |input| input.page_no)).ok();
+        let reasons = vec![failure.reason(NAME, page_no)];
+        Ok(vec![Output::new(&Enriched::without_results(cause.caused(Enriched::TOPIC, ""), source, Status::Failed, reasons))?])
+    }
+
+    fn forget(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// A document, or the end of one of which no page could be read; its event lacks only this stage's cost.
+enum Built {
+    Whole(Box<Assembled>),
+    Nothing(Box<Enriched>),
+}
+
+impl Built {
+    fn finish(self, meter: Meter) -> Result<Vec<Output>> {
+        let output = match self {
+            Self::Whole(mut event) => {
+                event.envelope.trail.push(meter.finish());
+                Output::new(&*event)?
+            }
+            Self::Nothing(mut event) => {
+                event.envelope.trail.push(meter.finish());
+                Output::new(&*event)?
+            }
+        };
+        Ok(vec![output])
+    }
+}
+
+impl Assemble {
+    async fn seen(&self, run: &RunKey) -> Result<Seen> {
+        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned();
+        match known {
+            Some(seen) => Ok(seen),
+            None => Ok(Seen::of_rows(&self.store.pages(run).await?)),
+        }
+    }
+
+    /// Keeps the set while the document is on its way. A full one is dropped: a late page reads it from the store.
+    fn remember(&self, run: RunKey, seen: Seen, page_count: u32) {
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.0.len() == page_count as usize {
+            all.remove(&run);
+        } else {
+            all.insert(run, seen);
+        }
+    }
+
+    async fn build(&self, run: &RunKey, last: &PageAnalysed, version: i64, meter: &mut Meter) -> Result<Option<Built>> {
+        let rows = self.store.pages(run).await?;
+        if rows.is_empty() {
+            // Erased in the meantime: nothing to build, and nothing to publish but that.
+            let envelope = last.envelope.caused(Enriched::TOPIC, "");
+            let event = Enriched::without_results(envelope, last.source.clone(), Status::Erased, Vec::new());
+            return Ok(Some(Built::Nothing(Box::new(event))));
+        }
+        let pages = self.fetch(&rows).await?;
+        let mut envelope = last.envelope.clone();
+        envelope.version = version;
+        envelope.trail = summed(&rows);
+        let mut reasons: Vec<Reason> = rows.iter().filter_map(|row| row.reason.clone()).collect();
+        let failed_pages = reasons.len();
+        reasons.truncate(REASONS);
+        if failed_pages == rows.len() {
+            let envelope = envelope.caused(Enriched::TOPIC, "");
+            let mut event = Enriched::without_results(envelope, last.source.clone(), Status::Failed, reasons);
+            event.page_count = last.page_count;
+            event.failed_pages = last.page_count;
+            return Ok(Some(Built::Nothing(Box::new(event))));
+        }
+        let source = last.source.clone();
+        let (document, cpu_us) = compute(move || assembled(&source, &rows, &pages)).await?;
+        meter.cpu(cpu_us).count(document.pages.len(), 0, 0);
+        let envelope = envelope.caused(Assembled::TOPIC, "");
+        let document = claim_check::put_json(&*self.blobs, &envelope, &document).await?;
+        let failed_pages = i32::try_from(failed_pages).unwrap_or(i32::MAX);
+        let source = last.source.clone();
+        let page_count = last.page_count;
+        Ok(Some(Built::Whole(Box::new(Assembled { envelope, source, page_count, failed_pages, document, reasons }))))
+    }
+
+    async fn fetch(&self, rows: &[PageRow]) -> Result<BTreeMap<u32, Page>> {
+        let fetches: Vec<_> = rows
+            .iter()
+            .filter_map(|row| {
+                let blob = row.page.clone()?;
+                let (blobs, page_no) = (Arc::clone(&self.blobs), row.page_no);
+                Some(async move { Ok::<_, Failure>((page_no, claim_check::get_json::<Page>(&*blobs, &blob).await?)) })
+            })
+            .collect();
+        stream::iter(fetches).buffer_unordered(FETCHES).try_collect().await
+    }
+}
+
+fn numbers(analysed: &PageAnalysed) -> Result<(u32, u32)> {
+    match (u32::try_from(analysed.page_no), u32::try_from(analysed.page_count)) {
+        (Ok(page_no), Ok(page_count)) if (1..=page_count).contains(&page_no) => Ok((page_no, page_count)),
+        _ => Err(Failure::defect(format!("page {} of {} cannot be", analysed.page_no, analysed.page_count))),
+    }
+}
+
+fn assembled(source: &Source, rows: &[PageRow], pages: &BTreeMap<u32, Page>) -> Document {
+    let (title, blocks) = layout::assemble_blocks(pages.values().collect());
+    Document {
+        filename: source.filename.clone(),
+        media_type: source.media_type.clone(),
+        sha256: source.sha256.clone(),
+        size_bytes: u64::try_from(source.size_bytes).unwrap_or(0),
+        title,
+        pages: rows.iter().map(|row| page_info(row, pages.get(&row.page_no))).collect(),
+        blocks,
+        confidence: Confidence::of_lines(pages.values().flat_map(|page| &page.lines)),
+    }
+}
+
+fn page_info(row: &PageRow, page: Option<&Page>) -> PageInfo {
+    PageInfo {
+        page_no: row.page_no,
+        width: page.map_or(0.0, |page| page.width),
+        height: page.map_or(0.0, |page| page.height),
+        rotation: page.map_or(0, |page| page.rotation),
+        method: row.method,
+        confidence: row.confidence,
+        reason: row.reason.clone(),
+    }
+}
+
+/// The trails of all pages, summed per stage, in the order of the path.
+fn summed(rows: &[PageRow]) -> Vec<TrailEntry> {
+    let mut trail: Vec<TrailEntry> = Vec::new();
+    for entry in rows.iter().flat_map(|row| &row.trail) {
+        match trail.iter_mut().find(|known| known.stage == entry.stage) {
+            Some(known) => {
+                known.add(entry);
+                known.model = known.model.take().or_else(|| entry.model.clone());
+            }
+            None => trail.push(entry.clone()),
+        }
+    }
+    trail.sort_by_key(|entry| super::NAMES.iter().position(|name| *name == entry.stage));
+    trail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_page_finds_the_set_full_once() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.arrive(3, 7, 3), (1, None));
+        assert_eq!(seen.arrive(1, 7, 3), (2, None));
+        assert_eq!(seen.arrive(2, 7, 3), (3, Some(7)));
+    }
+
+    #[test]
+    fn a_repeated_suffix_emits_at_its_end_only() {
+        let mut seen = Seen::default();
+        for page_no in [3, 1, 2, 4] {
+            seen.arrive(page_no, 7, 4);
+        }
+        // A crash: 2 and 4 were written, but never became visible.
+        assert_eq!(seen.arrive(2, 7, 4), (3, None));
+        assert_eq!(seen.arrive(4, 7, 4), (4, Some(7)));
+    }
+
+    #[test]
+    fn a_newer_version_of_a_page_emits_again_and_once() {
+        let mut seen = Seen::default();
+        for page_no in 1..=3 {
+            seen.arrive(page_no, 7, 3);
+        }
+        assert_eq!(seen.arrive(2, 9, 3), (4, Some(9)));
+        assert_eq!(seen.arrive(2, 9, 3), (4, Some(9)), "the same record again, after a crash");
+    }
+}

@@ -1,0 +1,244 @@
+//! language: finds the language, cuts the document into chunks along its structure, and embeds them.
+//!
+//! The law: chunks of all documents meet in one batcher; this stage only awaits its own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{Meter, Output, Stage, claim_check, compute, envelope_from_headers};
+use crate::{
+    blob::Blobs,
+    document::{BlobRef, Chunk, Document, chunking},
+    error::{Failure, Result},
+    models::Embedders,
+    record::{Assembled, Enriched, Envelope, Event, Source, Status, VectorPart, wire::Headers},
+};
+
+/// The stage's name.
+pub const NAME: &str = "language";
+
+/// Chunks of one document that wait in the batcher at once: a few full batches, so that one long document neither
+/// starves the model nor fills the queue for others.
+const EMBEDDINGS: usize = 64;
+
+/// Bytes of one part in the blob store.
+const PART_BYTES: usize = 4 << 20;
+
+/// See the module.
+pub struct Language {
+    /// Where documents are and parts go.
+    pub blobs: Arc<dyn Blobs>,
+    /// The embedding model, loaded on first use.
+    pub embedders: Embedders,
+    /// Hash of the settings that change results.
+    pub config_hash: String,
+}
+
+#[async_trait]
+impl Stage for Language {
+    type Input = Assembled;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn process(&self, _: &Headers, assembled: Assembled) -> Result<Vec<Output>> {
+        let mut meter = Meter::start(NAME, &self.config_hash);
+        let document: Document = claim_check::get_json(&*self.blobs, &assembled.document).await?;
+        let embedder = self.embedders.get().await?;
+        let counter = embedder.clone();
+        let ((language, chunks), cpu_us) = compute(move || {
+            let count = |text: &str| counter.count_tokens(text);
+            (language_of(&document), chunking::chunk(&document.blocks, counter.max_tokens(), &count))
+        })
+        .await?;
+        let mut tokens = 0;
+        let mut vectors: Vec<f32> = Vec::new();
+        let embeddings: Vec<_> = stream::iter(chunks.iter().map(|chunk| {
+            let (embedder, text, tag) = (embedder.clone(), chunk.embedded_text(), &assembled.envelope.document_id);
+            async move { embedder.embed_tagged(&text, tag).await }
+        }))
+        .buffered(EMBEDDINGS)
+        .try_collect()
+        .await?;
+        meter.cpu(cpu_us);
+        for embedding in &embeddings {
+            tokens += embedding.tokens as usize;
+            meter.cpu(embedding.cpu_us);
+            vectors.extend_from_slice(&embedding.vector);
+        }
+        meter.count(assembled.page_count.max(0) as usize, 0, tokens);
+        meter.model(embedder.name(), Some(embedder.weights_sha256()));
+        let mut envelope = assembled.envelope.caused(Enriched::TOPIC, "");
+        let chunk_parts = self.put_chunks(&envelope, &chunks).await?;
+        let vector_parts = self.put_vectors(&envelope, &embedder, &vectors).await?;
+        envelope.trail.push(meter.finish());
+        let enriched = Enriched {
+            envelope,
+            source: assembled.source,
+            status: if assembled.failed_pages > 0 { Status::Partial } else { Status::Published },
+            page_count: assembled.page_count,
+            failed_pages: assembled.failed_pages,
+            document: Some(assembled.document),
+            chunks: chunk_parts,
+            chunk_count: i32::try_from(chunks.len()).map_err(|_| Failure::defect("more than 2^31 chunks"))?,
+            vectors: vector_parts,
+            language,
+            reasons: assembled.reasons,
+        };
+        Ok(vec![Output::new(&enriched)?])
+    }
+
+    fn on_failure(&self, headers: &Headers, input: Option<&Assembled>, failure: &Failure) -> Result<Vec<Output>> {
+        let cause = input.map_or_else(|| envelope_from_headers(headers), |input| input.envelope.clone());
+        let source = input.map_or_else(Source::unknown, |input| input.source.clone());
+        let reasons = vec![failure.reason(NAME, None)];
+        let mut event = Enriched::without_results(cause.caused(Enriched::TOPIC, ""), source, Status::Failed, reasons);
+        event.page_count = input.map_or(headers.page_count, |input| input.page_count);
+        Ok(vec![Output::new(&event)?])
+    }
+}
+
+impl Language {
+    async fn put_chunks(&self, envelope: &Envelope, chunks: &[Chunk]) -> Result<Vec<BlobRef>> {
+        let mut parts = Vec::new();
+        let mut rest = chunks;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest
+                .iter()
+                .take_while(|chunk| {
+                    // What JSON adds to the text: boxes, headings and names, estimated from above.
+                    bytes += chunk.text.len() * 2 + 512 + 160 * chunk.prov.len();
+                    bytes <= PART_BYTES
+                })
+                .count()
+                .max(1);
+            let (part, after) = rest.split_at(fits);
+            parts.push(claim_check::put_json(&*self.blobs, envelope, &part).await?);
+            rest = after;
+        }
+        Ok(parts)
+    }
+
+    async fn put_vectors(
+        &self,
+        envelope: &Envelope,
+        embedder: &crate::models::minilm::Embedder,
+        vectors: &[f32],
+    ) -> Result<Vec<VectorPart>> {
+        let dimension = embedder.dimension() as usize;
+        let rows_per_part = PART_BYTES / (4 * dimension);
+        let mut parts = Vec::new();
+        for (index, part) in vectors.chunks(rows_per_part * dimension).enumerate() {
+            let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let blob =
+                self.blobs.put(&envelope.tenant, &envelope.document_id, "application/octet-stream", bytes.into()).await?;
+            parts.push(VectorPart {
+                model: embedder.name().to_owned(),
+                chunking: chunking::NAME.to_owned(),
+                dimension: i32::try_from(dimension).map_err(|_| Failure::defect("a model of 2^31 dimensions"))?,
+                normalized: true,
+                first_chunk_no: i32::try_from(index * rows_per_part)
+                    .map_err(|_| Failure::defect("more than 2^31 chunks"))?,
+                count: i32::try_from(part.len() / dimension).map_err(|_| Failure::defect("more than 2^31 vectors"))?,
+                blob,
+            });
+        }
+        Ok(parts)
+    }
+}
+
+/// BCP 47 of the document's text, judged on its first 20,000 bytes; `und` when the detector is not sure.
+fn language_of(document: &Document) -> String {
+    const SAMPLE: usize = 20_000;
+    let mut sample = String::new();
+    for block in document.blocks.iter().filter(|block| !block.kind.is_furniture()) {
+        sample.push_str(&block.text);
+        sample.push('\n');
+        if sample.len() > SAMPLE {
+            break;
+        }
+    }
+    let certain = whatlang::detect(&sample).filter(whatlang::Info::is_reliable);
+    certain.map_or("und", |info| bcp47(info.lang())).to_owned()
+}
+
+/// ISO 639-1 where there is one, as BCP 47 wants the shortest code.
+fn bcp47(language: whatlang::Lang) -> &'static str {
+    use whatlang::Lang;
+    match language {
+        Lang::Eng => "en",
+        Lang::Deu => "de",
+        Lang::Fra => "fr",
+        Lang::Spa => "es",
+        Lang::Ita => "it",
+        Lang::Por => "pt",
+        Lang::Nld => "nl",
+        Lang::Swe => "sv",
+        Lang::Dan => "da",
+        Lang::Nob => "nb",
+        Lang::Fin => "fi",
+        Lang::Pol => "pl",
+        Lang::Ces => "cs",
+        Lang::Slk => "sk",
+        Lang::Slv => "sl",
+        Lang::Hun => "hu",
+        Lang::Ron => "ro",
+        Lang::Bul => "bg",
+        Lang::Rus => "ru",
+        Lang::Ukr => "uk",
+        Lang::Bel => "be",
+        Lang::Srp => "sr",
+        Lang::Hrv => "hr",
+        Lang::Mkd => "mk",
+        Lang::Ell => "el",
+        Lang::Tur => "tr",
+        Lang::Aze => "az",
+        Lang::Ara => "ar",
+        Lang::Heb => "he",
+        Lang::Yid => "yi",
+        Lang::Pes => "fa",
+        Lang::Urd => "ur",
+        Lang::Hin => "hi",
+        Lang::Ben => "bn",
+        Lang::Pan => "pa",
+        Lang::Guj => "gu",
+        Lang::Mar => "mr",
+        Lang::Nep => "ne",
+        Lang::Tam => "ta",
+        Lang::Tel => "te",
+        Lang::Kan => "kn",
+        Lang::Mal => "ml",
+        Lang::Ori => "or",
+        Lang::Sin => "si",
+        Lang::Mya => "my",
+        Lang::Tha => "th",
+        Lang::Khm => "km",
+        Lang::Vie => "vi",
+        Lang::Ind => "id",
+        Lang::Jav => "jv",
+        Lang::Tgl => "tl",
+        Lang::Cmn => "zh",
+        Lang::Jpn => "ja",
+        Lang::Kor => "ko",
+        Lang::Kat => "ka",
+        Lang::Hye => "hy",
+        Lang::Est => "et",
+        Lang::Lav => "lv",
+        Lang::Lit => "lt",
+        Lang::Cat => "ca",
+        Lang::Epo => "eo",
+        Lang::Lat => "la",
+        Lang::Afr => "af",
+        Lang::Uzb => "uz",
+        Lang::Tuk => "tk",
+        Lang::Amh => "am",
+        Lang::Aka => "ak",
+        Lang::Zul => "zu",
+        Lang::Sna => "sn",
+        _ => "und",
+    }
+}

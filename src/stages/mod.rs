@@ -1,0 +1,244 @@
+//! The stages: each turns one event into others, and knows nothing of offsets, partitions or topics' brokers.
+//!
+//! The law: a stage is at-least-once inside and once in effect. Whatever it writes is idempotent and a pure function
+//! of its input; its outputs become visible together with its progress, or not at all.
+
+pub mod assemble;
+pub mod language;
+pub mod ocr;
+pub mod publish;
+pub mod split;
+pub mod vision;
+
+mod claim_check;
+
+pub use claim_check::Files;
+
+use std::{collections::BTreeMap, marker::PhantomData, sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{
+    error::{Failure, Result},
+    record::{
+        Envelope, Event, Lane, TrailEntry,
+        wire::{self, Headers},
+    },
+};
+
+/// The stages in the order of a document's path; `all` in `app.rs` builds them.
+pub const NAMES: [&str; 6] =
+    [split::NAME, ocr::NAME, vision::NAME, assemble::NAME, language::NAME, publish::NAME];
+
+/// One stage.
+#[async_trait]
+pub trait Stage: Send + Sync + 'static {
+    /// What it consumes.
+    type Input: Event;
+
+    /// Its name, which is also its consumer group's.
+    fn name(&self) -> &'static str;
+
+    /// Turns one event into others.
+    async fn process(&self, headers: &Headers, input: Self::Input) -> Result<Vec<Output>>;
+
+    /// What goes on when a record failed for good, besides its dead letter. `input` is `None` when it could not be
+    /// decoded; then the headers are all there is.
+    fn on_failure(&self, headers: &Headers, input: Option<&Self::Input>, failure: &Failure) -> Result<Vec<Output>>;
+
+    /// Throws away what was remembered between records: partitions went to, or came from, someone else.
+    fn forget(&self) {}
+}
+
+/// An encoded output; its type was its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Where it goes.
+    pub topic: &'static str,
+    /// What it is partitioned by.
+    pub key: String,
+    /// CloudEvents and trace headers.
+    pub headers: BTreeMap<String, String>,
+    /// The encoded event.
+    pub value: Bytes,
+}
+
+impl Output {
+    /// Encodes an event.
+    ///
+    /// # Errors
+    /// A defect when it does not fit its schema or is larger than an event may be.
+    pub fn new<T: Event>(event: &T) -> Result<Self> {
+        Ok(Self { topic: T::TOPIC, key: event.order_key(), headers: wire::headers(event), value: wire::encode(event)? })
+    }
+}
+
+/// What the worker needs to know of a record before it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Records of one key run one at a time and in order.
+    pub key: String,
+    /// Whether a person waits.
+    pub interactive: bool,
+}
+
+/// A stage with its input type erased: what the one worker loop drives.
+#[async_trait]
+pub trait AnyStage: Send + Sync + 'static {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// The topic it consumes.
+    fn topic(&self) -> &'static str;
+    /// How a record is ordered among others; `None` when it cannot be decoded (then it is ordered with nothing).
+    fn order(&self, value: &[u8]) -> Option<Order>;
+    /// Decodes and processes.
+    async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>>;
+    /// What goes on when a record failed for good.
+    fn on_failure(&self, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>>;
+    /// See [`Stage::forget`].
+    fn forget(&self);
+}
+
+/// Erases the input type of a stage.
+pub fn erase<S: Stage>(stage: S) -> Arc<dyn AnyStage> {
+    Arc::new(Erased { stage, input: PhantomData })
+}
+
+struct Erased<S: Stage> {
+    stage: S,
+    input: PhantomData<fn() -> S::Input>,
+}
+
+impl<S: Stage> Erased<S> {
+    /// Decodes an event; an upload gets its run here, from the time at which the log took it.
+    fn decode(headers: &Headers, value: &[u8]) -> Result<S::Input> {
+        let mut input: S::Input = wire::decode(value)?;
+        let envelope = input.envelope_mut();
+        if envelope.run == 0 {
+            envelope.run = headers.appended_at_us;
+            envelope.version = headers.appended_at_us;
+        }
+        Ok(input)
+    }
+}
+
+#[async_trait]
+impl<S: Stage> AnyStage for Erased<S> {
+    fn name(&self) -> &'static str {
+        self.stage.name()
+    }
+
+    fn topic(&self) -> &'static str {
+        S::Input::TOPIC
+    }
+
+    fn order(&self, value: &[u8]) -> Option<Order> {
+        let input: S::Input = wire::decode(value).ok()?;
+        Some(Order { key: input.order_key(), interactive: input.envelope().lane == Lane::Interactive })
+    }
+
+    async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>> {
+        self.stage.process(headers, Self::decode(headers, value)?).await
+    }
+
+    fn on_failure(&self, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>> {
+        let input = Self::decode(headers, value).ok();
+        self.stage.on_failure(headers, input.as_ref(), failure)
+    }
+
+    fn forget(&self) {
+        self.stage.forget();
+    }
+}
+
+/// The envelope that headers alone allow, for records that cannot be decoded.
+pub fn envelope_from_headers(headers: &Headers) -> Envelope {
+    let run = if headers.run == 0 { headers.appended_at_us } else { headers.run };
+    Envelope {
+        event_id: headers.event_id.clone(),
+        tenant: headers.tenant.clone(),
+        document_id: headers.document_id.clone(),
+        upload_id: headers.upload_id.clone(),
+        run,
+        version: if headers.version == 0 { run } else { headers.version },
+        lane: headers.lane,
+        batch_id: None,
+        parent_id: None,
+        root_id: None,
+        path_in_parent: None,
+        traceparent: headers.traceparent.clone(),
+        tracestate: None,
+        attributes: BTreeMap::new(),
+        access: Vec::new(),
+        deadline_at: None,
+        trail: Vec::new(),
+    }
+}
+
+/// Measures what a stage spends on one record, for its trail.
+pub struct Meter {
+    started: Instant,
+    entry: TrailEntry,
+}
+
+impl Meter {
+    /// Starts the clock of a stage whose result-changing settings hash to `config_hash`.
+    pub fn start(stage: &str, config_hash: &str) -> Self {
+        let entry = TrailEntry {
+            stage: stage.to_owned(),
+            deckle_version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_hash: config_hash.to_owned(),
+            ..TrailEntry::default()
+        };
+        Self { started: Instant::now(), entry }
+    }
+
+    /// Adds processor time.
+    pub fn cpu(&mut self, us: i64) -> &mut Self {
+        self.entry.cpu_us += us;
+        self
+    }
+
+    /// Names the model that worked.
+    pub fn model(&mut self, name: &str, weights_sha256: Option<&str>) -> &mut Self {
+        self.entry.model = Some(name.to_owned());
+        self.entry.weights_sha256 = weights_sha256.map(str::to_owned);
+        self
+    }
+
+    /// Adds pages, bytes and tokens.
+    pub fn count(&mut self, pages: usize, bytes: usize, tokens: usize) -> &mut Self {
+        self.entry.pages += pages as i64;
+        self.entry.bytes += bytes as i64;
+        self.entry.tokens += tokens as i64;
+        self
+    }
+
+    /// Stops the clock.
+    pub fn finish(mut self) -> TrailEntry {
+        self.entry.wall_us = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.entry
+    }
+}
+
+/// Runs a closure that computes for longer than an async task should, and tells the processor time it took.
+///
+/// # Errors
+/// A defect when it panics.
+pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<(T, i64)> {
+    tokio::task::spawn_blocking(move || {
+        let before = thread_cpu_us();
+        let value = work();
+        (value, thread_cpu_us() - before)
+    })
+    .await
+    .map_err(|error| Failure::defect(format!("a computation did not end: {error}")))
+}
+
+fn thread_cpu_us() -> i64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is valid for the call, and the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
+}

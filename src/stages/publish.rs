@@ -1,0 +1,152 @@
+//! publish: the only place where a document's path ends.
+//!
+//! The law: rows first, then the one header cell that readers follow. Every (document, run, version) leaves exactly
+//! one event, whatever became of it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Meter, Output, Stage, claim_check, envelope_from_headers};
+use crate::{
+    blob::Blobs,
+    document::{Chunk, Document},
+    error::{Failure, Result},
+    record::{Enriched, Event, Published, Source, Status, wire::Headers},
+    store::{Current, DocumentKey, Ended, Header, RunKey, Store, VectorSpace},
+};
+
+/// The stage's name.
+pub const NAME: &str = "publish";
+
+/// See the module.
+pub struct Publish {
+    /// Where parts are.
+    pub blobs: Arc<dyn Blobs>,
+    /// Where results go.
+    pub store: Arc<dyn Store>,
+    /// Hash of the settings that change results.
+    pub config_hash: String,
+}
+
+#[async_trait]
+impl Stage for Publish {
+    type Input = Enriched;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn process(&self, headers: &Headers, enriched: Enriched) -> Result<Vec<Output>> {
+        let meter = Meter::start(NAME, &self.config_hash);
+        let envelope = &enriched.envelope;
+        let key = DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() };
+        let header = self.store.header(&key).await?;
+        let mut published = ending(&enriched, status(&enriched, header.as_ref()));
+        if matches!(published.status, Status::Published | Status::Partial) {
+            let document = self.publish(&key, &enriched, headers.appended_at_us).await?;
+            published.block_count = i32::try_from(document.blocks.len()).unwrap_or(i32::MAX);
+            published.confidence = document.confidence;
+        }
+        let ended = Ended {
+            run: envelope.run,
+            version: envelope.version,
+            status: published.status,
+            source: enriched.source.clone(),
+            reasons: enriched.reasons.clone(),
+            at: headers.appended_at_us,
+        };
+        self.store.put_ended(&key, &ended).await?;
+        published.envelope.trail.push(meter.finish());
+        Ok(vec![Output::new(&published)?])
+    }
+
+    fn on_failure(&self, headers: &Headers, input: Option<&Enriched>, failure: &Failure) -> Result<Vec<Output>> {
+        let enriched = input.cloned().unwrap_or_else(|| {
+            Enriched::without_results(envelope_from_headers(headers), Source::unknown(), Status::Failed, Vec::new())
+        });
+        let mut published = ending(&enriched, Status::Failed);
+        published.reasons.insert(0, failure.reason(NAME, None));
+        Ok(vec![Output::new(&published)?])
+    }
+}
+
+impl Publish {
+    /// Writes chunks and vectors, removes what an earlier version had more, then flips the header.
+    async fn publish(&self, key: &DocumentKey, enriched: &Enriched, published_at: i64) -> Result<Document> {
+        let envelope = &enriched.envelope;
+        let run = RunKey { document: key.clone(), run: envelope.run };
+        let blob = enriched.document.as_ref().ok_or_else(|| Failure::defect("a document to publish has no content"))?;
+        let document: Document = claim_check::get_json(&*self.blobs, blob).await?;
+        for part in &enriched.chunks {
+            let chunks: Vec<Chunk> = claim_check::get_json(&*self.blobs, part).await?;
+            self.store.put_chunks(&run, envelope.version, &chunks).await?;
+        }
+        for part in &enriched.vectors {
+            let dimension = u32::try_from(part.dimension).map_err(|_| Failure::defect("a dimension below zero"))?;
+            let space = VectorSpace {
+                model: part.model.clone(),
+                chunking: part.chunking.clone(),
+                dimension,
+                normalized: part.normalized,
+            };
+            let first = u32::try_from(part.first_chunk_no).map_err(|_| Failure::defect("a chunk number below zero"))?;
+            let bytes = self.blobs.get(&part.blob).await?;
+            let rows: Vec<(u32, Vec<f32>)> = (first..)
+                .zip(bytes.chunks_exact(4 * dimension as usize))
+                .map(|(chunk_no, row)| (chunk_no, bytemuck::pod_collect_to_vec(row)))
+                .collect();
+            self.store.put_vectors(&run, envelope.version, &space, &rows).await?;
+        }
+        let chunk_count = u32::try_from(enriched.chunk_count).map_err(|_| Failure::defect("a chunk count below zero"))?;
+        self.store.trim_chunks(&run, envelope.version, chunk_count).await?;
+        let intake = self.store.header(key).await?.and_then(|header| header.intake).filter(|it| it.run == envelope.run);
+        let current = Current {
+            run: envelope.run,
+            version: envelope.version,
+            status: enriched.status,
+            fingerprint: intake.map(|intake| intake.fingerprint).unwrap_or_default(),
+            source: enriched.source.clone(),
+            page_count: u32::try_from(enriched.page_count).unwrap_or(0),
+            failed_pages: u32::try_from(enriched.failed_pages).unwrap_or(0),
+            block_count: u32::try_from(document.blocks.len()).unwrap_or(u32::MAX),
+            chunk_count,
+            language: enriched.language.clone(),
+            title: document.title.clone(),
+            confidence: document.confidence,
+            document: enriched.document.clone(),
+            reasons: enriched.reasons.clone(),
+            published_at,
+            trail: envelope.trail.clone(),
+        };
+        self.store.set_current(key, &current).await?;
+        Ok(document)
+    }
+}
+
+/// What becomes of it, seen what the store knows.
+fn status(enriched: &Enriched, header: Option<&Header>) -> Status {
+    let envelope = &enriched.envelope;
+    let Some(header) = header else { return enriched.status };
+    if header.erased_at.is_some_and(|erased_at| envelope.run <= erased_at) {
+        return Status::Erased;
+    }
+    let newer = header.current.as_ref().is_some_and(|it| (it.run, it.version) > (envelope.run, envelope.version));
+    if newer { Status::Superseded } else { enriched.status }
+}
+
+fn ending(enriched: &Enriched, status: Status) -> Published {
+    Published {
+        envelope: enriched.envelope.caused(Published::TOPIC, ""),
+        source: enriched.source.clone(),
+        status,
+        page_count: enriched.page_count,
+        failed_pages: enriched.failed_pages,
+        block_count: 0,
+        chunk_count: enriched.chunk_count,
+        language: enriched.language.clone(),
+        confidence: None,
+        document: enriched.document.clone(),
+        reasons: enriched.reasons.clone(),
+    }
+}

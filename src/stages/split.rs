@@ -1,0 +1,187 @@
+//! split: takes a file in, finds out what it is, and sends its pages on.
+//!
+//! The law: one submission is one run. The same `upload_id` again is dropped; the same fingerprint as the published
+//! run ends as `unchanged` without work.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Meter, Output, Stage, claim_check, envelope_from_headers};
+use crate::{
+    blob::Blobs,
+    decode::{Decoders, Opened},
+    document::Document,
+    error::{Failure, Result, code},
+    record::{
+        Assembled, Enriched, Envelope, PageSplit, Source, Status, Uploaded, document_id, wire::Headers,
+    },
+    store::{DocumentKey, Intake, Store},
+};
+
+/// The stage's name.
+pub const NAME: &str = "split";
+
+/// See the module.
+pub struct Split {
+    /// Where the files are.
+    pub blobs: Arc<dyn Blobs>,
+    /// Where headers are.
+    pub store: Arc<dyn Store>,
+    /// What opens files.
+    pub decoders: Decoders,
+    /// Source files of late.
+    pub files: Arc<super::Files>,
+    /// Hash of the settings that change results.
+    pub config_hash: String,
+    /// Files above this size are rejected.
+    pub max_bytes: u64,
+}
+
+#[async_trait]
+impl Stage for Split {
+    type Input = Uploaded;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn process(&self, _: &Headers, mut upload: Uploaded) -> Result<Vec<Output>> {
+        let mut meter = Meter::start(NAME, &self.config_hash);
+        name_document(&mut upload);
+        let key = document_key(&upload.envelope);
+        let run = upload.envelope.run;
+        let header = self.store.header(&key).await?;
+        if let Some(header) = &header
+            && header.erased_at.is_some_and(|erased_at| run <= erased_at)
+        {
+            return ended(&upload, Status::Erased, Vec::new());
+        }
+        let winner = self.store.claim_upload(&key.tenant, &upload.envelope.upload_id, run).await?;
+        if winner != run {
+            tracing::info!(document_id = key.document_id, upload_id = upload.envelope.upload_id, "submitted before, dropped");
+            return Ok(Vec::new());
+        }
+        let fingerprint = fingerprint(&upload, &self.config_hash);
+        let current = header.and_then(|header| header.current);
+        let same = current.is_some_and(|it| it.run != run && it.fingerprint == fingerprint && it.status == Status::Published);
+        if same && !upload.options.force {
+            return ended(&upload, Status::Unchanged, Vec::new());
+        }
+        let opened = self.open(&mut meter, &mut upload).await?;
+        let intake = Intake {
+            run,
+            source: upload.source.clone(),
+            upload_id: upload.envelope.upload_id.clone(),
+            fingerprint,
+            page_count: opened.page_count.unwrap_or(0),
+            attributes: upload.envelope.attributes.clone(),
+            access: upload.envelope.access.clone(),
+        };
+        self.store.put_intake(&key, &intake, upload.envelope.version).await?;
+        match opened.page_count {
+            Some(page_count) => pages(&upload, page_count, meter),
+            None => self.document_at_once(upload, opened, meter).await,
+        }
+    }
+
+    fn on_failure(&self, headers: &Headers, input: Option<&Uploaded>, failure: &Failure) -> Result<Vec<Output>> {
+        let mut upload = input.cloned().unwrap_or_else(|| Uploaded {
+            envelope: envelope_from_headers(headers),
+            source: Source::unknown(),
+            options: crate::record::Options::default(),
+            fingerprint: None,
+        });
+        name_document(&mut upload);
+        if upload.envelope.document_id.is_empty() {
+            return Ok(Vec::new());
+        }
+        ended(&upload, Status::Failed, vec![failure.reason(NAME, None)])
+    }
+}
+
+impl Split {
+    async fn open(&self, meter: &mut Meter, upload: &mut Uploaded) -> Result<Opened> {
+        let blob = claim_check::source_blob(&upload.envelope, &upload.source)?;
+        if blob.size_bytes == 0 {
+            return Err(Failure::rejected(code::EMPTY, "the file has no bytes"));
+        }
+        if blob.size_bytes > self.max_bytes {
+            let message = format!(
+                "the file has {} bytes, the limit is {} (`decode.max_bytes`)",
+                blob.size_bytes, self.max_bytes
+            );
+            return Err(Failure::rejected(code::LIMIT_BYTES, message));
+        }
+        let file = self.files.get(&blob).await?;
+        let password = upload.options.password.as_deref();
+        let opened = self.decoders.open(&file, &upload.source.filename, password).await?;
+        meter.cpu(opened.cpu_us).count(0, file.bytes.len(), 0);
+        upload.source.media_type.clone_from(&opened.value.media_type);
+        Ok(opened.value)
+    }
+
+    async fn document_at_once(&self, upload: Uploaded, opened: Opened, meter: Meter) -> Result<Vec<Output>> {
+        let document = Document {
+            filename: upload.source.filename.clone(),
+            media_type: upload.source.media_type.clone(),
+            sha256: upload.source.sha256.clone(),
+            size_bytes: u64::try_from(upload.source.size_bytes).unwrap_or(0),
+            title: opened.title,
+            pages: Vec::new(),
+            blocks: opened.blocks,
+            confidence: None,
+        };
+        let mut envelope = upload.envelope.caused(<Assembled as crate::record::Event>::TOPIC, "");
+        let blob = claim_check::put_json(&*self.blobs, &envelope, &document).await?;
+        envelope.trail = vec![meter.finish()];
+        let assembled =
+            Assembled { envelope, source: upload.source, page_count: 0, failed_pages: 0, document: blob, reasons: Vec::new() };
+        Ok(vec![Output::new(&assembled)?])
+    }
+}
+
+fn pages(upload: &Uploaded, page_count: u32, meter: Meter) -> Result<Vec<Output>> {
+    let count = i32::try_from(page_count).map_err(|_| Failure::defect("a document of more than 2^31 pages"))?;
+    let mut trail = vec![meter.finish()];
+    (1..=count)
+        .map(|page_no| {
+            let mut envelope = upload.envelope.caused(<PageSplit as crate::record::Event>::TOPIC, &page_no.to_string());
+            // The cost of opening is the first page's, so that the sum over pages is right.
+            envelope.trail = std::mem::take(&mut trail);
+            Output::new(&PageSplit {
+                envelope,
+                source: upload.source.clone(),
+                options: upload.options.clone(),
+                page_no,
+                page_count: count,
+            })
+        })
+        .collect()
+}
+
+/// A document that ends here goes to publish, which ends every path.
+fn ended(upload: &Uploaded, status: Status, reasons: Vec<crate::error::Reason>) -> Result<Vec<Output>> {
+    let envelope = upload.envelope.caused(<Enriched as crate::record::Event>::TOPIC, "");
+    Ok(vec![Output::new(&Enriched::without_results(envelope, upload.source.clone(), status, reasons))?])
+}
+
+fn name_document(upload: &mut Uploaded) {
+    let envelope = &mut upload.envelope;
+    if envelope.document_id.is_empty() && !upload.source.sha256.is_empty() {
+        envelope.document_id = document_id(&envelope.tenant, &upload.source.sha256);
+    }
+}
+
+fn document_key(envelope: &Envelope) -> DocumentKey {
+    DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() }
+}
+
+/// Bytes, options and result-changing settings in one hash; equal ones need no second run.
+pub fn fingerprint(upload: &Uploaded, config_hash: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let options = &upload.options;
+    let facts = (&upload.source.sha256, &options.languages, options.ocr_mode, &options.password, config_hash);
+    let json = serde_json::to_vec(&facts).expect("strings and lists are always JSON");
+    hex::encode(Sha256::digest(json))
+}

@@ -1,0 +1,78 @@
+//! vision: groups the lines of one page into blocks in reading order.
+//!
+//! The law: lines are the truth. Rules and models vote on their grouping; no line is ever lost.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Meter, Output, Stage, claim_check, compute, envelope_from_headers};
+use crate::{
+    blob::Blobs,
+    document::{Page, layout},
+    error::{Failure, Result},
+    record::{Event, PageAnalysed, PageRead, Source, wire::Headers},
+};
+
+/// The stage's name.
+pub const NAME: &str = "vision";
+
+/// See the module.
+pub struct Vision {
+    /// Where pages are.
+    pub blobs: Arc<dyn Blobs>,
+    /// Hash of the settings that change results.
+    pub config_hash: String,
+}
+
+#[async_trait]
+impl Stage for Vision {
+    type Input = PageRead;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn process(&self, _: &Headers, read: PageRead) -> Result<Vec<Output>> {
+        let mut envelope = read.envelope.caused(PageAnalysed::TOPIC, &read.page_no.to_string());
+        let page = match &read.page {
+            Some(blob) => {
+                let mut meter = Meter::start(NAME, &self.config_hash);
+                let mut page: Page = claim_check::get_json(&*self.blobs, blob).await?;
+                let (page, cpu_us) = compute(move || {
+                    layout::analyse(&mut page);
+                    page
+                })
+                .await?;
+                let blob = claim_check::put_json(&*self.blobs, &envelope, &page).await?;
+                meter.cpu(cpu_us).count(1, 0, 0);
+                envelope.trail.push(meter.finish());
+                Some(blob)
+            }
+            None => None,
+        };
+        let analysed = PageAnalysed {
+            envelope,
+            source: read.source,
+            page_no: read.page_no,
+            page_count: read.page_count,
+            page,
+            reason: read.reason,
+        };
+        Ok(vec![Output::new(&analysed)?])
+    }
+
+    fn on_failure(&self, headers: &Headers, input: Option<&PageRead>, failure: &Failure) -> Result<Vec<Output>> {
+        let page_no = input.map_or(headers.page_no, |input| input.page_no);
+        let cause = input.map_or_else(|| envelope_from_headers(headers), |input| input.envelope.clone());
+        let analysed = PageAnalysed {
+            envelope: cause.caused(PageAnalysed::TOPIC, &page_no.to_string()),
+            source: input.map_or_else(Source::unknown, |input| input.source.clone()),
+            page_no,
+            page_count: input.map_or(headers.page_count, |input| input.page_count),
+            page: None,
+            reason: Some(failure.reason(NAME, u32::try_from(page_no).ok())),
+        };
+        Ok(vec![Output::new(&analysed)?])
+    }
+}

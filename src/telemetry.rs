@@ -1,0 +1,126 @@
+//! Every metric and every log set-up, in one place.
+//!
+//! The law: few labels, never an id as a label. Ids belong in log fields (`document_id`, `page`, `stage`).
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+const RECORDS: &str = "deckle_records_total";
+const STAGE_SECONDS: &str = "deckle_stage_seconds";
+const QUEUE_SECONDS: &str = "deckle_queue_seconds";
+const STEP_SECONDS: &str = "deckle_step_commit_seconds";
+const STEP_RECORDS: &str = "deckle_step_outputs";
+const IN_FLIGHT: &str = "deckle_in_flight_records";
+const IN_FLIGHT_BYTES: &str = "deckle_in_flight_bytes";
+const LAG: &str = "deckle_lag_records";
+const LAG_AGE: &str = "deckle_lag_oldest_seconds";
+const RETRIES: &str = "deckle_retries_total";
+const BATCH_ITEMS: &str = "deckle_batch_items";
+const BATCH_FILL: &str = "deckle_batch_fill_ratio";
+const BATCH_QUEUE_SECONDS: &str = "deckle_batch_queue_seconds";
+const BATCH_RUN_SECONDS: &str = "deckle_batch_run_seconds";
+const CHILD_STARTS: &str = "deckle_sandbox_children_started_total";
+const CHILD_DEATHS: &str = "deckle_sandbox_children_died_total";
+const CHILD_CALLS: &str = "deckle_sandbox_calls_total";
+const UNAVAILABLE: &str = "deckle_dependency_unavailable";
+
+/// Bucket bounds for durations, in seconds: 1 ms to 2 min, the span between one commit and one large scan.
+const SECONDS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
+/// Bucket bounds for counts per batch or step: powers of two.
+const COUNTS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
+/// Bucket bounds for the useful share of a padded batch.
+const RATIOS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+
+/// Installs the Prometheus recorder of this process and describes every metric.
+///
+/// # Errors
+/// When a recorder is installed already.
+pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(BATCH_ITEMS.to_owned()), &COUNTS)?
+        .set_buckets_for_metric(Matcher::Full(STEP_RECORDS.to_owned()), &COUNTS)?
+        .set_buckets_for_metric(Matcher::Full(BATCH_FILL.to_owned()), &RATIOS)?
+        .install_recorder()?;
+    describe_counter!(RECORDS, "Records finished, by stage and outcome (ok, or the kind of failure)");
+    describe_histogram!(STAGE_SECONDS, Unit::Seconds, "Time from start to end of one record in a stage");
+    describe_histogram!(QUEUE_SECONDS, Unit::Seconds, "Time from append to start of one record");
+    describe_histogram!(STEP_SECONDS, Unit::Seconds, "Time of one commit");
+    describe_histogram!(STEP_RECORDS, "Outputs of one step");
+    describe_gauge!(IN_FLIGHT, "Records admitted and not committed");
+    describe_gauge!(IN_FLIGHT_BYTES, Unit::Bytes, "Bytes of those records");
+    describe_gauge!(LAG, "Records that wait for a stage, not admitted or not complete");
+    describe_gauge!(LAG_AGE, Unit::Seconds, "Age of the oldest record that waits for a stage");
+    describe_counter!(RETRIES, "Attempts after the first, by stage and cause");
+    describe_histogram!(BATCH_ITEMS, "Items in one inference batch");
+    describe_histogram!(BATCH_FILL, "Useful share of a padded inference batch, 0 to 1");
+    describe_histogram!(BATCH_QUEUE_SECONDS, Unit::Seconds, "Wait of the oldest item of a batch");
+    describe_histogram!(BATCH_RUN_SECONDS, Unit::Seconds, "Time of one inference batch");
+    describe_counter!(CHILD_STARTS, "Sandbox children started");
+    describe_counter!(CHILD_DEATHS, "Sandbox children that died during a request");
+    describe_counter!(CHILD_CALLS, "Requests answered by sandbox children");
+    describe_gauge!(UNAVAILABLE, "Records that wait for a dependency that is away");
+    Ok(handle)
+}
+
+/// Writes logs to standard error: as lines for people, or as JSON. `RUST_LOG` chooses what; the default is `default`.
+pub fn install_logs(json: bool, default: &str) {
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second installation is a test harness's business, and harmless.
+    let _ = if json { builder.json().try_init() } else { builder.with_target(false).try_init() };
+}
+
+/// A record left a stage, after `busy` in it and `queued` before it.
+pub fn record_finished(stage: &'static str, outcome: &'static str, busy: Duration, queued: Duration) {
+    counter!(RECORDS, "stage" => stage, "outcome" => outcome).increment(1);
+    histogram!(STAGE_SECONDS, "stage" => stage).record(busy);
+    histogram!(QUEUE_SECONDS, "stage" => stage).record(queued);
+}
+
+/// A step was committed.
+pub fn step_committed(stage: &'static str, outputs: usize, took: Duration) {
+    histogram!(STEP_SECONDS, "stage" => stage).record(took);
+    histogram!(STEP_RECORDS, "stage" => stage).record(outputs as f64);
+}
+
+/// What a worker holds now.
+pub fn in_flight(stage: &'static str, records: usize, bytes: usize) {
+    gauge!(IN_FLIGHT, "stage" => stage).set(records as f64);
+    gauge!(IN_FLIGHT_BYTES, "stage" => stage).set(bytes as f64);
+}
+
+/// How far a stage is behind.
+pub fn lag(stage: &'static str, records: u64, oldest: Duration) {
+    gauge!(LAG, "stage" => stage).set(records as f64);
+    gauge!(LAG_AGE, "stage" => stage).set(oldest.as_secs_f64());
+}
+
+/// A record is tried again.
+pub fn retried(stage: &'static str, cause: &'static str) {
+    counter!(RETRIES, "stage" => stage, "cause" => cause).increment(1);
+}
+
+/// Records of a stage that wait for a dependency.
+pub fn waiting_for(dependency: &str, records: usize) {
+    gauge!(UNAVAILABLE, "dependency" => dependency.to_owned()).set(records as f64);
+}
+
+/// An inference batch was run.
+pub fn batch_run(model: &'static str, items: usize, fill: f64, queued: Duration, took: Duration) {
+    histogram!(BATCH_ITEMS, "model" => model).record(items as f64);
+    histogram!(BATCH_FILL, "model" => model).record(fill);
+    histogram!(BATCH_QUEUE_SECONDS, "model" => model).record(queued);
+    histogram!(BATCH_RUN_SECONDS, "model" => model).record(took);
+}
+
+/// Totals of the sandbox.
+pub fn sandbox_totals(started: u64, died: u64, calls: u64) {
+    counter!(CHILD_STARTS).absolute(started);
+    counter!(CHILD_DEATHS).absolute(died);
+    counter!(CHILD_CALLS).absolute(calls);
+}

@@ -1,0 +1,473 @@
+//! The one worker loop, shared by all stages: read → admit → run up to N records at once → complete in any order →
+//! commit.
+//!
+//! The laws:
+//! - Completions come before admissions, so that what is finished leaves before more comes in.
+//! - A step holds whole records only: outputs and the positions past their inputs, or neither.
+//! - On revoke: stop admitting, commit what is complete, drop the rest, forget, acknowledge.
+//! - A failure never ends the loop, save one: too many defects in a row of records stop the worker instead of
+//!   emptying the topic into dead letters.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, task::AbortHandle};
+
+use crate::{
+    dead_letter,
+    error::{Failure, Result},
+    journal::{Journal, Verdict},
+    log::{
+        CommitError, Event, NewRecord, Partition, Reader, Record, Step, Writer,
+        ledger::{Admission, Ledger, Limits, Ticket},
+    },
+    record::wire::Headers,
+    stages::{AnyStage, Output},
+    telemetry,
+};
+
+/// How a worker runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Records admitted and not committed, at most.
+    pub max_in_flight: usize,
+    /// Their bytes, at most.
+    pub max_in_flight_bytes: usize,
+    /// A failure of the moment is retried for so long before it becomes a dead letter.
+    pub retry_s: u64,
+    /// Defects among the last `defect_window` records that stop the worker.
+    pub max_defects: usize,
+    /// Records over which defects are counted.
+    pub defect_window: usize,
+    /// Time for records in flight to end after a request to stop.
+    pub drain_s: u64,
+    /// Time for the commit when partitions are taken away; shorter than the session timeout.
+    pub revoke_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 1_000,
+            max_in_flight_bytes: 64 << 20,
+            retry_s: 60,
+            max_defects: 25,
+            defect_window: 50,
+            drain_s: 30,
+            revoke_s: 5,
+        }
+    }
+}
+
+/// One stage's membership in its group.
+pub struct Worker {
+    stage: Arc<dyn AnyStage>,
+    reader: Box<dyn Reader>,
+    /// `None` while a commit runs with it.
+    writer: Option<Box<dyn Writer>>,
+    journal: Arc<Journal>,
+    config: Config,
+    concurrency: usize,
+    ledger: Ledger,
+    running: FuturesUnordered<BoxFuture<'static, Finished>>,
+    handles: HashMap<Ticket, AbortHandle>,
+    committing: Option<BoxFuture<'static, Committed>>,
+    /// When an aborted step is committed again.
+    replay_at: Option<Instant>,
+    aborts: u32,
+    defects: VecDeque<bool>,
+}
+
+/// A record's end.
+struct Finished {
+    ticket: Ticket,
+    interactive: bool,
+    queued: Duration,
+    busy: Duration,
+    /// `None` when it was dropped with its partition.
+    end: Option<End>,
+}
+
+/// Its outputs, and how it ended.
+struct End {
+    outputs: Vec<Output>,
+    outcome: &'static str,
+}
+
+struct Committed {
+    writer: Box<dyn Writer>,
+    outputs: usize,
+    took: Duration,
+    result: std::result::Result<(), CommitError>,
+}
+
+/// The shortest and the longest wait between two attempts.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+impl Worker {
+    /// A worker for a stage on a membership that was just joined.
+    pub fn new(
+        stage: Arc<dyn AnyStage>,
+        (reader, writer): (Box<dyn Reader>, Box<dyn Writer>),
+        journal: Arc<Journal>,
+        config: Config,
+        concurrency: usize,
+    ) -> Self {
+        let limits = Limits { records: config.max_in_flight, bytes: config.max_in_flight_bytes, ..Limits::default() };
+        Self {
+            stage,
+            reader,
+            writer: Some(writer),
+            journal,
+            config,
+            concurrency,
+            ledger: Ledger::new(limits),
+            running: FuturesUnordered::new(),
+            handles: HashMap::new(),
+            committing: None,
+            replay_at: None,
+            aborts: 0,
+            defects: VecDeque::new(),
+        }
+    }
+
+    /// Works until told to stop, then drains, commits and leaves.
+    ///
+    /// # Errors
+    /// When the log is broken, or when too many records in a row were defects.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        let name = self.stage.name();
+        let mut drain_until: Option<Instant> = None;
+        loop {
+            let draining = drain_until.is_some();
+            if !draining {
+                self.start_what_may_run();
+                self.apply_pauses();
+            }
+            self.start_commit_when_due(draining);
+            if draining && self.committing.is_none() && (self.is_drained() || drain_until.is_some_and(|at| at <= Instant::now())) {
+                break;
+            }
+            telemetry::in_flight(name, self.ledger.in_flight(), self.ledger.in_flight_bytes());
+            let wake = self.wake_at(drain_until);
+            tokio::select! {
+                biased;
+                Some(finished) = self.running.next() => self.finish(finished)?,
+                committed = pending_or(&mut self.committing) => self.committed(committed).await?,
+                () = sleep_until(wake) => {}
+                _ = stop.wait_for(|stop| *stop), if !draining => {
+                    tracing::debug!(stage = name, in_flight = self.ledger.in_flight(), "draining");
+                    drain_until = Some(Instant::now() + Duration::from_secs(self.config.drain_s));
+                }
+                event = self.reader.next() => self.take_in(event?, draining).await?,
+            }
+        }
+        for (_, handle) in self.handles.drain() {
+            handle.abort();
+        }
+        self.reader.leave().await
+    }
+
+    fn is_drained(&self) -> bool {
+        self.running.is_empty() && self.ledger.step().is_none() && !self.ledger.has_completed()
+    }
+
+    fn start_what_may_run(&mut self) {
+        while self.running.len() < self.concurrency {
+            let Some((ticket, record, interactive)) = self.ledger.start() else { break };
+            let attempt = Attempt {
+                stage: Arc::clone(&self.stage),
+                journal: Arc::clone(&self.journal),
+                retry: Duration::from_secs(self.config.retry_s),
+                record,
+            };
+            let queued = attempt.queued();
+            let started = Instant::now();
+            let task = tokio::spawn(attempt.run());
+            self.handles.insert(ticket, task.abort_handle());
+            let finished = task.map(move |end| {
+                let end = end.ok();
+                Finished { ticket, interactive, queued, busy: started.elapsed(), end }
+            });
+            self.running.push(finished.boxed());
+        }
+    }
+
+    fn apply_pauses(&mut self) {
+        let (pause, resume) = self.ledger.pauses();
+        if !pause.is_empty() {
+            self.reader.pause(&pause);
+        }
+        if !resume.is_empty() {
+            self.reader.resume(&resume);
+        }
+    }
+
+    fn finish(&mut self, finished: Finished) -> Result<()> {
+        self.handles.remove(&finished.ticket);
+        let Some(end) = finished.end else { return Ok(()) };
+        let outputs = end.outputs.into_iter().map(into_record).collect();
+        if !self.ledger.complete(finished.ticket, outputs, finished.interactive, Instant::now()) {
+            return Ok(());
+        }
+        telemetry::record_finished(self.stage.name(), end.outcome, finished.busy, finished.queued);
+        self.count_defect(end.outcome == "defect")
+    }
+
+    /// Stops the worker when most of the latest records were defects: something is wrong with deckle, not with them.
+    fn count_defect(&mut self, defect: bool) -> Result<()> {
+        self.defects.push_back(defect);
+        if self.defects.len() > self.config.defect_window {
+            self.defects.pop_front();
+        }
+        let count = self.defects.iter().filter(|defect| **defect).count();
+        if count < self.config.max_defects {
+            return Ok(());
+        }
+        Err(Failure::defect(format!(
+            "stage {} stopped: {count} of its last {} records were defects (`worker.max_defects`); look at `deckle \
+             dead-letters list`",
+            self.stage.name(),
+            self.defects.len()
+        )))
+    }
+
+    fn start_commit_when_due(&mut self, draining: bool) {
+        let now = Instant::now();
+        if self.writer.is_none() || self.replay_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let due = draining || self.ledger.step_due(now).is_some_and(|at| at <= now);
+        let step = match self.ledger.step() {
+            Some(step) => Some(step.clone()),
+            None if due => self.ledger.take_step(),
+            None => None,
+        };
+        if let Some(step) = step
+            && let Some(writer) = self.writer.take()
+        {
+            self.replay_at = None;
+            self.committing = Some(commit(writer, step).boxed());
+        }
+    }
+
+    async fn committed(&mut self, committed: Committed) -> Result<()> {
+        self.committing = None;
+        let mut writer = committed.writer;
+        match committed.result {
+            Ok(()) => {
+                telemetry::step_committed(self.stage.name(), committed.outputs, committed.took);
+                self.aborts = 0;
+                self.ledger.confirm();
+            }
+            Err(error @ (CommitError::Aborted(_) | CommitError::Fenced(_))) => self.replay_later(&error),
+            Err(error @ CommitError::Unknown(_)) => {
+                let partitions: Vec<Partition> =
+                    self.ledger.step().map(|step| step.positions.keys().cloned().collect()).unwrap_or_default();
+                let positions = writer.committed(&partitions).await?;
+                self.ledger.reconcile(&positions);
+                self.stage.forget();
+                self.replay_later(&error);
+            }
+        }
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// The step stays in memory and is committed again; if we were fenced, the revoke that follows drops it.
+    fn replay_later(&mut self, error: &CommitError) {
+        self.aborts += 1;
+        let wait = RETRY.0.saturating_mul(1 << self.aborts.min(6)).min(RETRY.1);
+        tracing::warn!(stage = self.stage.name(), %error, attempt = self.aborts, "step not committed, will be tried again");
+        telemetry::retried(self.stage.name(), "commit");
+        self.replay_at = Some(Instant::now() + wait);
+    }
+
+    fn wake_at(&self, drain_until: Option<Instant>) -> Option<Instant> {
+        if self.writer.is_none() {
+            return drain_until;
+        }
+        let commit = if self.ledger.step().is_some() { self.replay_at } else { self.ledger.step_due(Instant::now()) };
+        commit.into_iter().chain(drain_until).min()
+    }
+
+    async fn take_in(&mut self, event: Event, draining: bool) -> Result<()> {
+        match event {
+            Event::Records(records) if draining => drop(records),
+            Event::Records(records) => records.into_iter().for_each(|record| self.admit(record)),
+            Event::Assigned(partitions) => {
+                self.stage.forget();
+                for (partition, position) in partitions {
+                    self.ledger.assign(partition, position);
+                }
+            }
+            Event::Revoked { partitions, lost, ack } => {
+                self.give_up(&partitions, lost).await?;
+                // A dropped receiver means that the reader gave up waiting; there is nobody left to tell.
+                let _ = ack.send(());
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, record: Record) {
+        let order = self.stage.order(&record.value).unwrap_or_else(|| crate::stages::Order {
+            key: format!("{}@{}", record.partition, record.offset),
+            interactive: false,
+        });
+        match self.ledger.admit(record, order.key, order.interactive) {
+            Admission::Admitted(_) => {}
+            Admission::Covered | Admission::Unassigned => {
+                tracing::debug!(stage = self.stage.name(), "a record that is complete or not ours came, dropped");
+            }
+        }
+    }
+
+    /// Commits what is complete of all partitions, within the deadline, then drops what was taken away.
+    async fn give_up(&mut self, partitions: &[Partition], lost: bool) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(self.config.revoke_s);
+        if let Some(committing) = self.committing.take() {
+            // A commit under way is never cut off: its outcome would be unknown.
+            let committed = committing.await;
+            self.committed(committed).await?;
+        }
+        while !lost && tokio::time::Instant::now() < deadline {
+            self.replay_at = None;
+            self.start_commit_when_due(true);
+            let Some(committing) = self.committing.take() else { break };
+            let committed = committing.await;
+            let fenced = matches!(committed.result, Err(CommitError::Fenced(_)));
+            self.committed(committed).await?;
+            if fenced {
+                break;
+            }
+        }
+        self.ledger.revoke(partitions);
+        self.handles.retain(|ticket, handle| {
+            let kept = self.ledger.is_current(*ticket);
+            if !kept {
+                handle.abort();
+            }
+            kept
+        });
+        self.stage.forget();
+        Ok(())
+    }
+}
+
+async fn commit(mut writer: Box<dyn Writer>, step: Step) -> Committed {
+    let started = Instant::now();
+    let result = writer.commit(&step).await;
+    Committed { writer, outputs: step.outputs.len(), took: started.elapsed(), result }
+}
+
+fn into_record(output: Output) -> NewRecord {
+    NewRecord { topic: output.topic.into(), key: output.key, headers: output.headers, value: output.value }
+}
+
+async fn pending_or<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => futures::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => futures::future::pending().await,
+    }
+}
+
+/// One record on its way through a stage, with all its attempts.
+struct Attempt {
+    stage: Arc<dyn AnyStage>,
+    journal: Arc<Journal>,
+    retry: Duration,
+    record: Record,
+}
+
+impl Attempt {
+    fn queued(&self) -> Duration {
+        let now = jiff::Timestamp::now().as_microsecond();
+        Duration::from_micros(u64::try_from(now - self.record.appended_at_us).unwrap_or(0))
+    }
+
+    async fn run(self) -> End {
+        let headers = Headers::parse(&self.record.headers, self.record.appended_at_us);
+        let name = format!("{}@{}", self.record.partition, self.record.offset);
+        let (result, attempts) = match self.journal.enter(name).await {
+            Verdict::Run(entry) => {
+                let result = self.until_it_ends(&headers).await;
+                drop(entry);
+                result
+            }
+            Verdict::Blamed { message } => (Err(Failure::defect(message)), 0),
+        };
+        match result {
+            Ok(outputs) => End { outputs, outcome: "ok" },
+            Err(failure) => self.give_up(&headers, &failure, attempts),
+        }
+    }
+
+    /// Tries until it succeeds or fails for good; what all records need and is away is waited for without limit.
+    async fn until_it_ends(&self, headers: &Headers) -> (Result<Vec<Output>>, u32) {
+        let stage = self.stage.name();
+        let started = Instant::now();
+        let mut wait = RETRY.0;
+        for attempt in 1.. {
+            let failure = match self.once(headers).await {
+                Ok(outputs) => return (Ok(outputs), attempt),
+                Err(failure) => failure,
+            };
+            let again = match &failure {
+                Failure::Transient { .. } => started.elapsed() + wait < self.retry,
+                Failure::Unavailable { .. } => true,
+                Failure::Rejected { .. } | Failure::Defect { .. } => false,
+            };
+            if !again {
+                return (Err(failure), attempt);
+            }
+            tracing::warn!(stage, document_id = headers.document_id, page = headers.page_no, %failure, attempt, "trying again");
+            telemetry::retried(stage, dead_letter::kind(&failure));
+            let waiting = crate::readiness::waiting_for(&failure);
+            tokio::time::sleep(wait).await;
+            drop(waiting);
+            wait = (wait * 2).min(RETRY.1);
+        }
+        unreachable!("the attempts are counted without end")
+    }
+
+    /// One attempt; a panic of the stage is a defect of this record.
+    async fn once(&self, headers: &Headers) -> Result<Vec<Output>> {
+        let attempt = self.stage.process(headers, &self.record.value);
+        match std::panic::AssertUnwindSafe(attempt).catch_unwind().await {
+            Ok(result) => result,
+            Err(panic) => {
+                let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+                Err(Failure::defect(format!("stage {} panicked: {}", self.stage.name(), said.unwrap_or("no message"))))
+            }
+        }
+    }
+
+    fn give_up(&self, headers: &Headers, failure: &Failure, attempts: u32) -> End {
+        let stage = self.stage.name();
+        let outcome = dead_letter::kind(failure);
+        tracing::info!(stage, document_id = headers.document_id, page = headers.page_no, code = failure.code(), %failure, "record failed");
+        let mut outputs = self.stage.on_failure(headers, &self.record.value, failure).unwrap_or_else(|error| {
+            tracing::error!(stage, %error, "what goes on after a failure cannot be encoded");
+            Vec::new()
+        });
+        match dead_letter::output(stage, &self.record, headers, failure, attempts) {
+            Ok(letter) => outputs.push(letter),
+            Err(error) => tracing::error!(stage, %error, "a dead letter cannot be encoded"),
+        }
+        End { outputs, outcome }
+    }
+}
