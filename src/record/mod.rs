@@ -3,6 +3,7 @@
 //! The law: an event is small and immutable. Bytes, images and results travel as [`BlobRef`]s; an output's type is its
 //! destination. The schemas in `schemas/` are the contract, and a test holds these types against them.
 
+pub mod topics;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,11 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn order_key(&self) -> String {
         self.envelope().document_key()
     }
+
+    /// Bytes it carries of another record, which do not count towards its own size.
+    fn carried_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// How urgent a document is.
@@ -46,6 +52,16 @@ pub enum Lane {
     Interactive,
     /// Overnight work.
     Bulk,
+}
+
+impl Lane {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Bulk => "bulk",
+        }
+    }
 }
 
 /// Identity and context, the same on every topic.
@@ -232,14 +248,14 @@ impl std::fmt::Debug for Options {
     }
 }
 
+/// Says on which topic a type travels, and what of [`Event`] it does not leave at the default.
 macro_rules! event {
-    ($type:ty, $topic:literal $(, page $page:ident)? $(, key $key:expr)?) => {
+    ($type:ty, $topic:literal $(, $($method:tt)*)?) => {
         impl Event for $type {
             const TOPIC: &'static str = $topic;
             fn envelope(&self) -> &Envelope { &self.envelope }
             fn envelope_mut(&mut self) -> &mut Envelope { &mut self.envelope }
-            $(fn page_no(&self) -> Option<u32> { u32::try_from(self.$page).ok() })?
-            $(fn order_key(&self) -> String { let key: fn(&Self) -> String = $key; key(self) })?
+            $($($method)*)?
         }
     };
 }
@@ -273,7 +289,11 @@ pub struct PageSplit {
     /// Pages of the document.
     pub page_count: i32,
 }
-event!(PageSplit, "pages.split", page page_no, key |e| format!("{}/{}", e.envelope.document_key(), e.page_no));
+event! {
+    PageSplit, "pages.split",
+    fn page_no(&self) -> Option<u32> { self.page_no.try_into().ok() }
+    fn order_key(&self) -> String { format!("{}/{}", self.envelope.document_key(), self.page_no) }
+}
 
 /// One page was read, or could not be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -293,7 +313,11 @@ pub struct PageRead {
     #[serde(default)]
     pub reason: Option<Reason>,
 }
-event!(PageRead, "pages.read", page page_no, key |e| format!("{}/{}", e.envelope.document_key(), e.page_no));
+event! {
+    PageRead, "pages.read",
+    fn page_no(&self) -> Option<u32> { self.page_no.try_into().ok() }
+    fn order_key(&self) -> String { format!("{}/{}", self.envelope.document_key(), self.page_no) }
+}
 
 /// One page was analysed, or failed before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -313,7 +337,10 @@ pub struct PageAnalysed {
     #[serde(default)]
     pub reason: Option<Reason>,
 }
-event!(PageAnalysed, "pages.analysed", page page_no);
+event! {
+    PageAnalysed, "pages.analysed",
+    fn page_no(&self) -> Option<u32> { self.page_no.try_into().ok() }
+}
 
 /// All pages are in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -498,9 +525,16 @@ pub struct DeadLetter {
     /// Attempts made.
     pub attempts: i32,
     /// Its headers.
+    #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// Its bytes, as they were.
     #[serde(with = "serde_bytes")]
     pub value: Vec<u8>,
 }
-event!(DeadLetter, "dead-letters");
+event! {
+    DeadLetter, "dead-letters",
+    fn page_no(&self) -> Option<u32> { self.page_no?.try_into().ok() }
+    fn carried_bytes(&self) -> usize {
+        self.value.len() + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    }
+}

@@ -1,1 +1,369 @@
-//! 
+//! Events as bytes and headers: Avro single-object encoding, CloudEvents names.
+//!
+//! The law: the first byte tells the framing, and a record is read with the schema it was written with. Every schema
+//! that was ever released is compiled in, so that old records stay readable; fields they lack take serde's defaults,
+//! which `tests/contract.rs` holds equal to Avro's.
+
+use std::{collections::BTreeMap, io::Read as _, sync::LazyLock};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_avro_fast::{Schema, de::DeserializerState, ser::SerializerConfig};
+use serde_json::Value;
+
+use super::{
+    Assembled, DeadLetter, Enriched, Envelope, Event, Lane, PageAnalysed, PageRead, PageSplit, Published, Uploaded,
+};
+use crate::error::{Failure, Result, code};
+
+/// Bytes an event's own part may have; what a dead letter carries of another record comes on top. Larger things
+/// belong in the blob store, and brokers refuse records above 1 MiB.
+pub const MAX_OWN_BYTES: usize = 512 * 1024;
+
+/// Value of the `content-type` header.
+pub const CONTENT_TYPE: &str = "application/avro";
+
+/// Releases whose schemas this build reads besides its own, oldest first; the folders of `schemas/released`.
+pub const RELEASED: &[&str] = &["0.1.0"];
+
+/// Opens Avro single-object encoding (Avro 1.12 specification).
+const SINGLE_OBJECT: [u8; 2] = [0xC3, 0x01];
+/// [`SINGLE_OBJECT`] and the CRC-64-AVRO of the writer's schema in Parsing Canonical Form, little-endian.
+const SINGLE_OBJECT_HEADER: usize = 10;
+/// Opens Confluent framing: this byte, then the schema's id as 4 big-endian bytes.
+const CONFLUENT: u8 = 0;
+
+/// One topic's schemas as text: the topic, the current one, and those of [`RELEASED`] in the same order.
+type Sources = (&'static str, &'static str, &'static [&'static str]);
+
+macro_rules! sources {
+    ($($topic:literal),+ $(,)?) => {
+        [$((
+            $topic,
+            include_str!(concat!("../../schemas/", $topic, ".avsc")),
+            // One line for each of RELEASED.
+            &[include_str!(concat!("../../schemas/released/0.1.0/", $topic, ".avsc"))],
+        )),+]
+    };
+}
+
+const SOURCES: [Sources; 8] = sources![
+    "documents.uploaded",
+    "pages.split",
+    "pages.read",
+    "pages.analysed",
+    "documents.assembled",
+    "documents.enriched",
+    "documents.published",
+    "dead-letters",
+];
+
+/// One topic's schemas, parsed.
+struct Contract {
+    /// What we write.
+    current: Schema,
+    /// What was released before, by fingerprint.
+    released: BTreeMap<[u8; 8], Schema>,
+}
+
+static CONTRACTS: LazyLock<BTreeMap<&'static str, Contract>> = LazyLock::new(|| {
+    let parse =
+        |text: &str| text.parse::<Schema>().expect("compiled-in schemas parse: tests/contract.rs encodes with each");
+    SOURCES
+        .iter()
+        .map(|(topic, current, released)| {
+            let released = released.iter().map(|text| parse(text)).map(|schema| (*schema.rabin_fingerprint(), schema));
+            (*topic, Contract { current: parse(current), released: released.collect() })
+        })
+        .collect()
+});
+
+fn contract(topic: &str) -> Result<&'static Contract> {
+    CONTRACTS.get(topic).ok_or_else(|| no_schema(topic))
+}
+
+fn no_schema(topic: &str) -> Failure {
+    undecodable(format!("no schema for the topic {topic:?} in this build"))
+}
+
+/// The schema we write a topic with, as JSON text; `None` for a topic that is not ours.
+pub fn schema_json(topic: &str) -> Option<&'static str> {
+    SOURCES.iter().find(|(name, ..)| *name == topic).map(|(_, current, _)| *current)
+}
+
+/// Encodes an event with the current schema of its topic, in single-object encoding.
+///
+/// Fails with [`Failure::Defect`] when the event's own part is larger than [`MAX_OWN_BYTES`], or does not fit its
+/// schema (a number out of range).
+pub fn encode<T: Event>(event: &T) -> Result<Bytes> {
+    let schema = &contract(T::TOPIC)?.current;
+    let bytes = serde_avro_fast::to_single_object_vec(event, &mut SerializerConfig::new(schema))
+        .map_err(|error| Failure::defect(format!("{} does not fit its schema: {}", T::TOPIC, one_line(&error))))?;
+    let own = bytes.len().saturating_sub(event.carried_bytes());
+    if own > MAX_OWN_BYTES {
+        return Err(Failure::defect(format!(
+            "an event of {} has {own} bytes, more than the {MAX_OWN_BYTES} allowed",
+            T::TOPIC
+        )));
+    }
+    Ok(Bytes::from(bytes))
+}
+
+/// Decodes an event that was written with the current or any released schema of its topic.
+///
+/// Fails with [`Failure::Rejected`], code [`code::RECORD_UNDECODABLE`], and one line that says why.
+pub fn decode<T: Event>(bytes: &[u8]) -> Result<T> {
+    decode_with(contract(T::TOPIC)?, bytes)
+}
+
+fn decode_with<T: Event>(contract: &Contract, bytes: &[u8]) -> Result<T> {
+    let (fingerprint, datum) = unframe(bytes)?;
+    let schema = if contract.current.rabin_fingerprint() == fingerprint {
+        &contract.current
+    } else {
+        contract.released.get(fingerprint).ok_or_else(|| {
+            undecodable(format!(
+                "written with a schema unknown to this build (fingerprint {}, topic {})",
+                hex::encode(fingerprint),
+                T::TOPIC
+            ))
+        })?
+    };
+    let mut state = DeserializerState::from_slice(datum, schema);
+    let event = T::deserialize(state.deserializer()).map_err(|error| undecodable(one_line(&error)))?;
+    // A slice never fails to be read.
+    if state.into_reader().read(&mut [0]).unwrap_or(0) > 0 {
+        return Err(undecodable("bytes follow the end of the record"));
+    }
+    Ok(event)
+}
+
+/// The writer's fingerprint and the datum behind it.
+fn unframe(bytes: &[u8]) -> Result<(&[u8; 8], &[u8])> {
+    if let [CONFLUENT, a, b, c, d, ..] = bytes {
+        let id = u32::from_be_bytes([*a, *b, *c, *d]);
+        return Err(undecodable(format!("framed for a schema registry (schema {id}), and no registry is configured")));
+    }
+    if bytes.len() < SINGLE_OBJECT_HEADER {
+        return Err(undecodable(format!(
+            "{} bytes are too short for a record, whose header alone has {SINGLE_OBJECT_HEADER}",
+            bytes.len()
+        )));
+    }
+    let framed = bytes.strip_prefix(&SINGLE_OBJECT).and_then(|rest| rest.split_first_chunk::<8>());
+    framed.ok_or_else(|| {
+        undecodable(format!(
+            "starts with {}, neither Avro single-object (c301) nor Confluent (00)",
+            hex::encode(&bytes[..2])
+        ))
+    })
+}
+
+fn undecodable(message: impl Into<String>) -> Failure {
+    Failure::rejected(code::RECORD_UNDECODABLE, message)
+}
+
+/// An error on one line of bounded length, fit for a reason.
+fn one_line(error: &impl std::fmt::Display) -> String {
+    const LONGEST: usize = 300;
+    let text = error.to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
+}
+
+/// Decodes a record of any topic for people: times (`*_at`) in RFC 3339, the password as `***`, and the record inside
+/// a dead letter decoded too, or only its length where it cannot be (its bytes may hold a secret).
+pub fn decode_to_json(topic: &str, bytes: &[u8]) -> Result<Value> {
+    match topic {
+        Uploaded::TOPIC => json_of::<Uploaded>(bytes),
+        PageSplit::TOPIC => json_of::<PageSplit>(bytes),
+        PageRead::TOPIC => json_of::<PageRead>(bytes),
+        PageAnalysed::TOPIC => json_of::<PageAnalysed>(bytes),
+        Assembled::TOPIC => json_of::<Assembled>(bytes),
+        Enriched::TOPIC => json_of::<Enriched>(bytes),
+        Published::TOPIC => json_of::<Published>(bytes),
+        DeadLetter::TOPIC => {
+            let mut letter = decode::<DeadLetter>(bytes)?;
+            let value = std::mem::take(&mut letter.value);
+            let mut json = json_from(&letter)?;
+            // A dead letter inside a dead letter is not opened: nothing consumes that topic.
+            let inner =
+                if letter.topic == DeadLetter::TOPIC { None } else { decode_to_json(&letter.topic, &value).ok() };
+            json["value"] = inner.unwrap_or_else(|| serde_json::json!({ "size_bytes": value.len() }));
+            Ok(json)
+        }
+        other => Err(no_schema(other)),
+    }
+}
+
+fn json_of<T: Event>(bytes: &[u8]) -> Result<Value> {
+    json_from(&decode::<T>(bytes)?)
+}
+
+fn json_from(event: &impl Serialize) -> Result<Value> {
+    let mut json = serde_json::to_value(event)
+        .map_err(|error| Failure::defect(format!("an event has no JSON form: {}", one_line(&error))))?;
+    if let Some(password) = json.pointer_mut("/options/password").filter(|password| !password.is_null()) {
+        *password = "***".into();
+    }
+    write_times(&mut json);
+    Ok(json)
+}
+
+/// Turns every integer named `*_at` into RFC 3339.
+fn write_times(json: &mut Value) {
+    match json {
+        Value::Array(items) => items.iter_mut().for_each(write_times),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_i64().filter(|_| name.ends_with("_at")).and_then(rfc3339) {
+                    Some(time) => *value = time.into(),
+                    None => write_times(value),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// RFC 3339, UTC; `None` outside the years −9999 to 9999.
+fn rfc3339(time_us: i64) -> Option<String> {
+    jiff::Timestamp::from_microsecond(time_us).ok().map(|time| time.to_string())
+}
+
+/// The headers of an event: CloudEvents 1.0 in binary mode, trace context, and what is needed when its bytes cannot
+/// be read ([`Headers::parse`]).
+///
+/// `producer` is the stage or `cli`. Stages give no `time_us` (µs since 1970, UTC), because their outputs must be pure.
+pub fn headers<T: Event>(event: &T, producer: &str, time_us: Option<i64>) -> BTreeMap<String, String> {
+    let envelope = event.envelope();
+    let mut headers = BTreeMap::new();
+    let mut set = |name: &str, value: String| headers.insert(name.to_owned(), value);
+    set("ce_specversion", "1.0".to_owned());
+    set("ce_id", envelope.event_id.clone());
+    set("ce_type", T::TOPIC.to_owned());
+    set("ce_source", format!("deckle/{producer}"));
+    set("content-type", CONTENT_TYPE.to_owned());
+    set("tenant", envelope.tenant.clone());
+    set("document", envelope.document_id.clone());
+    set("upload", envelope.upload_id.clone());
+    set("run", envelope.run.to_string());
+    set("version", envelope.version.to_string());
+    set("lane", envelope.lane.as_str().to_owned());
+    let optional = [
+        ("ce_time", time_us.and_then(rfc3339)),
+        ("page", event.page_no().map(|page_no| page_no.to_string())),
+        ("traceparent", envelope.traceparent.clone()),
+        ("tracestate", envelope.tracestate.clone()),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            set(name, value);
+        }
+    }
+    headers
+}
+
+/// What the headers of a record tell when nothing else can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Headers {
+    /// Id of the event (`ce_id`).
+    pub event_id: String,
+    /// Leads every key.
+    pub tenant: String,
+    /// The document.
+    pub document_id: String,
+    /// The submission.
+    pub upload_id: String,
+    /// µs since 1970; 0 when unknown, and on `documents.uploaded`.
+    pub run: i64,
+    /// µs since 1970; 0 when unknown, and on `documents.uploaded`.
+    pub version: i64,
+    /// The page, counted from 1.
+    pub page_no: Option<u32>,
+    /// Interactive when unknown.
+    pub lane: Lane,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// W3C trace state.
+    pub tracestate: Option<String>,
+    /// When the log took the record, µs since 1970, UTC.
+    pub appended_at_us: i64,
+}
+
+impl Headers {
+    /// Reads what is there; what is missing or malformed is empty or 0.
+    pub fn parse(headers: &BTreeMap<String, String>, appended_at_us: i64) -> Self {
+        let text = |name: &str| headers.get(name).cloned();
+        let number = |name: &str| headers.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+        Self {
+            event_id: text("ce_id").unwrap_or_default(),
+            tenant: text("tenant").unwrap_or_default(),
+            document_id: text("document").unwrap_or_default(),
+            upload_id: text("upload").unwrap_or_default(),
+            run: number("run"),
+            version: number("version"),
+            page_no: headers.get("page").and_then(|text| text.parse().ok()).filter(|page_no| *page_no > 0),
+            lane: if headers.get("lane").is_some_and(|lane| lane == Lane::Bulk.as_str()) {
+                Lane::Bulk
+            } else {
+                Lane::Interactive
+            },
+            traceparent: text("traceparent"),
+            tracestate: text("tracestate"),
+            appended_at_us,
+        }
+    }
+
+    /// An envelope with all that the headers know, to tell of a record that could not be read.
+    pub fn envelope(&self) -> Envelope {
+        Envelope {
+            event_id: self.event_id.clone(),
+            tenant: self.tenant.clone(),
+            document_id: self.document_id.clone(),
+            upload_id: self.upload_id.clone(),
+            run: self.run,
+            version: self.version,
+            lane: self.lane,
+            batch_id: None,
+            parent_id: None,
+            root_id: None,
+            path_in_parent: None,
+            traceparent: self.traceparent.clone(),
+            tracestate: self.tracestate.clone(),
+            attributes: BTreeMap::new(),
+            access: Vec::new(),
+            deadline_at: None,
+            trail: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_written_with_a_released_schema_is_read_with_it() {
+        let current = schema_json(Uploaded::TOPIC).unwrap();
+        let mut older: Value = serde_json::from_str(current).unwrap();
+        let fields = older["fields"].as_array_mut().unwrap();
+        fields.retain(|field| field["name"] != "fingerprint" && field["name"] != "options");
+        let mut options = serde_json::from_str::<Value>(current).unwrap()["fields"][2].clone();
+        options["type"]["fields"].as_array_mut().unwrap().retain(|field| field["name"] == "languages");
+        fields.push(options);
+        let older: Schema = older.to_string().parse().unwrap();
+
+        let source =
+            serde_json::json!({"uri": "", "filename": "a.pdf", "media_type": "", "size_bytes": 1, "sha256": ""});
+        let envelope = Headers { tenant: "acme".into(), run: 7, ..Headers::default() }.envelope();
+        let written = serde_json::json!({"envelope": envelope, "source": source, "options": {"languages": ["de"]}});
+        let bytes = serde_avro_fast::to_single_object_vec(&written, &mut SerializerConfig::new(&older)).unwrap();
+
+        let released = BTreeMap::from([(*older.rabin_fingerprint(), older)]);
+        let contract = Contract { current: current.parse().unwrap(), released };
+        let read: Uploaded = decode_with(&contract, &bytes).unwrap();
+        assert_eq!((read.envelope.tenant.as_str(), read.envelope.run), ("acme", 7));
+        assert_eq!((read.options.languages, read.options.force), (vec!["de".to_owned()], false));
+        assert!(decode::<Uploaded>(&bytes).is_err(), "unknown to this build");
+    }
+}
