@@ -16,7 +16,7 @@ use crate::{
     decode::Decoders,
     journal::Journal,
     log::{self, Log, Topic},
-    models::Embedders,
+    models::embedders::Embedders,
     record::topics,
     sandbox,
     stages::{self, AnyStage, Files},
@@ -68,7 +68,7 @@ impl App {
         let program = std::env::current_exe().context("this program's own path")?;
         let decode = config.decode.within(&config.libraries());
         let pool = Arc::new(sandbox::Pool::new(program, vec!["sandbox".to_owned()], decode.environment(), config.sandbox.clone()));
-        let embedders = Embedders::new(config.models(), config.inference.within(&config.libraries()));
+        let embedders = Embedders::new(config.models(), config.inference());
         Ok(Self {
             config_hash: config.result_hash()?,
             log: Arc::new(log),

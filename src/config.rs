@@ -183,6 +183,13 @@ impl Config {
         self.home.join("data")
     }
 
+    /// ONNX Runtime's settings, its library found.
+    pub fn inference(&self) -> inference::Config {
+        let found = self.libraries().join("libonnxruntime.so");
+        let library = self.inference.library.clone().unwrap_or(found);
+        inference::Config { library: Some(library), ..self.inference.clone() }
+    }
+
     /// Records that a stage works on at once.
     pub fn concurrency_of(&self, stage: &str) -> usize {
         let children = self.sandbox.children();
@@ -203,8 +210,9 @@ impl Config {
     /// When the settings cannot be written as JSON.
     pub fn result_hash(&self) -> anyhow::Result<String> {
         use sha2::{Digest, Sha256};
-        let embedder = models::minilm::identity()?;
-        let facts = (self.decode.result_settings(), &self.ocr, chunking::NAME, embedder, RULES);
+        let catalogue = models::Catalogue::load();
+        let weights: Vec<_> = catalogue.models.iter().flat_map(|entry| &entry.files).map(|file| &file.sha256).collect();
+        let facts = (self.decode.result_settings(), &self.ocr, chunking::NAME, weights, RULES);
         let json = serde_json::to_vec(&facts).context("settings as JSON")?;
         Ok(hex::encode(Sha256::digest(json))[..16].to_owned())
     }

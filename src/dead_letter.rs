@@ -5,7 +5,7 @@ use crate::{
     error::{Failure, Result},
     log::Record,
     record::{DeadLetter, Event, wire::Headers},
-    stages::{Output, envelope_from_headers},
+    stages::Output,
 };
 
 /// Makes the dead letter of a record.
@@ -14,16 +14,15 @@ use crate::{
 /// A defect when it cannot be encoded, which its size alone can cause: the bytes are then left out and fetched by
 /// topic, partition and offset.
 pub fn output(stage: &str, record: &Record, headers: &Headers, failure: &Failure, attempts: u32) -> Result<Output> {
-    let page_no = u32::try_from(headers.page_no).ok().filter(|page_no| *page_no > 0);
     let mut letter = DeadLetter {
-        envelope: envelope_from_headers(headers),
+        envelope: headers.envelope(),
         stage: stage.to_owned(),
         topic: record.partition.topic.to_string(),
         partition: record.partition.number,
         offset: record.offset,
         appended_at: record.appended_at_us,
-        page_no: page_no.map(|_| headers.page_no),
-        reason: failure.reason(stage, page_no),
+        page_no: headers.page_no.and_then(|page_no| i32::try_from(page_no).ok()),
+        reason: failure.reason(stage, headers.page_no),
         kind: kind(failure).to_owned(),
         attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
         headers: record.headers.clone(),
@@ -31,9 +30,9 @@ pub fn output(stage: &str, record: &Record, headers: &Headers, failure: &Failure
     };
     let place = format!("{stage}/{}/{}", record.partition, record.offset);
     letter.envelope = letter.envelope.caused(DeadLetter::TOPIC, &place);
-    Output::new(&letter).or_else(|_| {
+    Output::new(stage, &letter).or_else(|_| {
         letter.value.clear();
-        Output::new(&letter)
+        Output::new(stage, &letter)
     })
 }
 

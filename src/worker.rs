@@ -87,7 +87,6 @@ pub struct Worker {
 /// A record's end.
 struct Finished {
     ticket: Ticket,
-    interactive: bool,
     queued: Duration,
     busy: Duration,
     /// `None` when it was dropped with its partition.
@@ -154,7 +153,8 @@ impl Worker {
             if draining && self.committing.is_none() && (self.is_drained() || drain_until.is_some_and(|at| at <= Instant::now())) {
                 break;
             }
-            telemetry::in_flight(name, self.ledger.in_flight(), self.ledger.in_flight_bytes());
+            let in_flight = self.ledger.in_flight();
+            telemetry::in_flight(name, in_flight.records(), in_flight.bytes);
             let wake = self.wake_at(drain_until);
             tokio::select! {
                 biased;
@@ -162,7 +162,7 @@ impl Worker {
                 committed = pending_or(&mut self.committing) => self.committed(committed).await?,
                 () = sleep_until(wake) => {}
                 _ = stop.wait_for(|stop| *stop), if !draining => {
-                    tracing::debug!(stage = name, in_flight = self.ledger.in_flight(), "draining");
+                    tracing::debug!(stage = name, in_flight = in_flight.records(), "draining");
                     drain_until = Some(Instant::now() + Duration::from_secs(self.config.drain_s));
                 }
                 event = self.reader.next() => self.take_in(event?, draining).await?,
@@ -175,12 +175,12 @@ impl Worker {
     }
 
     fn is_drained(&self) -> bool {
-        self.running.is_empty() && self.ledger.step().is_none() && !self.ledger.has_completed()
+        self.running.is_empty() && self.ledger.step().is_none() && self.ledger.in_flight().completed == 0
     }
 
     fn start_what_may_run(&mut self) {
         while self.running.len() < self.concurrency {
-            let Some((ticket, record, interactive)) = self.ledger.start() else { break };
+            let Some((ticket, record)) = self.ledger.start() else { break };
             let attempt = Attempt {
                 stage: Arc::clone(&self.stage),
                 journal: Arc::clone(&self.journal),
@@ -193,7 +193,7 @@ impl Worker {
             self.handles.insert(ticket, task.abort_handle());
             let finished = task.map(move |end| {
                 let end = end.ok();
-                Finished { ticket, interactive, queued, busy: started.elapsed(), end }
+                Finished { ticket, queued, busy: started.elapsed(), end }
             });
             self.running.push(finished.boxed());
         }
@@ -213,7 +213,7 @@ impl Worker {
         self.handles.remove(&finished.ticket);
         let Some(end) = finished.end else { return Ok(()) };
         let outputs = end.outputs.into_iter().map(into_record).collect();
-        if !self.ledger.complete(finished.ticket, outputs, finished.interactive, Instant::now()) {
+        if !self.ledger.complete(finished.ticket, outputs, Instant::now()) {
             return Ok(());
         }
         telemetry::record_finished(self.stage.name(), end.outcome, finished.busy, finished.queued);
@@ -245,7 +245,7 @@ impl Worker {
         }
         let due = draining || self.ledger.step_due(now).is_some_and(|at| at <= now);
         let step = match self.ledger.step() {
-            Some(step) => Some(step.clone()),
+            Some(step) => Some(step),
             None if due => self.ledger.take_step(),
             None => None,
         };
@@ -348,20 +348,17 @@ impl Worker {
                 break;
             }
         }
-        self.ledger.revoke(partitions);
-        self.handles.retain(|ticket, handle| {
-            let kept = self.ledger.is_current(*ticket);
-            if !kept {
+        for ticket in self.ledger.revoke(partitions) {
+            if let Some(handle) = self.handles.remove(&ticket) {
                 handle.abort();
             }
-            kept
-        });
+        }
         self.stage.forget();
         Ok(())
     }
 }
 
-async fn commit(mut writer: Box<dyn Writer>, step: Step) -> Committed {
+async fn commit(mut writer: Box<dyn Writer>, step: Arc<Step>) -> Committed {
     let started = Instant::now();
     let result = writer.commit(&step).await;
     Committed { writer, outputs: step.outputs.len(), took: started.elapsed(), result }

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::{
     app::App,
     log::{NewRecord, Topic},
-    record::{self, Envelope, Lane, Options, Source, Uploaded, wire},
-    stages::{Output, split},
+    record::{self, Envelope, Event, Lane, Options, Source, Uploaded, wire},
+    stages::split,
     store::{DocumentKey, Header},
 };
 
@@ -150,10 +150,13 @@ pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Resul
     let blob = app.blobs.put_file(&tenant, &document_id, "application/octet-stream", &input.path).await?;
     anyhow::ensure!(blob.sha256 == upload.source.sha256, "the file {} changed while it was read", input.path.display());
     upload.source.uri = format!("blob:{}", blob.key);
-    let output = Output::new(&upload)?;
-    let mut headers = output.headers;
-    wire::stamp_time(&mut headers, jiff::Timestamp::now().as_microsecond());
-    let record = NewRecord { topic: Topic::from(output.topic), key: tenant, headers, value: output.value };
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    let record = NewRecord {
+        topic: Topic::from(Uploaded::TOPIC),
+        key: tenant,
+        headers: wire::headers(&upload, "cli", Some(now_us)),
+        value: wire::encode(&upload)?,
+    };
     app.log.append(vec![record]).await?;
     Ok(Submission { input, key, upload_id, state: Submitted::Pending })
 }

@@ -32,6 +32,11 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
         None
     }
 
+    /// Pages of the document, where it knows.
+    fn page_count(&self) -> Option<u32> {
+        None
+    }
+
     /// What it is ordered and partitioned by.
     fn order_key(&self) -> String {
         self.envelope().document_key()
@@ -79,6 +84,9 @@ pub struct Envelope {
     pub run: i64,
     /// `run`, or later after a redrive or replay.
     pub version: i64,
+    /// Hash of bytes, options and result-changing settings; empty until split.
+    #[serde(default)]
+    pub fingerprint: String,
     /// Interactive or bulk.
     pub lane: Lane,
     /// Names a batch feed.
@@ -114,6 +122,30 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// The envelope of a new submission; its run comes from the log.
+    pub fn new(tenant: &str, document_id: &str, lane: Lane) -> Self {
+        Self {
+            event_id: Uuid::now_v7().to_string(),
+            tenant: tenant.to_owned(),
+            document_id: document_id.to_owned(),
+            upload_id: String::new(),
+            run: 0,
+            version: 0,
+            fingerprint: String::new(),
+            lane,
+            batch_id: None,
+            parent_id: None,
+            root_id: None,
+            path_in_parent: None,
+            traceparent: None,
+            tracestate: None,
+            attributes: BTreeMap::new(),
+            access: Vec::new(),
+            deadline_at: None,
+            trail: Vec::new(),
+        }
+    }
+
     /// `tenant/document`: the order key of everything about a document.
     pub fn document_key(&self) -> String {
         format!("{}/{}", self.tenant, self.document_id)
@@ -269,9 +301,6 @@ pub struct Uploaded {
     pub source: Source,
     /// What the producer asks for.
     pub options: Options,
-    /// Fingerprint of bytes, options and result-changing settings, made by a producer that knows them.
-    #[serde(default)]
-    pub fingerprint: Option<String>,
 }
 event!(Uploaded, "documents.uploaded");
 
@@ -292,6 +321,7 @@ pub struct PageSplit {
 event! {
     PageSplit, "pages.split",
     fn page_no(&self) -> Option<u32> { self.page_no.try_into().ok() }
+    fn page_count(&self) -> Option<u32> { self.page_count.try_into().ok() }
     fn order_key(&self) -> String { format!("{}/{}", self.envelope.document_key(), self.page_no) }
 }
 
@@ -316,6 +346,7 @@ pub struct PageRead {
 event! {
     PageRead, "pages.read",
     fn page_no(&self) -> Option<u32> { self.page_no.try_into().ok() }
+    fn page_count(&self) -> Option<u32> { self.page_count.try_into().ok() }
     fn order_key(&self) -> String { format!("{}/{}", self.envelope.document_key(), self.page_no) }
 }
 
@@ -340,6 +371,7 @@ pub struct PageAnalysed {
 event! {
     PageAnalysed, "pages.analysed",
     fn page_no(&self) -> Option<u32> { self.page_no.try_into().ok() }
+    fn page_count(&self) -> Option<u32> { self.page_count.try_into().ok() }
 }
 
 /// All pages are in.

@@ -252,6 +252,7 @@ pub fn headers<T: Event>(event: &T, producer: &str, time_us: Option<i64>) -> BTr
     let optional = [
         ("ce_time", time_us.and_then(rfc3339)),
         ("page", event.page_no().map(|page_no| page_no.to_string())),
+        ("pages", event.page_count().map(|page_count| page_count.to_string())),
         ("traceparent", envelope.traceparent.clone()),
         ("tracestate", envelope.tracestate.clone()),
     ];
@@ -280,6 +281,8 @@ pub struct Headers {
     pub version: i64,
     /// The page, counted from 1.
     pub page_no: Option<u32>,
+    /// Pages of the document.
+    pub page_count: Option<u32>,
     /// Interactive when unknown.
     pub lane: Lane,
     /// W3C trace context.
@@ -303,6 +306,7 @@ impl Headers {
             run: number("run"),
             version: number("version"),
             page_no: headers.get("page").and_then(|text| text.parse().ok()).filter(|page_no| *page_no > 0),
+            page_count: headers.get("pages").and_then(|text| text.parse().ok()),
             lane: if headers.get("lane").is_some_and(|lane| lane == Lane::Bulk.as_str()) {
                 Lane::Bulk
             } else {
@@ -314,26 +318,19 @@ impl Headers {
         }
     }
 
-    /// An envelope with all that the headers know, to tell of a record that could not be read.
+    /// An envelope with all that the headers know, to tell of a record that could not be read. An upload, which has
+    /// no run yet, gets the one that its append time gives it.
     pub fn envelope(&self) -> Envelope {
+        let or = |known: i64, other: i64| if known == 0 { other } else { known };
+        let run = or(self.run, self.appended_at_us);
         Envelope {
             event_id: self.event_id.clone(),
-            tenant: self.tenant.clone(),
-            document_id: self.document_id.clone(),
             upload_id: self.upload_id.clone(),
-            run: self.run,
-            version: self.version,
-            lane: self.lane,
-            batch_id: None,
-            parent_id: None,
-            root_id: None,
-            path_in_parent: None,
+            run,
+            version: or(self.version, run),
             traceparent: self.traceparent.clone(),
             tracestate: self.tracestate.clone(),
-            attributes: BTreeMap::new(),
-            access: Vec::new(),
-            deadline_at: None,
-            trail: Vec::new(),
+            ..Envelope::new(&self.tenant, &self.document_id, self.lane)
         }
     }
 }

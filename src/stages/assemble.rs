@@ -20,7 +20,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Stage, claim_check, compute, envelope_from_headers};
+use super::{Meter, Output, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     document::{Confidence, Document, Page, PageInfo, layout},
@@ -114,11 +114,11 @@ impl Stage for Assemble {
 
     fn on_failure(&self, headers: &Headers, input: Option<&PageAnalysed>, failure: &Failure) -> Result<Vec<Output>> {
         // Without this page the document can never be whole: it ends here, once, with the reason.
-        let cause = input.map_or_else(|| envelope_from_headers(headers), |input| input.envelope.clone());
+        let cause = input.map_or_else(|| headers.envelope(), |input| input.envelope.clone());
         let source = input.map_or_else(Source::unknown, |input| input.source.clone());
-        let page_no = u32::try_from(input.map_or(headers.page_no, |input| input.page_no)).ok();
+        let page_no = u32::try_from(input.map_or(super::number(headers.page_no), |input| input.page_no)).ok();
         let reasons = vec![failure.reason(NAME, page_no)];
-        Ok(vec![Output::new(&Enriched::without_results(cause.caused(Enriched::TOPIC, ""), source, Status::Failed, reasons))?])
+        Ok(vec![Output::new(NAME, &Enriched::without_results(cause.caused(Enriched::TOPIC, ""), source, Status::Failed, reasons))?])
     }
 
     fn forget(&self) {
@@ -137,11 +137,11 @@ impl Built {
         let output = match self {
             Self::Whole(mut event) => {
                 event.envelope.trail.push(meter.finish());
-                Output::new(&*event)?
+                Output::new(NAME, &*event)?
             }
             Self::Nothing(mut event) => {
                 event.envelope.trail.push(meter.finish());
-                Output::new(&*event)?
+                Output::new(NAME, &*event)?
             }
         };
         Ok(vec![output])

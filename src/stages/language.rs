@@ -7,13 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Stage, claim_check, compute, envelope_from_headers};
+use super::{Meter, Output, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     document::{BlobRef, Chunk, Document, chunking},
     error::{Failure, Result},
-    models::Embedders,
-    record::{Assembled, Enriched, Envelope, Event, Source, Status, VectorPart, wire::Headers},
+    inference::{Tag, batcher::Lane},
+    models::embedders::Embedders,
+    record::{self, Assembled, Enriched, Envelope, Event, Source, Status, VectorPart, wire::Headers},
 };
 
 /// The stage's name.
@@ -54,11 +55,17 @@ impl Stage for Language {
             (language_of(&document), chunking::chunk(&document.blocks, counter.max_tokens(), &count))
         })
         .await?;
+        let lane = match assembled.envelope.lane {
+            record::Lane::Interactive => Lane::Interactive,
+            record::Lane::Bulk => Lane::Bulk,
+        };
+        let tag = Tag::from(assembled.envelope.document_id.as_str());
         let mut tokens = 0;
         let mut vectors: Vec<f32> = Vec::new();
         let embeddings: Vec<_> = stream::iter(chunks.iter().map(|chunk| {
-            let (embedder, text, tag) = (embedder.clone(), chunk.embedded_text(), &assembled.envelope.document_id);
-            async move { embedder.embed_tagged(&text, tag).await }
+            let (embedder, text) = (embedder.clone(), chunk.embedded_text());
+            let (lane, tag) = (lane, Tag::clone(&tag));
+            async move { embedder.embed_tagged(&text, lane, tag).await }
         }))
         .buffered(EMBEDDINGS)
         .try_collect()
@@ -88,16 +95,16 @@ impl Stage for Language {
             language,
             reasons: assembled.reasons,
         };
-        Ok(vec![Output::new(&enriched)?])
+        Ok(vec![Output::new(NAME, &enriched)?])
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&Assembled>, failure: &Failure) -> Result<Vec<Output>> {
-        let cause = input.map_or_else(|| envelope_from_headers(headers), |input| input.envelope.clone());
+        let cause = input.map_or_else(|| headers.envelope(), |input| input.envelope.clone());
         let source = input.map_or_else(Source::unknown, |input| input.source.clone());
         let reasons = vec![failure.reason(NAME, None)];
         let mut event = Enriched::without_results(cause.caused(Enriched::TOPIC, ""), source, Status::Failed, reasons);
-        event.page_count = input.map_or(headers.page_count, |input| input.page_count);
-        Ok(vec![Output::new(&event)?])
+        event.page_count = input.map_or(super::number(headers.page_count), |input| input.page_count);
+        Ok(vec![Output::new(NAME, &event)?])
     }
 }
 

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::{
     error::{Failure, Result},
     record::{
-        Envelope, Event, Lane, TrailEntry,
+        Event, Lane, TrailEntry,
         wire::{self, Headers},
     },
 };
@@ -65,12 +65,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Encodes an event.
+    /// Encodes an event of a stage.
     ///
     /// # Errors
     /// A defect when it does not fit its schema or is larger than an event may be.
-    pub fn new<T: Event>(event: &T) -> Result<Self> {
-        Ok(Self { topic: T::TOPIC, key: event.order_key(), headers: wire::headers(event), value: wire::encode(event)? })
+    pub fn new<T: Event>(producer: &str, event: &T) -> Result<Self> {
+        let headers = wire::headers(event, producer, None);
+        Ok(Self { topic: T::TOPIC, key: event.order_key(), headers, value: wire::encode(event)? })
     }
 }
 
@@ -152,28 +153,9 @@ impl<S: Stage> AnyStage for Erased<S> {
     }
 }
 
-/// The envelope that headers alone allow, for records that cannot be decoded.
-pub fn envelope_from_headers(headers: &Headers) -> Envelope {
-    let run = if headers.run == 0 { headers.appended_at_us } else { headers.run };
-    Envelope {
-        event_id: headers.event_id.clone(),
-        tenant: headers.tenant.clone(),
-        document_id: headers.document_id.clone(),
-        upload_id: headers.upload_id.clone(),
-        run,
-        version: if headers.version == 0 { run } else { headers.version },
-        lane: headers.lane,
-        batch_id: None,
-        parent_id: None,
-        root_id: None,
-        path_in_parent: None,
-        traceparent: headers.traceparent.clone(),
-        tracestate: None,
-        attributes: BTreeMap::new(),
-        access: Vec::new(),
-        deadline_at: None,
-        trail: Vec::new(),
-    }
+/// A page number or count of the headers as events carry it; 0 when unknown.
+fn number(of_headers: Option<u32>) -> i32 {
+    of_headers.and_then(|number| i32::try_from(number).ok()).unwrap_or(0)
 }
 
 /// Measures what a stage spends on one record, for its trail.

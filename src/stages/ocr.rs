@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use image::GenericImageView;
 
-use super::{Files, Meter, Output, Stage, claim_check, compute, envelope_from_headers};
+use super::{Files, Meter, Output, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     decode::{
@@ -59,21 +59,21 @@ impl Stage for Ocr {
             page: Some(blob),
             reason: None,
         };
-        Ok(vec![Output::new(&read)?])
+        Ok(vec![Output::new(NAME, &read)?])
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&PageSplit>, failure: &Failure) -> Result<Vec<Output>> {
-        let page_no = input.map_or(headers.page_no, |input| input.page_no);
-        let cause = input.map_or_else(|| envelope_from_headers(headers), |input| input.envelope.clone());
+        let page_no = input.map_or(super::number(headers.page_no), |input| input.page_no);
+        let cause = input.map_or_else(|| headers.envelope(), |input| input.envelope.clone());
         let read = PageRead {
             envelope: cause.caused(PageRead::TOPIC, &page_no.to_string()),
             source: input.map_or_else(Source::unknown, |input| input.source.clone()),
             page_no,
-            page_count: input.map_or(headers.page_count, |input| input.page_count),
+            page_count: input.map_or(super::number(headers.page_count), |input| input.page_count),
             page: None,
             reason: Some(failure.reason(NAME, u32::try_from(page_no).ok())),
         };
-        Ok(vec![Output::new(&read)?])
+        Ok(vec![Output::new(NAME, &read)?])
     }
 }
 

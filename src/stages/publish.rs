@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Meter, Output, Stage, claim_check, envelope_from_headers};
+use super::{Meter, Output, Stage, claim_check};
 use crate::{
     blob::Blobs,
     document::{Chunk, Document},
@@ -58,16 +58,16 @@ impl Stage for Publish {
         };
         self.store.put_ended(&key, &ended).await?;
         published.envelope.trail.push(meter.finish());
-        Ok(vec![Output::new(&published)?])
+        Ok(vec![Output::new(NAME, &published)?])
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&Enriched>, failure: &Failure) -> Result<Vec<Output>> {
         let enriched = input.cloned().unwrap_or_else(|| {
-            Enriched::without_results(envelope_from_headers(headers), Source::unknown(), Status::Failed, Vec::new())
+            Enriched::without_results(headers.envelope(), Source::unknown(), Status::Failed, Vec::new())
         });
         let mut published = ending(&enriched, Status::Failed);
         published.reasons.insert(0, failure.reason(NAME, None));
-        Ok(vec![Output::new(&published)?])
+        Ok(vec![Output::new(NAME, &published)?])
     }
 }
 
@@ -100,12 +100,11 @@ impl Publish {
         }
         let chunk_count = u32::try_from(enriched.chunk_count).map_err(|_| Failure::defect("a chunk count below zero"))?;
         self.store.trim_chunks(&run, envelope.version, chunk_count).await?;
-        let intake = self.store.header(key).await?.and_then(|header| header.intake).filter(|it| it.run == envelope.run);
         let current = Current {
             run: envelope.run,
             version: envelope.version,
             status: enriched.status,
-            fingerprint: intake.map(|intake| intake.fingerprint).unwrap_or_default(),
+            fingerprint: envelope.fingerprint.clone(),
             source: enriched.source.clone(),
             page_count: u32::try_from(enriched.page_count).unwrap_or(0),
             failed_pages: u32::try_from(enriched.failed_pages).unwrap_or(0),

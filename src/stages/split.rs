@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Meter, Output, Stage, claim_check, envelope_from_headers};
+use super::{Meter, Output, Stage, claim_check};
 use crate::{
     blob::Blobs,
     decode::{Decoders, Opened},
@@ -62,9 +62,9 @@ impl Stage for Split {
             tracing::info!(document_id = key.document_id, upload_id = upload.envelope.upload_id, "submitted before, dropped");
             return Ok(Vec::new());
         }
-        let fingerprint = fingerprint(&upload, &self.config_hash);
+        upload.envelope.fingerprint = fingerprint(&upload, &self.config_hash);
         let current = header.and_then(|header| header.current);
-        let same = current.is_some_and(|it| it.run != run && it.fingerprint == fingerprint && it.status == Status::Published);
+        let same = current.is_some_and(|it| it.run != run && it.fingerprint == upload.envelope.fingerprint && it.status == Status::Published);
         if same && !upload.options.force {
             return ended(&upload, Status::Unchanged, Vec::new());
         }
@@ -73,7 +73,7 @@ impl Stage for Split {
             run,
             source: upload.source.clone(),
             upload_id: upload.envelope.upload_id.clone(),
-            fingerprint,
+            fingerprint: upload.envelope.fingerprint.clone(),
             page_count: opened.page_count.unwrap_or(0),
             attributes: upload.envelope.attributes.clone(),
             access: upload.envelope.access.clone(),
@@ -87,10 +87,9 @@ impl Stage for Split {
 
     fn on_failure(&self, headers: &Headers, input: Option<&Uploaded>, failure: &Failure) -> Result<Vec<Output>> {
         let mut upload = input.cloned().unwrap_or_else(|| Uploaded {
-            envelope: envelope_from_headers(headers),
+            envelope: headers.envelope(),
             source: Source::unknown(),
             options: crate::record::Options::default(),
-            fingerprint: None,
         });
         name_document(&mut upload);
         if upload.envelope.document_id.is_empty() {
@@ -137,7 +136,7 @@ impl Split {
         envelope.trail = vec![meter.finish()];
         let assembled =
             Assembled { envelope, source: upload.source, page_count: 0, failed_pages: 0, document: blob, reasons: Vec::new() };
-        Ok(vec![Output::new(&assembled)?])
+        Ok(vec![Output::new(NAME, &assembled)?])
     }
 }
 
@@ -149,7 +148,7 @@ fn pages(upload: &Uploaded, page_count: u32, meter: Meter) -> Result<Vec<Output>
             let mut envelope = upload.envelope.caused(<PageSplit as crate::record::Event>::TOPIC, &page_no.to_string());
             // The cost of opening is the first page's, so that the sum over pages is right.
             envelope.trail = std::mem::take(&mut trail);
-            Output::new(&PageSplit {
+            Output::new(NAME, &PageSplit {
                 envelope,
                 source: upload.source.clone(),
                 options: upload.options.clone(),
@@ -163,7 +162,7 @@ fn pages(upload: &Uploaded, page_count: u32, meter: Meter) -> Result<Vec<Output>
 /// A document that ends here goes to publish, which ends every path.
 fn ended(upload: &Uploaded, status: Status, reasons: Vec<crate::error::Reason>) -> Result<Vec<Output>> {
     let envelope = upload.envelope.caused(<Enriched as crate::record::Event>::TOPIC, "");
-    Ok(vec![Output::new(&Enriched::without_results(envelope, upload.source.clone(), status, reasons))?])
+    Ok(vec![Output::new(NAME, &Enriched::without_results(envelope, upload.source.clone(), status, reasons))?])
 }
 
 fn name_document(upload: &mut Uploaded) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Meter, Output, Stage, claim_check, compute, envelope_from_headers};
+use super::{Meter, Output, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     document::{Page, layout},
@@ -59,20 +59,20 @@ impl Stage for Vision {
             page,
             reason: read.reason,
         };
-        Ok(vec![Output::new(&analysed)?])
+        Ok(vec![Output::new(NAME, &analysed)?])
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&PageRead>, failure: &Failure) -> Result<Vec<Output>> {
-        let page_no = input.map_or(headers.page_no, |input| input.page_no);
-        let cause = input.map_or_else(|| envelope_from_headers(headers), |input| input.envelope.clone());
+        let page_no = input.map_or(super::number(headers.page_no), |input| input.page_no);
+        let cause = input.map_or_else(|| headers.envelope(), |input| input.envelope.clone());
         let analysed = PageAnalysed {
             envelope: cause.caused(PageAnalysed::TOPIC, &page_no.to_string()),
             source: input.map_or_else(Source::unknown, |input| input.source.clone()),
             page_no,
-            page_count: input.map_or(headers.page_count, |input| input.page_count),
+            page_count: input.map_or(super::number(headers.page_count), |input| input.page_count),
             page: None,
             reason: Some(failure.reason(NAME, u32::try_from(page_no).ok())),
         };
-        Ok(vec![Output::new(&analysed)?])
+        Ok(vec![Output::new(NAME, &analysed)?])
     }
 }

@@ -94,6 +94,23 @@ pub struct Current {
     pub trail: Vec<TrailEntry>,
 }
 
+/// How the newest run that ended did so, results or not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The run.
+    pub run: i64,
+    /// Its version.
+    pub version: i64,
+    /// Any of the statuses that end a path.
+    pub status: Status,
+    /// The file of this run.
+    pub source: Source,
+    /// Why pages or the document failed.
+    pub reasons: Vec<Reason>,
+    /// Append time of the record that ended it, µs.
+    pub at: i64,
+}
+
 /// The header of a document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -103,20 +120,42 @@ pub struct Header {
     pub intake: Option<Intake>,
     /// The run that readers see.
     pub current: Option<Current>,
+    /// How the newest run that ended did so.
+    pub ended: Option<Ended>,
     /// Runs at or below this were erased, µs.
     pub erased_at: Option<i64>,
 }
 
 impl Header {
-    /// What a person is told of the document.
+    /// Whether the newest run that was taken in has ended.
+    pub fn is_ended(&self) -> bool {
+        let taken_in = self.intake.as_ref().map_or(i64::MIN, |intake| intake.run);
+        self.ended.as_ref().is_some_and(|ended| ended.run >= taken_in)
+    }
+
+    /// What a person is told of the document: what readers see, or else how the newest run ended.
     pub fn status(&self) -> Status {
-        match (&self.intake, &self.current) {
-            (Some(intake), Some(current)) if intake.run > current.run => Status::Processing,
-            (_, Some(current)) => current.status,
-            (Some(_), None) => Status::Processing,
+        if self.intake.is_some() && !self.is_ended() {
+            return Status::Processing;
+        }
+        match (&self.current, &self.ended) {
+            (Some(current), _) => current.status,
+            (None, Some(ended)) => ended.status,
             (None, None) if self.erased_at.is_some() => Status::Erased,
             (None, None) => Status::Queued,
         }
+    }
+
+    /// The file, as the newest run that says anything knows it.
+    pub fn source(&self) -> Option<&Source> {
+        let current = self.current.as_ref().map(|current| &current.source);
+        let ended = self.ended.as_ref().map(|ended| &ended.source);
+        current.or(ended).or(self.intake.as_ref().map(|intake| &intake.source))
+    }
+
+    /// Why the newest run that ended is not whole.
+    pub fn reasons(&self) -> &[Reason] {
+        self.ended.as_ref().map_or(&[], |ended| &ended.reasons)
     }
 }
 
@@ -266,6 +305,8 @@ pub trait Store: Send + Sync {
     async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()>;
     /// Flips the header to a run, at (run, version): an older one never wins.
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()>;
+    /// Writes how a run ended, at (run, version): an older one never wins.
+    async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()>;
     /// Writes a tombstone and deletes rows of runs at or below `erased_at`.
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()>;
     /// Deletes the rows of runs below `run`, and what the header says of them; their late writes stay hidden. Returns
@@ -276,6 +317,8 @@ pub trait Store: Send + Sync {
     async fn header(&self, key: &DocumentKey) -> Result<Option<Header>>;
     /// The document as one run; `None` when nothing is current.
     async fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRun>>;
+    /// The vectors of a run by one model, by chunk number.
+    async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>>;
     /// Headers, ordered by tenant and document.
     async fn list(&self, filter: &ListFilter) -> Result<Listing>;
     /// The chunks nearest to a vector, best first, current runs only.

@@ -21,15 +21,19 @@ CREATE TABLE documents (
     current_version INTEGER,
     current_status  TEXT,
     chunk_count     INTEGER,
+    ended_run       INTEGER,
+    ended_version   INTEGER,
+    ended_status    TEXT,
     -- Header::status in SQL; NULL for a row that holds nothing but removed_below.
     status          TEXT AS (CASE
-                        WHEN intake_run > current_run THEN 'processing'
+                        WHEN intake_run > coalesce(ended_run, -1) THEN 'processing'
                         WHEN current_run IS NOT NULL THEN current_status
-                        WHEN intake_run IS NOT NULL THEN 'processing'
+                        WHEN ended_run IS NOT NULL THEN ended_status
                         WHEN erased_at IS NOT NULL THEN 'erased'
                     END),
     intake          TEXT,
     current         TEXT,
+    ended           TEXT,
     UNIQUE (tenant, document_id)
 );
 CREATE INDEX documents_by_status ON documents (status, tenant, document_id);

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::connection::Connections;
 use super::{
-    Current, DocumentKey, DocumentRun, Header, Hit, Intake, ListFilter, Listing, PageRow, Query, RunKey, Store,
+    Current, DocumentKey, DocumentRun, Ended, Header, Hit, Intake, ListFilter, Listing, PageRow, Query, RunKey, Store,
     VectorSpace,
 };
 use crate::{document::Chunk, error::Result};
@@ -117,6 +117,11 @@ impl Store for SqliteStore {
         self.connections.write(move |tx| write::set_current(tx, &key, &current)).await
     }
 
+    async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()> {
+        let (key, ended) = (key.clone(), ended.clone());
+        self.connections.write(move |tx| write::put_ended(tx, &key, &ended)).await
+    }
+
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
         let key = key.clone();
         self.connections.write(move |tx| write::erase(tx, &key, erased_at)).await
@@ -135,6 +140,11 @@ impl Store for SqliteStore {
     async fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRun>> {
         let key = key.clone();
         self.connections.read(move |tx| read::document(tx, &key)).await
+    }
+
+    async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>> {
+        let (run, model) = (run.clone(), model.to_owned());
+        self.connections.read(move |tx| read::vectors(tx, &run, &model)).await
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {

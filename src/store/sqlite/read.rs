@@ -42,6 +42,20 @@ pub(super) fn pages_of(tx: &Connection, run: &RunKey) -> Result<Vec<PageRow>> {
     }
 }
 
+/// The vectors of a run by one model, by chunk number.
+pub(super) fn vectors(tx: &Connection, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>> {
+    let Some((id, _)) = find(tx, &run.document)? else { return Ok(Vec::new()) };
+    let sql = "SELECT chunk_no, vector FROM vectors JOIN spaces ON spaces.id = space
+               WHERE document = ?1 AND run = ?2 AND model = ?3 ORDER BY chunk_no";
+    let mut statement = tx.prepare_cached(sql).map_err(failure)?;
+    let rows = statement
+        .query_map(params![id, run.run, model], |row| {
+            Ok((row.get(0)?, bytemuck::pod_collect_to_vec(row.get_ref(1)?.as_blob()?)))
+        })
+        .map_err(failure)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(failure)
+}
+
 /// Headers after the token, by tenant and document.
 pub(super) fn list(tx: &Connection, filter: &ListFilter) -> Result<Listing> {
     let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
@@ -72,7 +86,7 @@ pub(super) fn list(tx: &Connection, filter: &ListFilter) -> Result<Listing> {
 }
 
 /// The columns that [`decode_header`] reads.
-const HEADER: &str = "id, tenant, document_id, intake, current, erased_at";
+const HEADER: &str = "id, tenant, document_id, intake, current, erased_at, ended";
 
 fn find(tx: &Connection, key: &DocumentKey) -> Result<Option<(i64, Header)>> {
     // A row without a status holds only what refuses late writes.
@@ -92,6 +106,7 @@ fn decode_header(row: &Row<'_>) -> Result<(i64, Header)> {
         key: DocumentKey { tenant: text(1)?, document_id: text(2)? },
         intake: cell(3)?.as_deref().map(decode).transpose()?,
         current: cell(4)?.as_deref().map(decode).transpose()?,
+        ended: cell(6)?.as_deref().map(decode).transpose()?,
         erased_at: row.get(5).map_err(failure)?,
     };
     Ok((row.get(0).map_err(failure)?, header))

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::{
-    super::{Current, DocumentKey, Intake, PageRow, RunKey, VectorSpace, check_vector},
+    super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, VectorSpace, check_vector},
     connection::failure,
 };
 use crate::{
@@ -47,6 +47,19 @@ pub(super) fn set_current(tx: &Connection, key: &DocumentKey, current: &Current)
          SET current_run = ?2, current_version = ?3, current = ?4, current_status = ?5, chunk_count = ?6
          WHERE id = ?1 AND (current IS NULL OR (?2, ?3, ?4) > (current_run, current_version, current))",
         params![document, current.run, current.version, cell, current.status.as_str(), current.chunk_count],
+    )?;
+    Ok(())
+}
+
+/// Writes how the newest run ended.
+pub(super) fn put_ended(tx: &Connection, key: &DocumentKey, ended: &Ended) -> Result<()> {
+    let Some(document) = admit(tx, key, ended.run)? else { return Ok(()) };
+    let cell = encode(ended)?;
+    execute(
+        tx,
+        "UPDATE documents SET ended_run = ?2, ended_version = ?3, ended = ?4, ended_status = ?5
+         WHERE id = ?1 AND (ended IS NULL OR (?2, ?3, ?4) > (ended_run, ended_version, ended))",
+        params![document, ended.run, ended.version, cell, ended.status.as_str()],
     )?;
     Ok(())
 }
@@ -178,6 +191,12 @@ fn remove_runs(tx: &Connection, document: i64, last: i64) -> Result<u64> {
         tx,
         "UPDATE documents SET current_run = NULL, current_version = NULL, current = NULL, current_status = NULL,
          chunk_count = NULL WHERE id = ?1 AND current_run <= ?2",
+        params![document, last],
+    )?;
+    execute(
+        tx,
+        "UPDATE documents SET ended_run = NULL, ended_version = NULL, ended = NULL, ended_status = NULL
+         WHERE id = ?1 AND ended_run <= ?2",
         params![document, last],
     )?;
     execute(tx, "DELETE FROM trims WHERE document = ?1 AND run <= ?2", params![document, last])?;

@@ -1,0 +1,97 @@
+//! `deckle check`: is everything in place?
+
+use std::path::Path;
+
+use super::{Context, Outcome, print_json};
+use crate::{app::App, config::Config, models};
+
+/// Check settings, native libraries, models and folders; each line says ok, or what to do.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  deckle check
+  deckle check --config production.toml --json")]
+pub struct Args {}
+
+/// One thing that was looked at.
+#[derive(Debug, serde::Serialize)]
+struct Line {
+    name: String,
+    ok: bool,
+    detail: String,
+    advice: String,
+}
+
+pub async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
+    let json = context.json;
+    let config = context.config.clone();
+    let mut lines = vec![Line {
+        name: "configuration".to_owned(),
+        ok: true,
+        detail: format!("home {}", config.home.display()),
+        advice: String::new(),
+    }];
+    lines.push(writable(&config.data()));
+    lines.extend(models::verify(&config.models()).into_iter().map(|status| Line {
+        name: format!("model {}/{}", status.name, status.file),
+        ok: status.ok,
+        detail: status.installed_sha256.map(|sha256| sha256[..12].to_owned()).unwrap_or_default(),
+        advice: status.advice,
+    }));
+    lines.push(runtime(&config).await);
+    match context.open() {
+        Ok(app) => lines.extend(native(&app).await),
+        Err(error) => lines.push(bad("log, store, blobs", format!("{error:#}"), "look at the path named")),
+    }
+    let whole = lines.iter().all(|line| line.ok);
+    if json {
+        print_json(&lines)?;
+    } else {
+        for line in &lines {
+            println!("{} {:<34} {}", if line.ok { "✓" } else { "✗" }, line.name, line.detail);
+            if !line.ok {
+                println!("    → {}", line.advice);
+            }
+        }
+    }
+    anyhow::ensure!(whole, "not everything is in place");
+    Ok(Outcome::Done)
+}
+
+fn bad(name: &str, detail: String, advice: &str) -> Line {
+    Line { name: name.to_owned(), ok: false, detail, advice: advice.to_owned() }
+}
+
+fn writable(folder: &Path) -> Line {
+    let name = "data folder";
+    let tried = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder).map(|_| ()));
+    match tried {
+        Ok(()) => Line { name: name.to_owned(), ok: true, detail: folder.display().to_string(), advice: String::new() },
+        Err(error) => bad(name, format!("{}: {error}", folder.display()), "make it writable, or set `home` (DECKLE_HOME)"),
+    }
+}
+
+/// Loads ONNX Runtime and the embedding model, as a worker would.
+async fn runtime(config: &Config) -> Line {
+    let (folder, inference) = (config.models(), config.inference());
+    let name = "ONNX Runtime";
+    let loading = tokio::task::spawn_blocking(move || models::minilm::Embedder::load(&folder, &inference)).await;
+    match loading {
+        Ok(Ok(embedder)) => Line {
+            name: name.to_owned(),
+            ok: true,
+            detail: format!("{} on {}", embedder.name(), embedder.provider()),
+            advice: String::new(),
+        },
+        Ok(Err(error)) => bad(name, format!("{error:#}"), "run `make setup`, or set `inference.library`"),
+        Err(error) => bad(name, error.to_string(), "the library crashed; see the log"),
+    }
+}
+
+async fn native(app: &App) -> Vec<Line> {
+    let checks = app.decoders.check().await;
+    checks
+        .into_iter()
+        .map(|check| Line { name: check.name, ok: check.ok, detail: check.detail, advice: check.advice })
+        .collect()
+}

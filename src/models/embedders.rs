@@ -1,0 +1,44 @@
+//! The embedding model of this process, loaded once and only when somebody asks.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::OnceCell;
+
+use super::minilm::Embedder;
+use crate::{
+    error::{Failure, Result},
+    inference,
+};
+
+/// Cheap to clone; all clones share one model.
+#[derive(Clone)]
+pub struct Embedders {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    folder: PathBuf,
+    config: inference::Config,
+    loaded: OnceCell<Embedder>,
+}
+
+impl Embedders {
+    /// Loads from `folder` when asked for the first time.
+    pub fn new(folder: PathBuf, config: inference::Config) -> Self {
+        Self { shared: Arc::new(Shared { folder, config, loaded: OnceCell::new() }) }
+    }
+
+    /// The model; the first call loads it, which takes about a second.
+    ///
+    /// # Errors
+    /// `Unavailable` when weights or library are missing or altered: nothing can be embedded until that is mended.
+    pub async fn get(&self) -> Result<Embedder> {
+        let shared = Arc::clone(&self.shared);
+        let load = || async move {
+            let loading = tokio::task::spawn_blocking(move || Embedder::load(&shared.folder, &shared.config));
+            let loaded = loading.await.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
+            loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))
+        };
+        self.shared.loaded.get_or_try_init(load).await.cloned()
+    }
+}
