@@ -3,6 +3,7 @@
 //! The law: text is UTF-8 in NFC, boxes are points (1/72 inch) from the top left of the upright page, pages count
 //! from 1 and everything else from 0. These types know no log, no store and no model.
 
+pub mod canonical;
 pub mod chunking;
 pub mod docling;
 pub mod layout;

@@ -1,0 +1,73 @@
+//! A document in the form that two runs are compared in: what a reader would notice, nothing else.
+//!
+//! The law: two runs over the same file give equal values here, whatever machine, batch size or order they ran in,
+//! but for `confidences`, which a comparison allows to differ by 0.01. No times, no names of models, no hashes of runs.
+
+use serde_json::{Value, json};
+
+use super::{Bbox, Block, Document, Locator};
+
+/// Renders text and structure with boxes rounded to 0.1 points, and confidences apart in a list of their own (one
+/// entry per block in order, then the document's; rounded to 4 decimals).
+pub fn canonical(document: &Document) -> Value {
+    let mut confidences: Vec<Value> = document.blocks.iter().map(|block| confidence(block.confidence)).collect();
+    confidences.push(confidence(document.confidence.map(|all| all.mean)));
+    json!({
+        "filename": document.filename,
+        "media_type": document.media_type,
+        "sha256": document.sha256,
+        "size_bytes": document.size_bytes,
+        "title": document.title,
+        "pages": document.pages.iter().map(|page| json!({
+            "page_no": page.page_no,
+            "size": [tenth(page.width), tenth(page.height)],
+            "rotation": page.rotation,
+            "method": page.method,
+            "failed": page.reason.as_ref().map(|reason| reason.code.as_str()),
+        })).collect::<Vec<_>>(),
+        "blocks": document.blocks.iter().map(block).collect::<Vec<_>>(),
+        "confidences": confidences,
+    })
+}
+
+fn block(block: &Block) -> Value {
+    json!({
+        "kind": block.kind,
+        "text": block.text,
+        "level": block.level,
+        "marker": block.marker,
+        "code_language": block.code_language,
+        "method": block.method,
+        "prov": block.prov.iter().map(place).collect::<Vec<_>>(),
+        "table": block.table.as_ref().map(|table| json!({
+            "rows": table.rows,
+            "columns": table.columns,
+            "cells": table.cells.iter().map(|cell| json!({
+                "at": [cell.row_index, cell.column_index],
+                "span": [cell.row_span, cell.column_span],
+                "header": cell.header,
+                "text": cell.text,
+                "prov": cell.prov.as_ref().map(place),
+            })).collect::<Vec<_>>(),
+        })),
+    })
+}
+
+fn place(place: &Locator) -> Value {
+    json!({
+        "page_no": place.page_no,
+        "bbox": place.bbox.map(|Bbox { left, top, right, bottom }| [left, top, right, bottom].map(tenth)),
+        "time": [place.start_ms, place.end_ms],
+        "sheet": place.sheet,
+        "cells": place.cell_range,
+    })
+}
+
+fn tenth(value: f32) -> f64 {
+    let value = (f64::from(value) * 10.0).round() / 10.0;
+    if value.is_finite() { value + 0.0 } else { 0.0 }
+}
+
+fn confidence(value: Option<f32>) -> Value {
+    json!(value.map(|value| (f64::from(value) * 10_000.0).round() / 10_000.0))
+}

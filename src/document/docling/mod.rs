@@ -1,0 +1,261 @@
+//! A document as DoclingDocument JSON, the field's exchange format.
+//!
+//! The law: the result validates with docling-core ([`SCHEMA_VERSION`]), and the same document gives the same bytes.
+//! Every item stands once in one of the flat lists (`texts`, `tables`, `pictures`, `groups`); the trees hold JSON
+//! pointers only. Page headers and footers stand in the body's tree, marked by `content_layer`, as docling itself does.
+
+mod names;
+mod tree;
+
+use serde_json::{Map, Value, json};
+
+use super::{Bbox, Block, BlockKind, Cell, Document, Locator, Table};
+use tree::{BODY, Tree};
+
+/// The version of docling's schema that is written.
+pub const SCHEMA_VERSION: &str = "1.10.0";
+
+/// Renders a document as DoclingDocument JSON.
+pub fn to_docling(document: &Document) -> Value {
+    let mut tree = Tree::default();
+    let captions = captions(&document.blocks);
+    let mut owners: Vec<Option<String>> = vec![None; document.blocks.len()];
+    let mut writer = Writer { document, lists: Vec::new() };
+    for (index, block) in document.blocks.iter().enumerate() {
+        if captions[index].is_none() {
+            owners[index] = Some(writer.block(&mut tree, block));
+        } else {
+            writer.lists.clear();
+        }
+    }
+    for (index, block) in document.blocks.iter().enumerate() {
+        if let Some(owner) = captions[index].and_then(|owner| owners[owner].clone()) {
+            let caption = tree.add("texts", &owner, writer.text_item(block));
+            tree.push_ref(&owner, "captions", &caption);
+        }
+    }
+    let mut root = Map::new();
+    root.insert("schema_name".into(), json!("DoclingDocument"));
+    root.insert("version".into(), json!(SCHEMA_VERSION));
+    root.insert("name".into(), json!(names::stem(&document.filename)));
+    root.insert("origin".into(), origin(document));
+    tree.write(&mut root);
+    root.insert("key_value_items".into(), json!([]));
+    root.insert("form_items".into(), json!([]));
+    root.insert("pages".into(), pages(document));
+    Value::Object(root)
+}
+
+fn origin(document: &Document) -> Value {
+    // As docling: the hash as a number, cut to its low 64 bits.
+    let low = document.sha256.len().checked_sub(16).and_then(|start| document.sha256.get(start..));
+    let hash = low.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    json!({
+        "mimetype": names::media_type(&document.media_type),
+        "binary_hash": hash,
+        "filename": document.filename,
+    })
+}
+
+fn pages(document: &Document) -> Value {
+    let pages = document.pages.iter().map(|page| {
+        let size = json!({ "width": rounded(page.width), "height": rounded(page.height) });
+        (page.page_no.to_string(), json!({ "size": size, "page_no": page.page_no }))
+    });
+    Value::Object(pages.collect())
+}
+
+/// For each block that is a caption: the table or picture beside it, by index. The one before comes first, as captions
+/// of figures do; each owner takes one caption only.
+fn captions(blocks: &[Block]) -> Vec<Option<usize>> {
+    let mut owner_of = vec![None; blocks.len()];
+    let mut taken = vec![false; blocks.len()];
+    for index in (0..blocks.len()).filter(|index| blocks[*index].kind == BlockKind::Caption) {
+        let is_owner = |at: &usize| matches!(blocks[*at].kind, BlockKind::Table | BlockKind::Picture);
+        let before = index.checked_sub(1).filter(is_owner).filter(|at| !taken[*at]);
+        let after = Some(index + 1).filter(|at| *at < blocks.len()).filter(is_owner).filter(|at| !taken[*at]);
+        // A table's caption usually stands above it.
+        let owner = match (before, after) {
+            (Some(before), Some(after)) if names_table(&blocks[index].text) != (blocks[before].kind == BlockKind::Table) => {
+                Some(after)
+            }
+            (before, after) => before.or(after),
+        };
+        if let Some(owner) = owner {
+            taken[owner] = true;
+            owner_of[index] = Some(owner);
+        }
+    }
+    owner_of
+}
+
+fn names_table(caption: &str) -> bool {
+    caption.trim_start().to_lowercase().starts_with("tab")
+}
+
+struct Writer<'a> {
+    document: &'a Document,
+    /// The open list groups by nesting, each with its last item.
+    lists: Vec<(String, Option<String>)>,
+}
+
+impl Writer<'_> {
+    /// Adds one block and gives its pointer.
+    fn block(&mut self, tree: &mut Tree, block: &Block) -> String {
+        if block.kind == BlockKind::ListItem {
+            return self.list_item(tree, block);
+        }
+        if !block.kind.is_furniture() {
+            // Furniture between two items does not end their list: it is not in the flow.
+            self.lists.clear();
+        }
+        match (block.kind, &block.table) {
+            (BlockKind::Table, Some(table)) => tree.add("tables", BODY, self.table_item(block, table)),
+            (BlockKind::Picture, _) => {
+                let picture = tree.add("pictures", BODY, self.floating(block, "picture"));
+                if !block.text.trim().is_empty() {
+                    tree.add("texts", &picture, self.text_item(block));
+                }
+                picture
+            }
+            _ => tree.add("texts", BODY, self.text_item(block)),
+        }
+    }
+
+    fn list_item(&mut self, tree: &mut Tree, block: &Block) -> String {
+        let level = usize::from(block.level.unwrap_or(1).max(1)).min(self.lists.len() + 1);
+        self.lists.truncate(level);
+        if self.lists.len() < level {
+            let parent = self.lists.last().and_then(|(_, item)| item.clone()).unwrap_or_else(|| BODY.to_owned());
+            let group = json!({ "content_layer": "body", "name": "list", "label": "list" });
+            let group = tree.add("groups", &parent, group);
+            self.lists.push((group, None));
+        }
+        let item = self.text_item(block);
+        let (group, last) = &mut self.lists[level - 1];
+        let pointer = tree.add("texts", group, item);
+        *last = Some(pointer.clone());
+        pointer
+    }
+
+    fn text_item(&self, block: &Block) -> Value {
+        let text = &block.text;
+        let mut item = json!({
+            "content_layer": if block.kind.is_furniture() { "furniture" } else { "body" },
+            "label": names::label(block.kind),
+            "prov": self.prov(&block.prov, text),
+            "orig": text,
+            "text": text,
+        });
+        match block.kind {
+            BlockKind::SectionHeader => item["level"] = json!(block.level.unwrap_or(1).clamp(1, 100)),
+            BlockKind::ListItem => {
+                let marker = block.marker.as_deref().unwrap_or("-");
+                item["enumerated"] = json!(marker.chars().any(char::is_alphanumeric));
+                item["marker"] = json!(marker);
+            }
+            BlockKind::Code => {
+                item["captions"] = json!([]);
+                item["references"] = json!([]);
+                item["footnotes"] = json!([]);
+                item["code_language"] = json!(names::code_language(block.code_language.as_deref()));
+            }
+            _ => {}
+        }
+        item
+    }
+
+    fn floating(&self, block: &Block, label: &str) -> Value {
+        json!({
+            "content_layer": "body",
+            "label": label,
+            "prov": self.prov(&block.prov, ""),
+            "captions": [],
+            "references": [],
+            "footnotes": [],
+        })
+    }
+
+    fn table_item(&self, block: &Block, table: &Table) -> Value {
+        let mut item = self.floating(block, "table");
+        let cells: Vec<Value> = table.cells.iter().map(cell_item).collect();
+        let mut grid: Vec<Vec<Value>> = (0..table.rows)
+            .map(|row| (0..table.columns).map(|column| cell_item(&empty_cell(row, column))).collect())
+            .collect();
+        for (cell, value) in table.cells.iter().zip(&cells) {
+            let columns = cell.column_index..cell.column_index.saturating_add(cell.column_span);
+            for row in grid.iter_mut().skip(cell.row_index as usize).take(cell.row_span as usize) {
+                for place in row.iter_mut().take(columns.end as usize).skip(columns.start as usize) {
+                    *place = value.clone();
+                }
+            }
+        }
+        item["data"] = json!({
+            "table_cells": cells,
+            "num_rows": table.rows,
+            "num_cols": table.columns,
+            "grid": grid,
+        });
+        item
+    }
+
+    /// Places with page and box; docling knows no others. A place without a box means the whole page.
+    fn prov(&self, places: &[Locator], text: &str) -> Value {
+        let length = text.chars().count();
+        let places = places.iter().filter_map(|place| {
+            let page_no = place.page_no?;
+            let bbox = place.bbox.or_else(|| {
+                let page = self.document.pages.iter().find(|page| page.page_no == page_no)?;
+                Some(Bbox { left: 0.0, top: 0.0, right: page.width, bottom: page.height })
+            })?;
+            Some(json!({ "page_no": page_no, "bbox": bbox_item(&bbox), "charspan": [0, length] }))
+        });
+        Value::Array(places.collect())
+    }
+}
+
+fn empty_cell(row_index: u32, column_index: u32) -> Cell {
+    Cell { row_index, column_index, row_span: 1, column_span: 1, header: false, text: String::new(), prov: None }
+}
+
+fn cell_item(cell: &Cell) -> Value {
+    let mut item = Map::new();
+    if let Some(bbox) = cell.prov.as_ref().and_then(|place| place.bbox) {
+        item.insert("bbox".into(), bbox_item(&bbox));
+    }
+    let (row_end, column_end) =
+        (cell.row_index.saturating_add(cell.row_span), cell.column_index.saturating_add(cell.column_span));
+    let rest = json!({
+        "row_span": cell.row_span,
+        "col_span": cell.column_span,
+        "start_row_offset_idx": cell.row_index,
+        "end_row_offset_idx": row_end,
+        "start_col_offset_idx": cell.column_index,
+        "end_col_offset_idx": column_end,
+        "text": cell.text,
+        "column_header": cell.header,
+        "row_header": false,
+        "row_section": false,
+        "fillable": false,
+    });
+    if let Value::Object(rest) = rest {
+        item.extend(rest);
+    }
+    Value::Object(item)
+}
+
+fn bbox_item(bbox: &Bbox) -> Value {
+    json!({
+        "l": rounded(bbox.left),
+        "t": rounded(bbox.top),
+        "r": rounded(bbox.right),
+        "b": rounded(bbox.bottom),
+        "coord_origin": "TOPLEFT",
+    })
+}
+
+/// Rounds to 3 decimals; what is not finite becomes 0, which JSON can say.
+pub fn rounded(value: f32) -> f64 {
+    let value = (f64::from(value) * 1000.0).round() / 1000.0;
+    if value.is_finite() { value + 0.0 } else { 0.0 }
+}
