@@ -82,14 +82,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How to batch for a model whose cost budget is `budget`.
-    pub fn batching(&self, max_items: usize, budget: u64) -> batcher::Config {
+    /// How to batch for a model, from what suits the provider.
+    pub fn batching(&self, batching: plan::Batching) -> batcher::Config {
+        let plan::Batching { max_items, budget, max_padding } = batching;
         batcher::Config {
             max_items: self.max_batch.map_or(max_items, NonZeroUsize::get),
             budget,
+            max_padding,
             max_delay: Duration::from_millis(self.max_delay_ms),
             queue_bytes: self.queue_mb.saturating_mul(1 << 20),
-            max_padding: 0.25,
         }
     }
 }
@@ -103,7 +104,7 @@ pub enum Provider {
     Auto,
     /// ONNX Runtime's own CPU provider: f32 only.
     Cpu,
-    /// Intel's OpenVINO on the CPU: four to five times faster in bf16.
+    /// Intel's OpenVINO on the CPU: four times as fast in bf16 where the processor has AMX, else about the same.
     OpenVino,
     /// An NVIDIA GPU.
     Cuda,
@@ -113,14 +114,26 @@ pub enum Provider {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 where the processor computes it natively and the provider offers it, else f32. There are no int8 weights
-    /// yet, so processors with VNNI but without bf16 run f32.
+    /// bf16 where the processor has AMX and the provider is OpenVINO, else f32. There are no int8 weights yet, so
+    /// processors with VNNI but without AMX run f32.
     #[default]
     Auto,
     /// 32-bit floats; on CUDA without TF32.
     F32,
-    /// bfloat16: OpenVINO on a processor with AVX512_BF16 or AMX (emulated it would be five times slower: refused).
+    /// bfloat16: OpenVINO on a processor with AMX or AVX512_BF16; refused where it would be emulated. With AVX512_BF16
+    /// alone an Intel Xeon ran MiniLM at 0.6 times the speed of f32, so `Auto` asks for AMX.
     Bf16,
     /// Half floats: CUDA only, and only for a model that was exported in f16; none is yet.
     F16,
+}
+
+/// Processor time of the calling thread.
+pub fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one timespec, and the pointer is to one.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) } != 0;
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) else {
+        return Duration::ZERO;
+    };
+    if failed { Duration::ZERO } else { Duration::new(seconds, nanos) }
 }

@@ -42,8 +42,11 @@ pub struct Answer<T> {
     pub output: T,
     /// Time in the queue.
     pub waited: Duration,
-    /// This item's share of the session's time, by its length.
+    /// This item's share of the time in the model, by its length.
     pub busy: Duration,
+    /// This item's share of the processor time of the session's thread. Exact where a session has one thread; native
+    /// threads beside it are not seen.
+    pub cpu: Duration,
     /// How many items ran with it, itself included.
     pub batch_items: usize,
 }
@@ -283,6 +286,13 @@ struct Running<M: Model> {
     answer: oneshot::Sender<Result<Answer<M::Output>>>,
 }
 
+/// What one run took.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent {
+    busy: Duration,
+    cpu: Duration,
+}
+
 impl<M: Model> Worker<'_, M> {
     fn serve(mut self) {
         while let Some(batch) = self.shared.next_batch() {
@@ -309,10 +319,10 @@ impl<M: Model> Worker<'_, M> {
         if running.is_empty() {
             return;
         }
-        let (outcome, busy) = self.run(inputs);
-        self.report(&running, busy, outcome.is_err());
+        let (outcome, spent) = self.run(inputs);
+        self.report(&running, spent.busy, outcome.is_err());
         match outcome {
-            Ok(outputs) => answer_all(running, outputs, busy),
+            Ok(outputs) => answer_all(running, outputs, spent),
             Err(failure) if running.len() == 1 || matches!(failure, Failure::Unavailable { .. }) => {
                 for item in running {
                     let _ = item.answer.send(Err(failure.clone()));
@@ -328,14 +338,14 @@ impl<M: Model> Worker<'_, M> {
     }
 
     /// One run of the model. A panic is a defect, and the model is thrown away: its state is unknown.
-    fn run(&mut self, inputs: &[M::Input]) -> (Result<Vec<M::Output>>, Duration) {
+    fn run(&mut self, inputs: &[M::Input]) -> (Result<Vec<M::Output>>, Spent) {
         let mut model = match self.model.take().map_or_else(|| self.rebuild(), Ok) {
             Ok(model) => model,
-            Err(failure) => return (Err(failure), Duration::ZERO),
+            Err(failure) => return (Err(failure), Spent::default()),
         };
-        let started = Instant::now();
+        let (started, cpu_started) = (Instant::now(), super::thread_cpu());
         let outcome = catch_unwind(AssertUnwindSafe(|| model.run(inputs)));
-        let busy = started.elapsed();
+        let spent = Spent { busy: started.elapsed(), cpu: super::thread_cpu().saturating_sub(cpu_started) };
         let name = &self.shared.name;
         let outcome = match outcome {
             Ok(outcome) => {
@@ -354,7 +364,7 @@ impl<M: Model> Worker<'_, M> {
                 Err(Failure::defect(format!("model {name} gave {} outputs for {} inputs", outputs.len(), inputs.len())))
             }
         });
-        (outcome, busy)
+        (outcome, spent)
     }
 
     fn rebuild(&self) -> Result<M> {
@@ -385,13 +395,14 @@ impl<M: Model> Worker<'_, M> {
     }
 }
 
-fn answer_all<M: Model>(running: Vec<Running<M>>, outputs: Vec<M::Output>, busy: Duration) {
+fn answer_all<M: Model>(running: Vec<Running<M>>, outputs: Vec<M::Output>, spent: Spent) {
     let batch_items = running.len();
     let total: f64 = running.iter().map(|item| f64::from(item.length)).sum();
     for (item, output) in running.into_iter().zip(outputs) {
-        let busy = busy.mul_f64(f64::from(item.length) / total.max(1.0));
+        let share = f64::from(item.length) / total.max(1.0);
+        let (busy, cpu) = (spent.busy.mul_f64(share), spent.cpu.mul_f64(share));
         // A caller that has gone needs no answer.
-        let _ = item.answer.send(Ok(Answer { output, waited: item.waited, busy, batch_items }));
+        let _ = item.answer.send(Ok(Answer { output, waited: item.waited, busy, cpu, batch_items }));
     }
 }
 
