@@ -1,0 +1,293 @@
+//! Sentence embeddings: a BERT encoder whose graph ends in the mean over the mask, scaled to length 1
+//! (sentence-transformers/all-MiniLM-L6-v2).
+//!
+//! The law: a vector has length 1 and no NaN, or the item is a defect; a text longer than the model reads is cut at
+//! its end, and the caller is told how much was cut.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use ort::{session::Session, value::TensorRef};
+use tokenizers::Tokenizer;
+
+use super::Catalogue;
+use crate::{
+    error::{Failure, Result},
+    inference::{self, Model, Pool, Provider, Report, Size, Stats, Tag, onnx::Runtime},
+    record::Lane,
+};
+
+/// The entry of `deploy/models.toml`.
+const NAME: &str = "all-MiniLM-L6-v2";
+
+/// How far a computed vector's length may be from 1 before it is scaled: bf16 has 8 bits, so 2⁻⁸ per element, far less
+/// in the sum of squares. Beyond it the output is not a sentence embedding.
+const LENGTH_TOLERANCE: f32 = 0.05;
+
+/// Turns texts into vectors. Cheap to clone: clones share the sessions.
+#[derive(Clone)]
+pub struct Embedder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool<Encoder>,
+    tokenizer: Tokenizer,
+    name: String,
+    dimension: u32,
+    max_tokens: usize,
+    weights_sha256: String,
+    provider: String,
+    on_gpu: bool,
+    threads: u32,
+    truncated: AtomicU64,
+}
+
+/// The vector of one text and what it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// Scaled to length 1.
+    pub vector: Vec<f32>,
+    /// Tokens that the model read, special ones included.
+    pub tokens: u32,
+    /// Tokens at the end that it did not read, because the text was too long.
+    pub truncated_tokens: u32,
+    /// Processor time of tokenising it, and its share of its batch's (not on a GPU). Sessions with several threads are
+    /// taken to use them evenly.
+    pub cpu_us: i64,
+    /// This text's share of the accelerator time of its batch.
+    pub gpu_us: i64,
+}
+
+impl Embedder {
+    /// Checks the files in `<models_folder>/all-MiniLM-L6-v2`, starts the sessions and warms them up. Blocks for about
+    /// a second.
+    ///
+    /// # Errors
+    ///
+    /// A missing or altered file, a missing library, a provider that is not there: one line each, with what to do.
+    pub fn load(models_folder: &Path, config: &inference::Config) -> anyhow::Result<Self> {
+        let catalogue = Catalogue::load();
+        let entry = catalogue.entry(NAME)?;
+        entry.check(models_folder)?;
+        let folder = models_folder.join(&entry.name);
+        let dimension = entry.dimension.context("deploy/models.toml gives no dimension for the embedding model")?;
+        let max_tokens = entry.max_tokens.context("deploy/models.toml gives no max_tokens for the embedding model")?;
+
+        let tokenizer = load_tokenizer(&folder.join("tokenizer.json"))?;
+        let runtime = Runtime::load(config)?;
+        let plan = *runtime.plan();
+        let batching = config.batching(plan.batching());
+        let warm_up = Shape { dimension: dimension as usize, max_tokens };
+        let model_path = folder.join("model.onnx");
+        let pool = Pool::new("minilm", plan.sessions, batching, move |_| {
+            Encoder::load(&runtime, &model_path, warm_up).map_err(|error| Failure::defect(format!("{error:#}")))
+        })?;
+        tracing::info!(model = NAME, provider = %plan, sessions = plan.sessions, threads = plan.threads, "embedder ready");
+        Ok(Self {
+            inner: Arc::new(Inner {
+                pool,
+                tokenizer,
+                name: entry.name.clone(),
+                dimension,
+                max_tokens,
+                weights_sha256: entry.file("model.onnx")?.sha256.clone(),
+                provider: plan.to_string(),
+                on_gpu: plan.provider == Provider::Cuda,
+                threads: saturating(plan.threads),
+                truncated: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// Embeds one text, batched with whatever else is asked at the same time.
+    pub async fn embed(&self, text: &str) -> Result<Embedding> {
+        self.embed_tagged(text, Lane::default(), Tag::from("")).await
+    }
+
+    /// [`Embedder::embed`], in a lane, with a tag that observers see.
+    pub async fn embed_tagged(&self, text: &str, lane: Lane, tag: Tag) -> Result<Embedding> {
+        let started = inference::thread_cpu();
+        let mut ids = self.encode(text)?;
+        let truncated = ids.len().saturating_sub(self.inner.max_tokens);
+        if truncated > 0 {
+            // The last token is the separator, which the model expects at the end.
+            ids.drain(self.inner.max_tokens - 1..ids.len() - 1);
+            self.inner.truncated.fetch_add(1, Relaxed);
+        }
+        let tokens = ids.len();
+        let tokenising = inference::thread_cpu().saturating_sub(started);
+
+        let answer = self.inner.pool.ask(Tokens(ids), lane, tag).await?;
+        let (cpu, gpu) = if self.inner.on_gpu {
+            (Duration::ZERO, answer.busy)
+        } else {
+            (answer.cpu * self.inner.threads, Duration::ZERO)
+        };
+        Ok(Embedding {
+            vector: answer.output,
+            tokens: saturating(tokens),
+            truncated_tokens: saturating(truncated),
+            cpu_us: micros(cpu + tokenising),
+            gpu_us: micros(gpu),
+        })
+    }
+
+    /// Tokens of a text, special ones included, however long it is. Takes 0.1 ms a sentence. For chunking: a text of
+    /// up to [`Embedder::max_tokens`] is read whole.
+    pub fn count_tokens(&self, text: &str) -> usize {
+        // Encoding fails for no text with this tokenizer; should it ever, the text counts as too long.
+        self.encode(text).map_or(usize::MAX, |ids| ids.len())
+    }
+
+    /// Name in events and rows.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Length of the vectors.
+    pub fn dimension(&self) -> u32 {
+        self.inner.dimension
+    }
+
+    /// Longest text that is read whole, special tokens included.
+    pub fn max_tokens(&self) -> usize {
+        self.inner.max_tokens
+    }
+
+    /// Hash of the weights, as verified at start.
+    pub fn weights_sha256(&self) -> &str {
+        &self.inner.weights_sha256
+    }
+
+    /// What runs the model and how it counts, such as `openvino bf16`.
+    pub fn provider(&self) -> &str {
+        &self.inner.provider
+    }
+
+    /// Texts that were too long and lost their end.
+    pub fn truncated_texts(&self) -> u64 {
+        self.inner.truncated.load(Relaxed)
+    }
+
+    /// What the sessions have done.
+    pub fn stats(&self) -> Stats {
+        self.inner.pool.stats()
+    }
+
+    /// Calls `observer` for each batch; see [`Pool::observe`].
+    pub fn observe(&self, observer: impl Fn(&Report<'_>) + Send + Sync + 'static) {
+        self.inner.pool.observe(observer);
+    }
+
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.tokenizer.encode_fast(text, true);
+        let encoding = encoding.map_err(|error| Failure::defect(format!("the text cannot be tokenised: {error}")))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+}
+
+fn load_tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_file(path).map_err(|error| anyhow!("cannot load {}: {error}", path.display()));
+    let mut tokenizer = tokenizer?;
+    // The file says: pad to 128 and cut at 128. Batches are padded here, and cutting is counted.
+    tokenizer.with_padding(None).with_truncation(None).map_err(|error| anyhow!("{error}"))?;
+    Ok(tokenizer)
+}
+
+/// Token ids of one text, at most `max_tokens`.
+#[derive(Debug)]
+pub struct Tokens(Vec<u32>);
+
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    dimension: usize,
+    max_tokens: usize,
+}
+
+/// One session.
+struct Encoder {
+    session: Session,
+    dimension: usize,
+    /// The three inputs, kept between runs.
+    ids: Vec<i64>,
+    mask: Vec<i64>,
+    types: Vec<i64>,
+}
+
+impl Encoder {
+    fn load(runtime: &Runtime, model: &Path, shape: Shape) -> anyhow::Result<Self> {
+        let session = runtime.session(model)?;
+        let mut encoder =
+            Self { session, dimension: shape.dimension, ids: Vec::new(), mask: Vec::new(), types: Vec::new() };
+        // The longest text: memory for it is taken now, and a graph that does not fit fails now. 102 is the separator.
+        encoder.run(&[Tokens(vec![102; shape.max_tokens])]).context("the first run failed")?;
+        Ok(encoder)
+    }
+}
+
+impl Model for Encoder {
+    type Input = Tokens;
+    type Output = Vec<f32>;
+
+    fn size(input: &Tokens) -> Size {
+        Size::text(input.0.len())
+    }
+
+    fn run(&mut self, batch: &[Tokens]) -> Result<Vec<Vec<f32>>> {
+        let width = batch.iter().map(|text| Self::size(text).length as usize).max().unwrap_or(0);
+        let cells = batch.len() * width;
+        for buffer in [&mut self.ids, &mut self.mask, &mut self.types] {
+            buffer.clear();
+            buffer.resize(cells, 0);
+        }
+        for (row, text) in batch.iter().enumerate() {
+            for (column, id) in text.0.iter().enumerate() {
+                self.ids[row * width + column] = i64::from(*id);
+                self.mask[row * width + column] = 1;
+            }
+        }
+        let failed = |error: ort::Error| Failure::defect(format!("the embedding model failed: {error}"));
+        let shape = [batch.len(), width];
+        let outputs = self
+            .session
+            .run(ort::inputs! {
+                "input_ids" => TensorRef::from_array_view((shape, &*self.ids)).map_err(failed)?,
+                "attention_mask" => TensorRef::from_array_view((shape, &*self.mask)).map_err(failed)?,
+                "token_type_ids" => TensorRef::from_array_view((shape, &*self.types)).map_err(failed)?,
+            })
+            .map_err(failed)?;
+        let embedding = outputs
+            .get("sentence_embedding")
+            .ok_or_else(|| Failure::defect("the embedding model has no output sentence_embedding"))?;
+        let (_, values) = embedding.try_extract_tensor::<f32>().map_err(failed)?;
+        if values.len() != batch.len() * self.dimension {
+            return Err(Failure::defect(format!("the embedding model gave {} values", values.len())));
+        }
+        values.chunks_exact(self.dimension).map(normalized).collect()
+    }
+}
+
+/// Scales to length 1, which bf16 misses by a little.
+fn normalized(vector: &[f32]) -> Result<Vec<f32>> {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if length.is_nan() || (length - 1.0).abs() > LENGTH_TOLERANCE {
+        return Err(Failure::defect(format!("the embedding model gave a vector of length {length}")));
+    }
+    Ok(vector.iter().map(|value| value / length).collect())
+}
+
+fn saturating(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
