@@ -324,7 +324,8 @@ fn a_breaking_change_is_noticed() {
     changed(&|fields| fields[0]["doc"] = "other words".into()).unwrap();
 
     // What may not.
-    let breaks: [(&str, &dyn Fn(&mut Vec<Value>)); 7] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Vec<Value>));
+    let breaks: [Change; 7] = [
         ("a field without default goes", &|fields| drop(fields.remove(place(fields, "page_no")))),
         ("a field without default comes", &|fields| fields.push(json!({"name": "added", "type": "string"}))),
         ("a type widens, which old readers refuse", &|fields| {

@@ -121,7 +121,7 @@ pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Resul
     let document_id = record::document_id(&tenant, &sha256);
     let key = DocumentKey { tenant: tenant.clone(), document_id: document_id.clone() };
     let mut upload = Uploaded {
-        envelope: Envelope::new(&tenant, &document_id, request.lane),
+        envelope: Envelope::new(Uuid::now_v7().to_string(), &tenant, &document_id, request.lane),
         source: Source {
             uri: String::new(),
             filename: input.relative.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),

@@ -324,13 +324,12 @@ impl Headers {
         let or = |known: i64, other: i64| if known == 0 { other } else { known };
         let run = or(self.run, self.appended_at_us);
         Envelope {
-            event_id: self.event_id.clone(),
             upload_id: self.upload_id.clone(),
             run,
             version: or(self.version, run),
             traceparent: self.traceparent.clone(),
             tracestate: self.tracestate.clone(),
-            ..Envelope::new(&self.tenant, &self.document_id, self.lane)
+            ..Envelope::new(self.event_id.clone(), &self.tenant, &self.document_id, self.lane)
         }
     }
 }
