@@ -16,6 +16,7 @@
 //! - Append times never go back within a partition, and are unique within it.
 
 pub mod ledger;
+mod position;
 pub mod sqlite;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
