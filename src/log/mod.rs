@@ -16,6 +16,7 @@
 //! - Append times never go back within a partition, and are unique within it.
 
 pub mod ledger;
+pub mod murmur2;
 mod position;
 pub mod sqlite;
 
