@@ -1,1 +1,420 @@
+//! The bookkeeping of records in flight: admit, start, complete in any order, take a step, confirm it.
 //!
+//! The law: a record's outputs and the position that covers it leave in the same step, exactly once, and never after
+//! its partition was revoked. The ledger knows neither clock nor I/O: `now` is an argument, and the worker carries
+//! records in and steps out.
+//!
+//! ```text
+//! admit ─► waiting ─start─► running ─complete─► completed ─take_step─► outstanding ─confirm─► gone
+//!             (per order key one at a time, in order)                   └─ replayed from memory until confirmed
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{NewRecord, Partition, Position, Record, Step, position::Progress};
+
+mod outstanding;
+mod pausing;
+
+use outstanding::Outstanding;
+pub use pausing::Pauses;
+
+/// One start in so many goes to a bulk record although interactive ones wait, so that bulk never starves.
+const BULK_TURN: u64 = 4;
+
+/// Where the ledger draws its lines.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Records in flight, over all partitions, before reading pauses.
+    pub records: usize,
+    /// Bytes in flight (inputs and uncommitted outputs), over all partitions, before reading pauses.
+    pub bytes: usize,
+    /// Outputs that close a step.
+    pub step_outputs: usize,
+    /// Bytes of outputs that close a step.
+    pub step_bytes: usize,
+    /// How long the first completion of a step waits for others.
+    pub step_delay: Duration,
+    /// How long an interactive completion waits for others.
+    pub interactive_delay: Duration,
+    /// The longest text of a position ([`Position::encode`]); Kafka's `offset.metadata.max.bytes` is 4096.
+    pub position_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            records: 1_000,
+            bytes: 64 << 20,
+            step_outputs: 2_000,
+            step_bytes: 8 << 20,
+            step_delay: Duration::from_millis(200),
+            interactive_delay: Duration::from_millis(10),
+            position_bytes: 4_096,
+        }
+    }
+}
+
+/// Names one admitted record, within one assignment of its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket {
+    /// The assignment; never used twice in a ledger, so it names the partition too.
+    pub epoch: u64,
+    /// The record's offset.
+    pub offset: i64,
+}
+
+/// What became of a record that was handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It waits for its turn.
+    Admitted(Ticket),
+    /// The position says that it is done, or it was admitted before: drop it.
+    Covered,
+    /// Its partition is not assigned (any more): drop it.
+    Unassigned,
+}
+
+/// What is in flight, for limits and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InFlight {
+    /// Admitted and not started.
+    pub waiting: usize,
+    /// Started and not complete.
+    pub running: usize,
+    /// Complete and in no step yet.
+    pub completed: usize,
+    /// In the outstanding step.
+    pub outstanding: usize,
+    /// Bytes of all of them: of the input until it is complete, of its outputs from then on.
+    pub bytes: usize,
+}
+
+impl InFlight {
+    /// All records in flight.
+    pub fn records(&self) -> usize {
+        self.waiting + self.running + self.completed + self.outstanding
+    }
+}
+
+/// The records in flight of one worker.
+#[derive(Debug)]
+pub struct Ledger {
+    limits: Limits,
+    /// The last epoch given out.
+    epoch: u64,
+    assigned: HashMap<Partition, u64>,
+    lots: BTreeMap<u64, Lot>,
+    /// Per order key the open records in their order; the first one is runnable or running.
+    keys: HashMap<Arc<str>, VecDeque<Ticket>>,
+    /// The lot that started last, and how many starts there were: the next turn goes to the one after it.
+    last_started: u64,
+    starts: u64,
+    /// In order of completion, which is the order of the outputs.
+    completed: VecDeque<Completed>,
+    outputs_completed: usize,
+    output_bytes_completed: usize,
+    /// The first interactive completion that no step holds.
+    interactive_since: Option<Instant>,
+    outstanding: Option<Outstanding>,
+    /// Nothing that is complete fits the positions; only a further completion or a revoke can change that.
+    stuck: bool,
+    in_flight: InFlight,
+}
+
+/// One partition during one assignment.
+#[derive(Debug)]
+struct Lot {
+    partition: Partition,
+    progress: Progress,
+    /// Admitted, and neither completed nor in a step.
+    open: BTreeMap<i64, Open>,
+    /// Offsets that may start, one set per lane, lowest first: what is low holds the position back.
+    runnable_interactive: BTreeSet<i64>,
+    runnable_bulk: BTreeSet<i64>,
+    /// Completed, and in no step.
+    completed: BTreeSet<i64>,
+    records: usize,
+    bytes: usize,
+    paused: bool,
+    /// Length of the position's text if all that is complete were in a step; `None` when it must be counted again.
+    text_len: Option<usize>,
+}
+
+/// A record that waits or runs.
+#[derive(Debug)]
+struct Open {
+    key: Arc<str>,
+    interactive: bool,
+    bytes: usize,
+    /// Until it starts.
+    waiting: Option<Record>,
+}
+
+/// A record that waits for its step.
+#[derive(Debug)]
+struct Completed {
+    ticket: Ticket,
+    key: Arc<str>,
+    outputs: Vec<NewRecord>,
+    bytes: usize,
+    interactive: bool,
+    at: Instant,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            epoch: 0,
+            assigned: HashMap::new(),
+            lots: BTreeMap::new(),
+            keys: HashMap::new(),
+            last_started: 0,
+            starts: 0,
+            completed: VecDeque::new(),
+            outputs_completed: 0,
+            output_bytes_completed: 0,
+            interactive_since: None,
+            outstanding: None,
+            stuck: false,
+            in_flight: InFlight::default(),
+        }
+    }
+
+    /// Begins an assignment at the committed position. One that still stands is revoked first.
+    pub fn assign(&mut self, partition: Partition, position: Position) {
+        self.revoke(std::slice::from_ref(&partition));
+        self.epoch += 1;
+        self.assigned.insert(partition.clone(), self.epoch);
+        self.lots.insert(self.epoch, Lot::new(partition, position));
+    }
+
+    /// Takes in a record that the log delivered, in the order of its partition.
+    pub fn admit(&mut self, record: Record, order_key: String, interactive: bool) -> Admission {
+        let Some(&epoch) = self.assigned.get(&record.partition) else {
+            return Admission::Unassigned;
+        };
+        let lot = lot(&mut self.lots, epoch);
+        let ticket = Ticket { epoch, offset: record.offset };
+        if !lot.progress.deliver(ticket.offset) {
+            return Admission::Covered;
+        }
+        lot.text_len = None;
+        let key = match self.keys.get_key_value(order_key.as_str()) {
+            Some((key, _)) => Arc::clone(key),
+            None => Arc::from(order_key),
+        };
+        let queue = self.keys.entry(Arc::clone(&key)).or_default();
+        queue.push_back(ticket);
+        if queue.len() == 1 {
+            lot.runnable(interactive).insert(ticket.offset);
+        }
+        let bytes = record_bytes(&record);
+        lot.open.insert(ticket.offset, Open { key, interactive, bytes, waiting: Some(record) });
+        lot.records += 1;
+        lot.bytes += bytes;
+        self.in_flight.waiting += 1;
+        self.in_flight.bytes += bytes;
+        Admission::Admitted(ticket)
+    }
+
+    /// The next record to run, if one may: partitions take turns, interactive records go first (bulk gets every fourth
+    /// start), and of one order key only the first open record runs. The caller bounds how many run at once.
+    pub fn start(&mut self) -> Option<(Ticket, Record)> {
+        let interactive_first = self.starts % BULK_TURN != BULK_TURN - 1;
+        let (epoch, interactive) = [interactive_first, !interactive_first]
+            .into_iter()
+            .find_map(|interactive| Some((self.next_turn(interactive)?, interactive)))?;
+        self.last_started = epoch;
+        self.starts += 1;
+        let lot = lot(&mut self.lots, epoch);
+        let offset = lot.runnable(interactive).pop_first().expect("next_turn saw one");
+        let open = lot.open.get_mut(&offset).expect("what is runnable is open");
+        let record = open.waiting.take().expect("what is runnable was not started");
+        self.in_flight.waiting -= 1;
+        self.in_flight.running += 1;
+        Some((Ticket { epoch, offset }, record))
+    }
+
+    /// The lot after the one that started last which has something to run in this lane.
+    fn next_turn(&self, interactive: bool) -> Option<u64> {
+        let after = self.lots.range(self.last_started + 1..);
+        let before = self.lots.range(..=self.last_started);
+        after.chain(before).find(|(_, lot)| lot.has_runnable(interactive)).map(|(&epoch, _)| epoch)
+    }
+
+    /// A record that was started is done, and these are its outputs. False when its partition was revoked meanwhile:
+    /// the outputs are dropped, and the record's new owner makes them again.
+    pub fn complete(&mut self, ticket: Ticket, outputs: Vec<NewRecord>, now: Instant) -> bool {
+        let Some(lot) = self.lots.get_mut(&ticket.epoch) else {
+            return false;
+        };
+        if lot.open.get(&ticket.offset).is_none_or(|open| open.waiting.is_some()) {
+            return false;
+        }
+        let open = lot.open.remove(&ticket.offset).expect("was there above");
+        let bytes = outputs.iter().map(output_bytes).sum();
+        lot.completed.insert(ticket.offset);
+        lot.bytes = lot.bytes - open.bytes + bytes;
+        lot.text_len = None;
+        self.in_flight.bytes = self.in_flight.bytes - open.bytes + bytes;
+        self.in_flight.running -= 1;
+        self.in_flight.completed += 1;
+        self.outputs_completed += outputs.len();
+        self.output_bytes_completed += bytes;
+        if open.interactive {
+            self.interactive_since.get_or_insert(now);
+        }
+        self.leave_key(&open.key, ticket);
+        let (key, interactive) = (open.key, open.interactive);
+        self.completed.push_back(Completed { ticket, key, outputs, bytes, interactive, at: now });
+        self.stuck = false;
+        true
+    }
+
+    /// Takes a record out of its key's queue; the next one of that key may run.
+    fn leave_key(&mut self, key: &Arc<str>, ticket: Ticket) {
+        let Some(queue) = self.keys.get_mut(key) else { return };
+        let was_first = queue.front() == Some(&ticket);
+        if was_first {
+            queue.pop_front();
+        } else {
+            queue.retain(|other| *other != ticket);
+        }
+        match queue.front() {
+            None => drop(self.keys.remove(key)),
+            Some(next) if was_first => {
+                let (epoch, offset) = (next.epoch, next.offset);
+                let lot = lot(&mut self.lots, epoch);
+                let interactive = lot.open[&offset].interactive;
+                lot.runnable(interactive).insert(offset);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// When the next step should be taken; at or before `now` means at once. `None` while nothing is complete or a
+    /// step is outstanding.
+    pub fn step_due(&self, now: Instant) -> Option<Instant> {
+        let first = self.completed.front()?;
+        if self.outstanding.is_some() || self.stuck {
+            return None;
+        }
+        let idle = self.in_flight.running == 0 && self.in_flight.waiting == 0;
+        let full =
+            self.outputs_completed >= self.limits.step_outputs || self.output_bytes_completed >= self.limits.step_bytes;
+        if idle || full {
+            return Some(now);
+        }
+        let interactive = self.interactive_since.map(|since| since + self.limits.interactive_delay);
+        let due = first.at + self.limits.step_delay;
+        Some(interactive.map_or(due, |interactive| due.min(interactive)))
+    }
+
+    /// Partitions were taken away: all that is known of them is dropped, also from the outstanding step (the worker
+    /// commits before). Returns the records that were running, whose tasks are of no use any more.
+    pub fn revoke(&mut self, partitions: &[Partition]) -> Vec<Ticket> {
+        let mut running = Vec::new();
+        for partition in partitions {
+            let Some(epoch) = self.assigned.remove(partition) else { continue };
+            let Some(lot) = self.lots.remove(&epoch) else { continue };
+            self.in_flight.bytes -= lot.bytes;
+            self.in_flight.completed -= lot.completed.len();
+            self.in_flight.outstanding -= lot.records - lot.open.len() - lot.completed.len();
+            for open in lot.open.values() {
+                *if open.waiting.is_some() { &mut self.in_flight.waiting } else { &mut self.in_flight.running } -= 1;
+            }
+            let stale = |ticket: Ticket| ticket.epoch == epoch;
+            // Last to first: a key's queue then never promotes a record that goes too.
+            for (offset, open) in lot.open.into_iter().rev() {
+                let ticket = Ticket { epoch, offset };
+                if open.waiting.is_none() {
+                    running.push(ticket);
+                }
+                self.leave_key(&open.key, ticket);
+            }
+            self.completed.retain(|completed| !stale(completed.ticket));
+            if let Some(outstanding) = self.outstanding.take() {
+                self.outstanding = outstanding.without(stale, Some(partition));
+            }
+            self.stuck = false;
+        }
+        self.recount_completed();
+        running
+    }
+
+    /// After records left `completed`, what is due is counted again.
+    fn recount_completed(&mut self) {
+        self.outputs_completed = self.completed.iter().map(|completed| completed.outputs.len()).sum();
+        self.output_bytes_completed = self.completed.iter().map(|completed| completed.bytes).sum();
+        self.interactive_since = self.completed.iter().filter(|done| done.interactive).map(|done| done.at).min();
+    }
+
+    /// What is in flight.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight
+    }
+
+    /// Whether the partition is assigned.
+    pub fn is_assigned(&self, partition: &Partition) -> bool {
+        self.assigned.contains_key(partition)
+    }
+
+    /// The partitions that are assigned, in no order.
+    pub fn assigned(&self) -> impl Iterator<Item = &Partition> {
+        self.assigned.keys()
+    }
+
+    /// The partition that a ticket belongs to, unless it was revoked.
+    pub fn partition(&self, ticket: Ticket) -> Option<&Partition> {
+        self.lots.get(&ticket.epoch).map(|lot| &lot.partition)
+    }
+}
+
+/// A lot that an index of the ledger names.
+fn lot(lots: &mut BTreeMap<u64, Lot>, epoch: u64) -> &mut Lot {
+    lots.get_mut(&epoch).expect("a revoke removes a lot from every index")
+}
+
+impl Lot {
+    fn new(partition: Partition, position: Position) -> Self {
+        Self {
+            partition,
+            progress: Progress::new(position),
+            open: BTreeMap::new(),
+            runnable_interactive: BTreeSet::new(),
+            runnable_bulk: BTreeSet::new(),
+            completed: BTreeSet::new(),
+            records: 0,
+            bytes: 0,
+            paused: false,
+            text_len: None,
+        }
+    }
+
+    fn runnable(&mut self, interactive: bool) -> &mut BTreeSet<i64> {
+        if interactive { &mut self.runnable_interactive } else { &mut self.runnable_bulk }
+    }
+
+    fn has_runnable(&self, interactive: bool) -> bool {
+        !if interactive { &self.runnable_interactive } else { &self.runnable_bulk }.is_empty()
+    }
+}
+
+fn record_bytes(record: &Record) -> usize {
+    record.value.len() + record.key.len() + headers_bytes(&record.headers)
+}
+
+fn output_bytes(record: &NewRecord) -> usize {
+    record.value.len() + record.key.len() + headers_bytes(&record.headers)
+}
+
+fn headers_bytes(headers: &super::RawHeaders) -> usize {
+    headers.iter().map(|(name, text)| name.len() + text.len()).sum()
+}

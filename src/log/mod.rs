@@ -16,6 +16,8 @@
 //! - Append times never go back within a partition, and are unique within it.
 
 pub mod ledger;
+pub mod murmur2;
+mod position;
 pub mod sqlite;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
