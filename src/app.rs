@@ -57,7 +57,7 @@ impl App {
         let data = config.data();
         std::fs::create_dir_all(&data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
         let path = data.join("log.sqlite");
-        let log = log::sqlite::SqliteLog::open(&path, topics::partitions(), config.log.sqlite.clone())
+        let log = log::sqlite::SqliteLog::open(&path, &partitions(), config.log.sqlite.clone())
             .with_context(|| format!("the log {} cannot be opened", path.display()))?;
         let path = data.join("store.sqlite");
         let store = store::sqlite::SqliteStore::open(&path)
@@ -217,6 +217,14 @@ impl Instance {
     fn journal(&self) -> std::path::PathBuf {
         self.folder.join(format!("{}.journal", self.name))
     }
+}
+
+/// The topics as the embedded log needs to know them.
+fn partitions() -> Vec<log::sqlite::TopicConfig> {
+    topics::all()
+        .iter()
+        .map(|topic| log::sqlite::TopicConfig { name: Topic::from(topic.name.as_str()), partitions: i32::try_from(topic.partitions).unwrap_or(i32::MAX) })
+        .collect()
 }
 
 async fn housekeeping(log: Arc<dyn Log>, pool: Arc<sandbox::Pool>, keep: Duration) {

@@ -152,12 +152,15 @@ impl Folder {
         let target = self.path(blob);
         let folder = target.parent().unwrap_or(&self.root);
         self.make_folder(folder)?;
-        let moved = copy.persist(&target).or_else(|e| {
+        match copy.persist(&target) {
+            Ok(_) => {}
             // The document was removed between the two lines above.
-            self.make_folder(folder)?;
-            e.file.persist(&target)
-        });
-        moved.map_err(|e| e.error)?;
+            Err(e) if e.error.kind() == io::ErrorKind::NotFound => {
+                self.make_folder(folder)?;
+                e.file.persist(&target)?;
+            }
+            Err(e) => return Err(e.error),
+        }
         sync_folder(folder).or_else(unless_missing)
     }
 

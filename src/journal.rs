@@ -32,7 +32,7 @@ pub const KILLS: u32 = 6;
 const COMPACT_BYTES: usize = 1 << 20;
 
 /// A crash mark: one byte, so that a signal handler can write it.
-const MARK: u8 = b'!';
+static MARK: u8 = b'!';
 
 /// Where the signal handler writes; −1 before a journal is open.
 static MARK_FD: AtomicI32 = AtomicI32::new(-1);

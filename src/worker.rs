@@ -24,7 +24,7 @@ use crate::{
     journal::{Journal, Verdict},
     log::{
         CommitError, Event, NewRecord, Partition, Reader, Record, Step, Writer,
-        ledger::{Admission, Ledger, Limits, Ticket},
+        ledger::{Admission, Ledger, Limits, Pauses, Ticket},
     },
     record::wire::Headers,
     stages::{AnyStage, Output},
@@ -161,7 +161,7 @@ impl Worker {
                 Some(finished) = self.running.next() => self.finish(finished)?,
                 committed = pending_or(&mut self.committing) => self.committed(committed).await?,
                 () = sleep_until(wake) => {}
-                _ = stop.wait_for(|stop| *stop), if !draining => {
+                () = asked_to_stop(&mut stop), if !draining => {
                     tracing::debug!(stage = name, in_flight = in_flight.records(), "draining");
                     drain_until = Some(Instant::now() + Duration::from_secs(self.config.drain_s));
                 }
@@ -200,7 +200,7 @@ impl Worker {
     }
 
     fn apply_pauses(&mut self) {
-        let (pause, resume) = self.ledger.pauses();
+        let Pauses { pause, resume } = self.ledger.pauses();
         if !pause.is_empty() {
             self.reader.pause(&pause);
         }
@@ -356,6 +356,12 @@ impl Worker {
         self.stage.forget();
         Ok(())
     }
+}
+
+/// Ends when told to stop, or when nobody is left who could tell.
+async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone: stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn commit(mut writer: Box<dyn Writer>, step: Arc<Step>) -> Committed {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     app::App,
-    log::{self, Record, Tail, Topic},
+    log::{self, Record, Topic},
     record::{Event, Lane, OcrMode, Options, PageAnalysed, Published, Status, wire},
     store::Header,
 };

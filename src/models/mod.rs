@@ -3,6 +3,7 @@
 //! The law: weights are part of the result, so a file that is missing or altered is an error at start, never a
 //! different answer. `deploy/models.toml` is built into the program and pins every byte.
 
+pub mod embedders;
 pub mod minilm;
 
 use std::{fs::File, io, path::Path};

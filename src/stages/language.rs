@@ -12,9 +12,9 @@ use crate::{
     blob::Blobs,
     document::{BlobRef, Chunk, Document, chunking},
     error::{Failure, Result},
-    inference::{Tag, batcher::Lane},
+    inference::Tag,
     models::embedders::Embedders,
-    record::{self, Assembled, Enriched, Envelope, Event, Source, Status, VectorPart, wire::Headers},
+    record::{Assembled, Enriched, Envelope, Event, Source, Status, VectorPart, wire::Headers},
 };
 
 /// The stage's name.
@@ -55,21 +55,19 @@ impl Stage for Language {
             (language_of(&document), chunking::chunk(&document.blocks, counter.max_tokens(), &count))
         })
         .await?;
-        let lane = match assembled.envelope.lane {
-            record::Lane::Interactive => Lane::Interactive,
-            record::Lane::Bulk => Lane::Bulk,
-        };
+        let lane = assembled.envelope.lane;
         let tag = Tag::from(assembled.envelope.document_id.as_str());
         let mut tokens = 0;
         let mut vectors: Vec<f32> = Vec::new();
-        let embeddings: Vec<_> = stream::iter(chunks.iter().map(|chunk| {
-            let (embedder, text) = (embedder.clone(), chunk.embedded_text());
-            let (lane, tag) = (lane, Tag::clone(&tag));
-            async move { embedder.embed_tagged(&text, lane, tag).await }
-        }))
-        .buffered(EMBEDDINGS)
-        .try_collect()
-        .await?;
+        let texts: Vec<String> = chunks.iter().map(Chunk::embedded_text).collect();
+        let embeddings: Vec<_> = stream::iter(texts)
+            .map(|text| {
+                let (embedder, tag) = (embedder.clone(), Tag::clone(&tag));
+                async move { embedder.embed_tagged(&text, lane, tag).await }
+            })
+            .buffered(EMBEDDINGS)
+            .try_collect()
+            .await?;
         meter.cpu(cpu_us);
         for embedding in &embeddings {
             tokens += embedding.tokens as usize;
