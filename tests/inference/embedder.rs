@@ -9,7 +9,7 @@ use std::{
 };
 
 use deckle::{
-    inference::{Config, Precision, Provider, Tag, onnx},
+    inference::{Config, Precision, Provider, Tag, onnx, plan::Hardware},
     models::{self, Catalogue, minilm::Embedder},
     record::Lane,
 };
@@ -20,10 +20,15 @@ fn load(config: &Config) -> Embedder {
         .unwrap_or_else(|error| panic!("the embedding model does not load ({error:#}): run `make setup`"))
 }
 
-/// Providers and precisions that must agree: what this processor would take by itself, and f32 on either provider.
-fn configs() -> [Config; 3] {
+/// Providers and precisions that must agree: f32 on either provider, bf16 where the processor has it.
+fn configs() -> Vec<Config> {
     let with = |provider, precision| Config { provider, precision, ..Config::default() };
-    [Config::default(), with(Provider::Cpu, Precision::F32), with(Provider::OpenVino, Precision::F32)]
+    let mut configs =
+        vec![Config::default(), with(Provider::Cpu, Precision::F32), with(Provider::OpenVino, Precision::F32)];
+    if Hardware::detect().bf16 {
+        configs.push(with(Provider::OpenVino, Precision::Bf16));
+    }
+    configs
 }
 
 async fn vector(embedder: &Embedder, text: &str) -> Vec<f32> {
