@@ -64,4 +64,5 @@ assert runtime.OrtGetApiBase().contents.get_version() == b"1.24.1"
 ctypes.CDLL(str((lib / "libopenvino_intel_cpu_plugin.so").resolve()))
 ctypes.CDLL(str((lib / "libpdfium.so").resolve())).FPDF_InitLibrary()
 PYTHON
+cp LICENSE "$lib/licences/onnxruntime_openvino/OpenVINO-Apache-2.0.txt" # the wheel leaves its text out
 cp "$pins" "$lib/libraries.txt" # last: marks the folder as whole
