@@ -122,12 +122,12 @@ async fn concurrent_documents_fill_batches_together() {
 async fn a_long_text_is_cut_and_the_cut_is_counted() {
     let embedder = load(&Config::default());
     // One token a word, and the two special ones.
-    let whole = vec!["word"; 254].join(" ");
+    let whole = ["word"; 254].join(" ");
     assert_eq!(embedder.count_tokens(&whole), 256);
     let fits = embedder.embed(&whole).await.unwrap();
     assert_eq!((fits.tokens, fits.truncated_tokens, embedder.truncated_texts()), (256, 0, 0));
 
-    let long = vec!["word"; 1000].join(" ");
+    let long = ["word"; 1000].join(" ");
     assert_eq!(embedder.count_tokens(&long), 1002);
     let cut = embedder.embed(&long).await.unwrap();
     assert_eq!((cut.tokens, cut.truncated_tokens, embedder.truncated_texts()), (256, 746, 1));
@@ -139,7 +139,7 @@ async fn an_empty_text_has_a_vector_and_a_text_has_a_price() {
     let embedder = load(&Config::default());
     let empty = embedder.embed("").await.unwrap();
     assert_eq!((empty.tokens, empty.vector.len()), (2, 384));
-    let [short, long] = [vec!["word"; 10].join(" "), vec!["word"; 250].join(" ")];
+    let [short, long] = [["word"; 10].join(" "), ["word"; 250].join(" ")];
     let (short, long) = (embedder.embed(&short).await.unwrap(), embedder.embed(&long).await.unwrap());
     assert!(short.cpu_us > 0 && long.cpu_us > 3 * short.cpu_us, "{} µs, {} µs", short.cpu_us, long.cpu_us);
     assert_eq!(long.gpu_us, 0);
