@@ -168,7 +168,7 @@ async fn a_new_owner_honours_the_position_and_what_is_done_above_it(side: &dyn S
     for at in 0..10 {
         log.append(numbered(&topic, at..at + 1)).await.unwrap();
     }
-    let mut first = Member::join(&*log, "g", "a", &[topic.clone()]).await;
+    let mut first = Member::join(&*log, "g", "a", std::slice::from_ref(&topic)).await;
     let read = first.read(10).await;
     let position =
         Position { next: read[2].offset, done: vec![read[3].offset..=read[4].offset, read[7].offset..=read[7].offset] };
@@ -176,7 +176,7 @@ async fn a_new_owner_honours_the_position_and_what_is_done_above_it(side: &dyn S
     first.writer.commit(&Step { outputs: vec![], positions: [(partition.clone(), position)].into() }).await.unwrap();
     first.reader.leave().await.unwrap();
 
-    let mut second = Member::join(&*log, "g", "b", &[topic.clone()]).await;
+    let mut second = Member::join(&*log, "g", "b", std::slice::from_ref(&topic)).await;
     let rest: Vec<String> = second.read(5).await.iter().map(text).collect();
     assert_eq!(rest, ["2", "5", "6", "8", "9"]);
     log.append(numbered(&topic, 10..11)).await.unwrap();
@@ -254,7 +254,7 @@ async fn members_that_come_and_go_process_each_record_once(side: &dyn Side) {
     let bench = side.bench(&[("in", 4), ("out", 2)]).await;
     let log = bench.open().await;
     let (from, to) = (bench.topic("in"), bench.topic("out"));
-    let mut tail = log.tail(&[to.clone()], From::Start).await.unwrap();
+    let mut tail = log.tail(std::slice::from_ref(&to), From::Start).await.unwrap();
     let total = 600;
     let feed = async {
         for at in (0..total).step_by(10) {
@@ -355,7 +355,7 @@ async fn a_paused_partition_is_silent_and_loses_nothing(side: &dyn Side) {
         let silent_from = member.seen.len();
         log.append(numbered(&topic, round * 40..round * 40 + 40)).await.unwrap();
         let other = |record: &&Record| record.partition != paused;
-        let sent = log_len(&*log, &bench, |record| record.partition != paused).await;
+        let sent = log_len(&*log, &*bench, |record| record.partition != paused).await;
         member.until("the other partition goes on", |member| member.seen.iter().filter(other).count() == sent).await;
         assert!(member.seen[silent_from..].iter().all(|record| record.partition != paused), "round {round}");
         member.reader.resume(std::slice::from_ref(&paused));
@@ -367,7 +367,7 @@ async fn a_paused_partition_is_silent_and_loses_nothing(side: &dyn Side) {
 }
 
 /// How many of the log's records are such.
-async fn log_len(log: &dyn deckle::log::Log, bench: &Box<dyn Bench>, such: impl Fn(&Record) -> bool) -> usize {
+async fn log_len(log: &dyn deckle::log::Log, bench: &dyn Bench, such: impl Fn(&Record) -> bool) -> usize {
     let mut tail = log.tail(&bench.topics(), From::Start).await.unwrap();
     let mut count = 0;
     loop {
