@@ -1,0 +1,117 @@
+//! Kinds of text blocks: title, section headings with their depth, footnotes.
+
+use super::super::BlockKind;
+use super::{Draft, Metrics, text};
+
+/// A heading has at most this many characters.
+const LONGEST: usize = 200;
+/// A heading has at most this many lines.
+const LINES: usize = 5;
+
+/// Gives text blocks their kind by size and weight against the page's body, and headings their depth.
+pub fn classify(drafts: &mut [Draft<'_>], metrics: &Metrics) {
+    for at in 0..drafts.len() {
+        if drafts[at].kind == BlockKind::Text || drafts[at].kind == BlockKind::ListItem {
+            if is_heading(&drafts[at], drafts.get(at + 1), metrics) {
+                let draft = &mut drafts[at];
+                if let Some(marker) = draft.marker.take() {
+                    draft.text = format!("{marker} {}", draft.text);
+                }
+                draft.kind = BlockKind::SectionHeader;
+                draft.level = None;
+            } else if is_footnote(&drafts[at], metrics) {
+                let draft = &mut drafts[at];
+                if let Some(marker) = draft.marker.take() {
+                    draft.text = format!("{marker} {}", draft.text);
+                }
+                draft.kind = BlockKind::Footnote;
+                draft.level = None;
+            }
+        }
+    }
+    title(drafts, metrics);
+    let size = |draft: &Draft<'_>| (draft.kind == BlockKind::SectionHeader).then(|| draft.size());
+    let sizes = drafts.iter().map(size).collect();
+    for (draft, level) in drafts.iter_mut().zip(levels(sizes)) {
+        draft.level = level.or(draft.level);
+    }
+}
+
+/// Depths of headings from their sizes: equal within a twentieth are one step, the largest is 1, and none is below 6.
+pub fn levels(sizes: Vec<Option<f32>>) -> Vec<Option<u8>> {
+    let mut steps: Vec<f32> = sizes.iter().flatten().copied().collect();
+    steps.sort_by(|a, b| b.total_cmp(a));
+    let mut starts: Vec<f32> = Vec::new();
+    for size in steps {
+        if starts.last().is_none_or(|start| size < start * 0.95) {
+            starts.push(size);
+        }
+    }
+    let depth = |size: f32| starts.partition_point(|start| size < start * 0.95) + 1;
+    sizes.into_iter().map(|size| size.map(|size| depth(size).clamp(1, 6) as u8)).collect()
+}
+
+fn is_heading(draft: &Draft<'_>, next: Option<&Draft<'_>>, metrics: &Metrics) -> bool {
+    let chars = draft.chars();
+    if draft.lines.len() > LINES || chars > LONGEST || !is_wordy(&draft.text) {
+        return false;
+    }
+    let ratio = draft.size() / metrics.body;
+    let sentence = draft.text.ends_with(['.', ',', ';']) || text::starts_lower(&draft.text) && !starts_number(&draft.text);
+    if ratio >= if metrics.exact { 1.15 } else { 1.35 } {
+        return !(sentence && ratio < 1.5 && chars > 60);
+    }
+    if ratio < 0.92 || sentence && chars > 40 {
+        return false;
+    }
+    // A bold line, or one in capitals, with text of its own below it.
+    let followed = next.is_some_and(|next| !matches!(next.kind, BlockKind::Picture) && next.leaf == draft.leaf);
+    let bold = draft.is_bold() && !metrics.mostly_bold && chars <= 120;
+    let capitals = draft.apart && draft.lines.len() <= 2 && chars <= 80 && is_capitals(&draft.text);
+    let labels = draft.text.ends_with(':') && draft.marker.is_some();
+    metrics.exact && followed && !labels && (bold || capitals) && !(draft.text.ends_with(',') || draft.text.ends_with(';'))
+}
+
+/// Whether letters prevail: sums of money and rows of dots are no headings.
+fn is_wordy(text: &str) -> bool {
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    let all = text.chars().filter(|c| !c.is_whitespace()).count();
+    letters >= 2 && letters * 2 >= all
+}
+
+fn is_capitals(text: &str) -> bool {
+    let upper = text.chars().filter(|c| c.is_uppercase()).count();
+    upper >= 6 && !text.chars().any(char::is_lowercase) && text.split_whitespace().count() >= 2
+}
+
+fn starts_number(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The title: the largest heading in the upper half of the first page, if it is larger than the other headings' size
+/// or stands first.
+fn title(drafts: &mut [Draft<'_>], metrics: &Metrics) {
+    if metrics.page_no != 1 {
+        return;
+    }
+    let upper = |draft: &Draft<'_>| draft.bbox().top < metrics.height * 0.5;
+    let mut best: Option<(usize, f32)> = None;
+    for (at, draft) in drafts.iter().enumerate() {
+        let size = draft.size();
+        if draft.kind == BlockKind::SectionHeader && upper(draft) && best.is_none_or(|(_, largest)| size > largest * 1.02) {
+            best = Some((at, size));
+        }
+    }
+    if let Some((at, size)) = best
+        && size >= metrics.body * 1.2
+    {
+        drafts[at].kind = BlockKind::Title;
+    }
+}
+
+/// Small print at the bottom of the page that begins with a mark.
+fn is_footnote(draft: &Draft<'_>, metrics: &Metrics) -> bool {
+    let marked = draft.marker.is_some()
+        || draft.text.starts_with(|c: char| "*†‡§¶".contains(c) || c.is_ascii_digit() || "¹²³⁴⁵⁶⁷⁸⁹".contains(c));
+    marked && draft.size() < metrics.body * 0.9 && draft.bbox().top > metrics.height * 0.6 && draft.chars() > 12
+}

@@ -1,0 +1,392 @@
+//! Tables by their aligned columns: precision before recall.
+//!
+//! Lines are cut into segments at wide spaces, segments into rows. A run of rows whose segments fall into the same
+//! columns, with white gaps between the columns over all rows, is a table if it looks like one: short cells, filled
+//! for the most part, edges aligned. Columns of running text never are.
+
+use super::super::{Bbox, Cell, Locator, Table};
+use super::xycut::Item;
+use super::{Measured, Metrics, text};
+
+/// A table has at least this many rows with two cells or more.
+const LEAST_ROWS: usize = 3;
+/// Cells with more characters are running text.
+const PROSE: usize = 60;
+
+/// A piece of a line between wide spaces: what can be a cell.
+#[derive(Debug, Clone)]
+struct Segment<'a> {
+    line: &'a Measured<'a>,
+    bbox: Bbox,
+    text: String,
+    chars: usize,
+    bold: bool,
+}
+
+/// Segments at one height, left to right.
+#[derive(Debug)]
+struct Row<'a> {
+    segments: Vec<Segment<'a>>,
+    top: f32,
+    bottom: f32,
+    size: f32,
+}
+
+impl Row<'_> {
+    /// Whether it can be a row of cells: several, apart from each other, none of them running text.
+    fn is_tabular(&self) -> bool {
+        let apart = self.segments.windows(2).all(|pair| pair[1].bbox.left >= pair[0].bbox.right - 1.0);
+        let long = self.segments.iter().filter(|segment| segment.chars > PROSE).count();
+        self.segments.len() >= 2 && apart && long == 0
+    }
+}
+
+/// Replaces the lines of every table in a region by the table; everything else stays as it is.
+pub fn lift<'a>(items: Vec<Item<'a>>, metrics: &Metrics) -> Vec<Item<'a>> {
+    let mut lines = Vec::new();
+    let mut rest = Vec::new();
+    for item in items {
+        match item {
+            Item::Line(line) => lines.push(line),
+            other => rest.push(other),
+        }
+    }
+    if lines.len() < LEAST_ROWS {
+        rest.extend(lines.into_iter().map(Item::Line));
+        return rest;
+    }
+    let rows = rows(&lines);
+    let mut taken = std::collections::HashSet::new();
+    for run in runs(&rows) {
+        for found in build_any(&rows[run], metrics, 0) {
+            taken.extend(found.1.iter().map(|line| line.index));
+            let (table, lines) = found;
+            let bbox = Bbox::around(lines.iter().map(|line| &line.bbox)).unwrap_or_default();
+            rest.push(Item::Table { bbox, lines, table });
+        }
+    }
+    rest.extend(lines.into_iter().filter(|line| !taken.contains(&line.index)).map(Item::Line));
+    rest
+}
+
+fn segments<'a>(line: &'a Measured<'a>) -> Vec<Segment<'a>> {
+    let whole = || Segment {
+        line,
+        bbox: line.bbox,
+        text: line.line.text.trim().to_owned(),
+        chars: line.chars,
+        bold: line.line.bold,
+    };
+    let words: Vec<_> = line.line.words.iter().filter(|word| !word.text.trim().is_empty()).collect();
+    if words.len() < 2 {
+        return vec![whole()];
+    }
+    let gap = line.size * 1.4;
+    let mut segments: Vec<Segment<'a>> = Vec::new();
+    for word in words {
+        let (left, right) = (word.bbox.left, word.bbox.right);
+        match segments.last_mut() {
+            Some(last) if left - last.bbox.right < gap => {
+                last.bbox.right = last.bbox.right.max(right);
+                last.text.push(' ');
+                last.text.push_str(word.text.trim());
+            }
+            _ => segments.push(Segment {
+                bbox: Bbox { left, right, ..line.bbox },
+                text: word.text.trim().to_owned(),
+                ..whole()
+            }),
+        }
+    }
+    for segment in &mut segments {
+        segment.chars = segment.text.chars().count();
+        let finite = segment.bbox.left.is_finite() && segment.bbox.right.is_finite();
+        if !finite || segment.bbox.left > segment.bbox.right {
+            return vec![whole()];
+        }
+    }
+    segments
+}
+
+fn rows<'a>(lines: &[&'a Measured<'a>]) -> Vec<Row<'a>> {
+    let middle = |line: &Measured<'_>| (line.bbox.top + line.bbox.bottom) / 2.0;
+    let mut sorted: Vec<&'a Measured<'a>> = lines.to_vec();
+    sorted.sort_by(|a, b| middle(a).total_cmp(&middle(b)).then(a.bbox.left.total_cmp(&b.bbox.left)));
+    let mut rows: Vec<Row<'a>> = Vec::new();
+    let mut anchor = f32::MIN;
+    for line in sorted {
+        match rows.last_mut() {
+            Some(row) if middle(line) - anchor < row.size.min(line.size) * 0.45 => {
+                row.segments.extend(segments(line));
+                row.top = row.top.min(line.bbox.top);
+                row.bottom = row.bottom.max(line.bbox.bottom);
+                row.size = row.size.max(line.size);
+            }
+            _ => {
+                anchor = middle(line);
+                let (top, bottom) = (line.bbox.top, line.bbox.bottom);
+                rows.push(Row { segments: segments(line), top, bottom, size: line.size });
+            }
+        }
+    }
+    for row in &mut rows {
+        row.segments.sort_by(|a, b| a.bbox.left.total_cmp(&b.bbox.left));
+    }
+    rows
+}
+
+/// Ranges of rows that begin and end with a tabular row and hold at most one other between two of them.
+fn runs(rows: &[Row<'_>]) -> Vec<std::ops::Range<usize>> {
+    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+    for at in (0..rows.len()).filter(|at| rows[*at].is_tabular()) {
+        let close = |last: usize| {
+            let gap = rows[at].top - rows[last].bottom;
+            let between = &rows[last + 1..at];
+            gap < rows[at].size * if between.is_empty() { 2.8 } else { 4.5 }
+                && between.len() <= 1
+                && between.iter().all(|row| row.segments.len() == 1 && row.segments[0].chars <= PROSE)
+        };
+        match runs.last_mut() {
+            Some(run) if close(run.end - 1) => run.end = at + 1,
+            _ => runs.push(at..at + 1),
+        }
+    }
+    runs.retain(|run| rows[run.clone()].iter().filter(|row| row.is_tabular()).count() >= LEAST_ROWS);
+    runs
+}
+
+type Found<'a> = (Table, Vec<&'a Measured<'a>>);
+
+/// The table of a run, or those of its parts when the whole makes none.
+fn build_any<'a>(run: &[Row<'a>], metrics: &Metrics, depth: usize) -> Vec<Found<'a>> {
+    if run.iter().filter(|row| row.is_tabular()).count() < LEAST_ROWS {
+        return Vec::new();
+    }
+    if let Some(found) = build(run, metrics) {
+        return vec![found];
+    }
+    if depth >= 4 {
+        return Vec::new();
+    }
+    // Two tables one above the other are parted by the widest gap; else a row of another make stands between.
+    let gap = |at: &usize| run[*at].top - run[*at - 1].bottom;
+    let change = |at: &usize| run[*at].segments.len().abs_diff(run[*at - 1].segments.len()) as f32 * metrics.body * 0.2;
+    let Some(cut) = (1..run.len()).max_by(|a, b| (gap(a) + change(a)).total_cmp(&(gap(b) + change(b))).then(b.cmp(a))) else {
+        return Vec::new();
+    };
+    let mut found = build_any(&run[..cut], metrics, depth + 1);
+    found.extend(build_any(&run[cut..], metrics, depth + 1));
+    found
+}
+
+/// White gaps between columns, from the rows that have all their cells.
+fn column_edges(core: &[&Row<'_>], least: f32) -> Vec<(f32, f32)> {
+    let mut edges: Vec<(f32, i32)> = Vec::new();
+    for segment in core.iter().flat_map(|row| &row.segments) {
+        edges.push((segment.bbox.left, 1));
+        edges.push((segment.bbox.right, -1));
+    }
+    edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+    // One row in twelve may bridge a gap: a heading over two columns, a cell that runs over.
+    let tolerated = (core.len() / 12) as i32;
+    let mut columns: Vec<(f32, f32)> = Vec::new();
+    let mut depth = 0;
+    for (x, step) in edges {
+        let before = depth;
+        depth += step;
+        if before <= tolerated && depth > tolerated {
+            match columns.last_mut() {
+                Some(last) if x - last.1 < least => {}
+                _ => columns.push((x, x)),
+            }
+        }
+        if before > tolerated && depth <= tolerated
+            && let Some(last) = columns.last_mut()
+        {
+            last.1 = x;
+        }
+    }
+    columns
+}
+
+fn build<'a>(run: &[Row<'a>], metrics: &Metrics) -> Option<Found<'a>> {
+    let tabular: Vec<&Row<'_>> = run.iter().filter(|row| row.is_tabular()).collect();
+    let most = tabular.iter().map(|row| row.segments.len()).max()?;
+    let mut histogram = vec![0; most + 1];
+    tabular.iter().for_each(|row| histogram[row.segments.len()] += 1);
+    let usual = (2..=most).max_by_key(|width| histogram[*width] * width)?;
+    let core: Vec<&Row<'_>> = tabular.iter().filter(|row| row.segments.len() >= usual).copied().collect();
+    let columns = column_edges(&core, metrics.body * 0.4);
+    if columns.len() < 2 || columns.len() * 4 < usual * 3 || core.len() < LEAST_ROWS {
+        return None;
+    }
+    let grid = Grid::fill(run, &columns)?;
+    grid.is_table(&tabular, metrics).then(|| grid.finish(run, metrics.page_no))
+}
+
+/// Segments by the columns they cover.
+struct Grid<'r, 'a> {
+    columns: usize,
+    /// Per row: first column, last column, its segments.
+    rows: Vec<Vec<(usize, usize, Vec<&'r Segment<'a>>)>>,
+}
+
+impl<'r, 'a> Grid<'r, 'a> {
+    /// `None` when too many segments share a place.
+    fn fill(run: &'r [Row<'a>], columns: &[(f32, f32)]) -> Option<Self> {
+        let mut crowded = 0;
+        let mut rows = Vec::with_capacity(run.len());
+        for row in run {
+            let mut cells: Vec<(usize, usize, Vec<&Segment<'_>>)> = Vec::new();
+            for segment in &row.segments {
+                let (first, last) = place(&segment.bbox, columns);
+                match cells.last_mut() {
+                    Some(cell) if cell.1 >= first => {
+                        crowded += 1;
+                        cell.1 = cell.1.max(last);
+                        cell.2.push(segment);
+                    }
+                    _ => cells.push((first, last, vec![segment])),
+                }
+            }
+            rows.push(cells);
+        }
+        (crowded * 5 <= run.len()).then_some(Self { columns: columns.len(), rows })
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &(usize, usize, Vec<&'r Segment<'a>>)> {
+        self.rows.iter().flatten()
+    }
+
+    fn column(&self, column: usize) -> Vec<&'r Segment<'a>> {
+        self.cells().filter(|cell| cell.0 == column && cell.1 == column).map(|cell| cell.2[0]).collect()
+    }
+
+    fn is_table(&self, tabular: &[&Row<'_>], metrics: &Metrics) -> bool {
+        let filled = self.cells().count();
+        let wanted = tabular.len() * self.columns;
+        if filled * 100 < wanted * 45 {
+            return false;
+        }
+        let columns: Vec<Vec<&Segment<'_>>> = (0..self.columns).map(|column| self.column(column)).collect();
+        let average = |column: &[&Segment<'_>]| {
+            column.iter().map(|segment| segment.chars).sum::<usize>() as f32 / column.len().max(1) as f32
+        };
+        let aligned: Vec<bool> = columns.iter().map(|column| is_aligned(column, metrics)).collect();
+        let numeric = |column: &[&Segment<'_>]| {
+            let numbers = column.iter().filter(|segment| is_value(&segment.text)).count();
+            numbers * 10 >= column.len() * 6 && !column.is_empty()
+        };
+        if self.columns == 2 {
+            // Labels and their values: the values are numbers in one line with each other.
+            let markers = columns[0].iter().filter(|segment| text::is_marker(&segment.text)).count();
+            return markers * 2 < columns[0].len()
+                && columns[0].len() >= LEAST_ROWS
+                && columns[1].len() >= LEAST_ROWS
+                && numeric(&columns[1])
+                && aligned[0]
+                && aligned[1]
+                && average(&columns[0]) <= 45.0
+                && average(&columns[1]) <= 18.0;
+        }
+        // Three columns of running text are cut into lines that are all about equally long and fill their column.
+        let wide = columns.iter().filter(|column| average(column) > 28.0).count();
+        let straight = aligned.iter().filter(|aligned| **aligned).count();
+        wide <= 1 && straight * 3 >= self.columns * 2
+    }
+
+    fn finish(&self, run: &'r [Row<'a>], page_no: u32) -> Found<'a> {
+        let header_rows = self.header_rows();
+        let mut cells = Vec::new();
+        for (row_index, row) in self.rows.iter().enumerate() {
+            for (first, last, segments) in row {
+                let bbox = Bbox::around(segments.iter().map(|segment| &segment.bbox)).unwrap_or_default();
+                cells.push(Cell {
+                    row_index: row_index as u32,
+                    column_index: *first as u32,
+                    row_span: 1,
+                    column_span: (last - first + 1) as u32,
+                    header: row_index < header_rows,
+                    text: text::join(segments.iter().map(|segment| segment.text.as_str())),
+                    prov: Some(Locator::on_page(page_no, bbox)),
+                });
+            }
+        }
+        let mut lines: Vec<&'a Measured<'a>> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for segment in run.iter().flat_map(|row| &row.segments) {
+            if seen.insert(segment.line.index) {
+                lines.push(segment.line);
+            }
+        }
+        (Table { rows: self.rows.len() as u32, columns: self.columns as u32, cells }, lines)
+    }
+
+    /// Rows from the top that name the columns: bold above others that are not, or words above values.
+    fn header_rows(&self) -> usize {
+        let bold = |row: &Vec<(usize, usize, Vec<&Segment<'_>>)>| row.iter().all(|cell| cell.2.iter().all(|segment| segment.bold));
+        let values = |row: &Vec<(usize, usize, Vec<&Segment<'_>>)>| row.iter().any(|cell| cell.2.iter().any(|segment| is_value(&segment.text)));
+        let leading = self.rows.iter().take_while(|row| bold(row)).count();
+        if (1..=3).contains(&leading) && leading < self.rows.len() {
+            return leading;
+        }
+        let words = self.rows.iter().take_while(|row| !values(row)).count();
+        let below = self.rows.iter().skip(words).filter(|row| values(row)).count();
+        if (1..=3).contains(&words) && below * 2 >= self.rows.len() - words { words } else { 0 }
+    }
+}
+
+/// The columns that a box covers; the nearest when it stands in a gap.
+fn place(bbox: &Bbox, columns: &[(f32, f32)]) -> (usize, usize) {
+    let covered = |(left, right): (f32, f32)| bbox.right.min(right) - bbox.left.max(left) > (right - left).min(bbox.width()) * 0.2;
+    let first = columns.iter().position(|column| covered(*column));
+    let last = columns.iter().rposition(|column| covered(*column));
+    if let (Some(first), Some(last)) = (first, last) {
+        return (first, last);
+    }
+    let middle = (bbox.left + bbox.right) / 2.0;
+    let distance = |(left, right): (f32, f32)| (left - middle).max(middle - right).max(0.0);
+    let nearest = (0..columns.len()).min_by(|a, b| distance(columns[*a]).total_cmp(&distance(columns[*b]))).unwrap_or(0);
+    (nearest, nearest)
+}
+
+/// Whether most left edges, right edges or middles stand in one line.
+fn is_aligned(column: &[&Segment<'_>], metrics: &Metrics) -> bool {
+    let tolerance = metrics.body * 0.5;
+    let most_agree = |edge: &dyn Fn(&Bbox) -> f32| {
+        let mut edges: Vec<f32> = column.iter().map(|segment| edge(&segment.bbox)).collect();
+        edges.sort_by(f32::total_cmp);
+        let mut from = 0;
+        let mut best = 0;
+        for to in 0..edges.len() {
+            while edges[to] - edges[from] > tolerance {
+                from += 1;
+            }
+            best = best.max(to - from + 1);
+        }
+        best * 10 >= edges.len() * 6
+    };
+    most_agree(&|bbox| bbox.left) || most_agree(&|bbox| bbox.right) || most_agree(&|bbox| (bbox.left + bbox.right) / 2.0)
+}
+
+/// Whether a cell holds a number, sum, date or dash rather than words.
+fn is_value(text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    (digits > 0 && digits * 2 >= letters) || matches!(text.trim(), "-" | "–" | "—" | "(X)" | "(NA)" | "n/a" | "N/A")
+}
+
+/// The text of a table's block: a line for each row, cells parted by spaces.
+pub fn plain(table: &Table) -> String {
+    let mut rows = vec![String::new(); table.rows as usize];
+    for cell in &table.cells {
+        if let Some(row) = rows.get_mut(cell.row_index as usize) {
+            if !row.is_empty() && !cell.text.is_empty() {
+                row.push(' ');
+            }
+            row.push_str(&cell.text);
+        }
+    }
+    rows.join("\n")
+}
+

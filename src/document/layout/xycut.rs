@@ -1,0 +1,355 @@
+//! Reading order by a recursive XY-cut over boxes.
+//!
+//! A region is cut into bands by white strips across it; neighbouring bands that share a gutter are one group, and a
+//! group with a gutter is cut into columns, each a region of its own. So a heading over two columns, a picture over
+//! one of them and a switch from three columns to one all fall out of the same rule. Bands without a gutter are read
+//! as they stand, top to bottom.
+
+use super::super::{Bbox, Table};
+use super::{Measured, Metrics, tables};
+
+/// What is ordered: a line, a table of lines, or a picture with the lines inside it.
+#[derive(Debug, Clone)]
+pub enum Item<'a> {
+    /// A line of text.
+    Line(&'a Measured<'a>),
+    /// A table that was found, with its lines.
+    Table { bbox: Bbox, lines: Vec<&'a Measured<'a>>, table: Table },
+    /// A picture, with the lines that stand in it.
+    Picture { bbox: Bbox, lines: Vec<&'a Measured<'a>> },
+}
+
+impl Item<'_> {
+    pub fn bbox(&self) -> Bbox {
+        match self {
+            Self::Line(line) => line.bbox,
+            Self::Table { bbox, .. } | Self::Picture { bbox, .. } => *bbox,
+        }
+    }
+
+    /// The inner part of its height. Lines of tight leading overlap at their edges, not here.
+    fn core(&self) -> (f32, f32) {
+        let Bbox { top, bottom, .. } = self.bbox();
+        let inset = match self {
+            Self::Line(line) => ((bottom - top) * 0.3).max((bottom - top) / 2.0 - line.size),
+            _ => ((bottom - top) * 0.3).min(4.0),
+        };
+        (top + inset, bottom - inset)
+    }
+}
+
+/// One column of one region: items in reading order, nothing beside them.
+#[derive(Debug)]
+pub struct Leaf<'a> {
+    /// Its items; those of one row stand left to right.
+    pub items: Vec<Item<'a>>,
+}
+
+/// Deeper regions are read as they stand; real pages need about five levels.
+const DEPTH: usize = 12;
+
+/// Orders lines and pictures; tables are found on the way, in each region before it is cut.
+pub fn order<'a>(
+    lines: Vec<&'a Measured<'a>>,
+    pictures: &[(Bbox, Vec<usize>)],
+    metrics: &Metrics,
+) -> Vec<Leaf<'a>> {
+    let mut owner = std::collections::HashMap::new();
+    for (number, (_, inside)) in pictures.iter().enumerate() {
+        owner.extend(inside.iter().map(|index| (*index, number)));
+    }
+    let mut items: Vec<Item<'a>> =
+        pictures.iter().map(|(bbox, _)| Item::Picture { bbox: *bbox, lines: Vec::new() }).collect();
+    for line in lines {
+        match owner.get(&line.index).map(|number| &mut items[*number]) {
+            Some(Item::Picture { lines, .. }) => lines.push(line),
+            _ => items.push(Item::Line(line)),
+        }
+    }
+    let mut cutter = Cutter { metrics, leaves: Vec::new(), open: Vec::new() };
+    cutter.region(items, 0);
+    cutter.close();
+    cutter.leaves
+}
+
+struct Cutter<'a, 'm> {
+    metrics: &'m Metrics,
+    leaves: Vec<Leaf<'a>>,
+    /// Bands of the leaf that is being read.
+    open: Vec<Item<'a>>,
+}
+
+impl<'a> Cutter<'a, '_> {
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            let mut items = std::mem::take(&mut self.open);
+            sort_rows(&mut items);
+            self.leaves.push(Leaf { items });
+        }
+    }
+
+    fn region(&mut self, items: Vec<Item<'a>>, depth: usize) {
+        if depth >= DEPTH || items.len() < 2 {
+            self.open.extend(items);
+            return;
+        }
+        let items = tables::lift(items, self.metrics);
+        let bands = bands(items);
+        for group in groups(bands, self.metrics) {
+            match columns(group, self.metrics) {
+                Ok(columns) => {
+                    self.close();
+                    for column in columns {
+                        self.region(column, depth + 1);
+                        self.close();
+                    }
+                }
+                Err(items) => self.open.extend(items),
+            }
+        }
+    }
+}
+
+/// Items whose cores overlap vertically, directly or through others; top to bottom.
+struct Band<'a> {
+    items: Vec<Item<'a>>,
+    top: f32,
+    bottom: f32,
+}
+
+fn bands(mut items: Vec<Item<'_>>) -> Vec<Band<'_>> {
+    items.sort_by(|a, b| a.core().0.total_cmp(&b.core().0).then(a.bbox().left.total_cmp(&b.bbox().left)));
+    let mut bands: Vec<Band<'_>> = Vec::new();
+    for item in items {
+        let (top, bottom) = item.core();
+        match bands.last_mut() {
+            Some(band) if band.bottom > top => {
+                band.bottom = band.bottom.max(bottom);
+                band.items.push(item);
+            }
+            _ => bands.push(Band { items: vec![item], top, bottom }),
+        }
+    }
+    bands
+}
+
+/// The horizontal extent of some items as intervals that do not touch, left to right.
+#[derive(Debug, Clone, Default)]
+struct Coverage(Vec<(f32, f32)>);
+
+impl Coverage {
+    fn of<'i>(items: impl IntoIterator<Item = &'i Item<'i>>) -> Self {
+        let mut edges: Vec<(f32, f32)> = items.into_iter().map(|item| (item.bbox().left, item.bbox().right)).collect();
+        edges.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut merged = Self::default();
+        for edge in edges {
+            match merged.0.last_mut() {
+                Some(last) if edge.0 <= last.1 => last.1 = last.1.max(edge.1),
+                _ => merged.0.push(edge),
+            }
+        }
+        merged
+    }
+
+    fn union(&self, other: &Self) -> Self {
+        let mut all: Vec<(f32, f32)> = self.0.iter().chain(&other.0).copied().collect();
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut merged = Self::default();
+        for edge in all {
+            match merged.0.last_mut() {
+                Some(last) if edge.0 <= last.1 => last.1 = last.1.max(edge.1),
+                _ => merged.0.push(edge),
+            }
+        }
+        merged
+    }
+
+    /// Gaps of at least `width` between intervals.
+    fn gutters(&self, width: f32) -> Vec<(f32, f32)> {
+        self.0.windows(2).map(|pair| (pair[0].1, pair[1].0)).filter(|(left, right)| right - left >= width).collect()
+    }
+
+    fn crosses(&self, (left, right): (f32, f32)) -> bool {
+        self.0.iter().any(|(from, to)| *from < right && *to > left)
+    }
+}
+
+/// The narrowest white strip that can divide columns. Lines are whole, so no space between words can be meant.
+fn least_gutter(metrics: &Metrics) -> f32 {
+    (metrics.body * 0.6).max(3.0)
+}
+
+/// A run of bands that share a gutter, or one band that has none.
+fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
+    let least = least_gutter(metrics);
+    let near = metrics.body * 2.5;
+    let mut groups: Vec<Vec<Band<'a>>> = Vec::new();
+    let mut coverage = Coverage::default();
+    let mut open = false;
+    for band in bands {
+        let own = Coverage::of(&band.items);
+        let parallel = !own.gutters(least).is_empty();
+        if open {
+            let both = coverage.union(&own);
+            let fits = !both.gutters(least).is_empty();
+            let last = groups.last().and_then(|group| group.last()).map_or(f32::MIN, |last| last.bottom);
+            if fits && (parallel || band.top - last < near) {
+                coverage = both;
+                if let Some(group) = groups.last_mut() {
+                    group.push(band);
+                }
+                continue;
+            }
+            open = false;
+        }
+        if parallel {
+            // Lines just above that keep clear of the gutter belong to one of its columns.
+            let mut group = Vec::new();
+            let mut top = band.top;
+            coverage = own;
+            while let Some(above) = groups.last().filter(|above| above.len() == 1).and_then(|above| above.first()) {
+                let own = Coverage::of(&above.items);
+                let both = coverage.union(&own);
+                let clear = coverage.gutters(least).iter().any(|gutter| !own.crosses(*gutter));
+                if !clear || both.gutters(least).is_empty() || top - above.bottom > near {
+                    break;
+                }
+                top = above.top;
+                coverage = both;
+                group.extend(groups.pop().into_iter().flatten());
+            }
+            group.reverse();
+            group.push(band);
+            groups.push(group);
+            open = true;
+        } else {
+            groups.push(vec![band]);
+        }
+    }
+    groups.into_iter().map(|group| group.into_iter().flat_map(|band| band.items).collect()).collect()
+}
+
+/// Cuts a group at its gutters, or gives it back when it has none or reads better row by row.
+fn columns<'a>(items: Vec<Item<'a>>, metrics: &Metrics) -> Result<Vec<Vec<Item<'a>>>, Vec<Item<'a>>> {
+    let gutters = Coverage::of(&items).gutters(least_gutter(metrics));
+    if gutters.is_empty() {
+        return Err(items);
+    }
+    let column_of = |item: &Item<'_>| gutters.partition_point(|(left, _)| *left < item.bbox().right - 0.01);
+    let mut sizes = vec![0; gutters.len() + 1];
+    for item in &items {
+        sizes[column_of(item).min(gutters.len())] += 1;
+    }
+    let mut columns: Vec<Vec<Item<'a>>> = sizes.iter().map(|size| Vec::with_capacity(*size)).collect();
+    for item in items {
+        let column = column_of(&item).min(gutters.len());
+        columns[column].push(item);
+    }
+    columns.retain(|column| !column.is_empty());
+    if columns.len() < 2 || reads_by_rows(&columns, metrics) {
+        return Err(columns.into_iter().flatten().collect());
+    }
+    Ok(columns)
+}
+
+/// What a column looks like to somebody who decides whether to read down or across.
+struct Look {
+    lines: usize,
+    /// Whether it holds a picture or table, or lines that are mostly running text.
+    prose: bool,
+    /// Lines that follow the one above closely.
+    dense: bool,
+    /// Share of lines that end in a colon.
+    labels: f32,
+    /// Share of lines with more digits than letters.
+    numbers: f32,
+}
+
+impl Look {
+    fn of(column: &[Item<'_>]) -> Self {
+        let mut lines: Vec<&Measured<'_>> =
+            column.iter().filter_map(|item| if let Item::Line(line) = item { Some(*line) } else { None }).collect();
+        lines.sort_by(|a, b| a.bbox.top.total_cmp(&b.bbox.top));
+        let others = column.len() > lines.len();
+        let count = lines.len().max(1) as f32;
+        let extent = Bbox::around(lines.iter().map(|line| &line.bbox)).unwrap_or_default();
+        let long = lines.iter().filter(|line| line.chars >= 22 && line.bbox.width() > extent.width() * 0.6).count();
+        let close = lines
+            .windows(2)
+            .filter(|pair| pair[1].bbox.top - pair[0].bbox.top < pair[0].size.max(pair[1].size) * 1.7)
+            .count();
+        let ends_label = |line: &&&Measured<'_>| line.line.text.trim_end().ends_with(':');
+        let is_number = |line: &&&Measured<'_>| {
+            let digits = line.line.text.chars().filter(char::is_ascii_digit).count();
+            digits > 0 && digits >= line.line.text.chars().filter(|c| c.is_alphabetic()).count()
+        };
+        Self {
+            lines: lines.len(),
+            prose: others || long as f32 >= count * 0.5,
+            dense: close as f32 >= (count - 1.0) * 0.6,
+            labels: lines.iter().filter(ends_label).count() as f32 / count,
+            numbers: lines.iter().filter(is_number).count() as f32 / count,
+        }
+    }
+}
+
+/// Whether columns are rather the parts of rows: labels with their values, or scattered words.
+fn reads_by_rows(columns: &[Vec<Item<'_>>], metrics: &Metrics) -> bool {
+    let looks: Vec<Look> = columns.iter().map(|column| Look::of(column)).collect();
+    if looks.iter().filter(|look| look.prose).count() >= 2 {
+        return false;
+    }
+    if looks.iter().all(|look| look.lines < 2 && !look.prose) {
+        return true;
+    }
+    let aligned = aligned_share(columns, metrics);
+    if looks.iter().any(|look| look.prose) {
+        // Labels beside the paragraphs they name, or a column of its own beside the text.
+        let sparse_labels = looks.iter().filter(|look| !look.prose).all(|look| !look.dense || look.labels > 0.5);
+        return aligned > 0.8 && sparse_labels;
+    }
+    let labelled = looks[..looks.len() - 1].iter().any(|look| look.labels > 0.4);
+    let numbers = looks[1..].iter().any(|look| look.numbers > 0.6);
+    let dense = looks.iter().all(|look| look.dense);
+    aligned > 0.6 && (labelled || numbers || !dense)
+}
+
+/// The share of lines, in the shorter columns, that stand at the height of a line in another column.
+fn aligned_share(columns: &[Vec<Item<'_>>], metrics: &Metrics) -> f32 {
+    let tolerance = metrics.body * 0.35;
+    let middles: Vec<Vec<f32>> = columns
+        .iter()
+        .map(|column| {
+            let mut middles: Vec<f32> =
+                column.iter().map(|item| (item.bbox().top + item.bbox().bottom) / 2.0).collect();
+            middles.sort_by(f32::total_cmp);
+            middles
+        })
+        .collect();
+    let Some(longest) = (0..middles.len()).max_by_key(|at| (middles[*at].len(), std::cmp::Reverse(*at))) else {
+        return 0.0;
+    };
+    let others = || middles.iter().enumerate().filter(|(at, _)| *at != longest).flat_map(|(_, column)| column);
+    let aligned = others().filter(|middle| {
+        let at = middles[longest].partition_point(|other| *other < **middle - tolerance);
+        middles[longest].get(at).is_some_and(|other| *other <= **middle + tolerance)
+    });
+    aligned.count() as f32 / others().count().max(1) as f32
+}
+
+/// Sorts items of one column top to bottom; those of one row left to right.
+fn sort_rows(items: &mut Vec<Item<'_>>) {
+    items.sort_by(|a, b| {
+        let middle = |item: &Item<'_>| item.bbox().top + item.bbox().bottom;
+        middle(a).total_cmp(&middle(b)).then(a.bbox().left.total_cmp(&b.bbox().left))
+    });
+    let mut start = 0;
+    while start < items.len() {
+        let bottom = items[start].core().1;
+        let end = start + items[start..].iter().take_while(|item| {
+            (item.bbox().top + item.bbox().bottom) / 2.0 <= bottom
+        }).count().max(1);
+        items[start..end].sort_by(|a, b| a.bbox().left.total_cmp(&b.bbox().left));
+        start = end;
+    }
+}
