@@ -21,6 +21,37 @@ struct Segment<'a> {
     text: String,
     chars: usize,
     bold: bool,
+    /// Its words with their horizontal extents; empty where the line has none.
+    words: Vec<(f32, f32, &'a str)>,
+}
+
+impl<'a> Segment<'a> {
+    fn of_words(line: &'a Measured<'a>, words: Vec<(f32, f32, &'a str)>) -> Self {
+        let text = words.iter().map(|word| word.2).collect::<Vec<_>>().join(" ");
+        let left = words.iter().map(|word| word.0).fold(f32::MAX, f32::min);
+        let right = words.iter().map(|word| word.1).fold(f32::MIN, f32::max);
+        let chars = text.chars().count();
+        Self { line, bbox: Bbox { left, right, ..line.bbox }, text, chars, bold: line.line.bold, words }
+    }
+
+    /// Cuts a segment that runs over several columns where its words do not: figures set so close that no space
+    /// between them is wide.
+    fn by_columns(&self, columns: &[(f32, f32)]) -> Vec<Self> {
+        let mut pieces: Vec<(usize, Vec<(f32, f32, &'a str)>)> = Vec::new();
+        for word in &self.words {
+            let bbox = Bbox { left: word.0, right: word.1, ..self.bbox };
+            let (first, last) = place(&bbox, columns);
+            match pieces.last_mut() {
+                Some((column, words)) if *column == first => words.push(*word),
+                _ if first == last => pieces.push((first, vec![*word])),
+                _ => return vec![self.clone()],
+            }
+        }
+        let pieces: Vec<Self> = pieces.into_iter().map(|(_, words)| Self::of_words(self.line, words)).collect();
+        let apart = pieces.windows(2).all(|pair| pair[1].bbox.left - pair[0].bbox.right > self.line.size * 0.55);
+        let values = pieces.iter().all(|piece| is_value(&piece.text));
+        if pieces.len() > 1 && (apart || values) { pieces } else { vec![self.clone()] }
+    }
 }
 
 /// Segments at one height, left to right.
@@ -76,36 +107,24 @@ fn segments<'a>(line: &'a Measured<'a>) -> Vec<Segment<'a>> {
         text: line.line.text.trim().to_owned(),
         chars: line.chars,
         bold: line.line.bold,
+        words: Vec::new(),
     };
-    let words: Vec<_> = line.line.words.iter().filter(|word| !word.text.trim().is_empty()).collect();
-    if words.len() < 2 {
+    let words = line.line.words.iter().map(|word| (word.bbox.left, word.bbox.right, word.text.trim()));
+    let words: Vec<_> = words.filter(|word| !word.2.is_empty()).collect();
+    if words.is_empty() || words.iter().any(|word| !(word.0.is_finite() && word.1.is_finite() && word.0 <= word.1)) {
         return vec![whole()];
     }
     let gap = line.size * 1.4;
-    let mut segments: Vec<Segment<'a>> = Vec::new();
+    let mut segments: Vec<Vec<(f32, f32, &'a str)>> = Vec::new();
+    let mut right = f32::MIN;
     for word in words {
-        let (left, right) = (word.bbox.left, word.bbox.right);
         match segments.last_mut() {
-            Some(last) if left - last.bbox.right < gap => {
-                last.bbox.right = last.bbox.right.max(right);
-                last.text.push(' ');
-                last.text.push_str(word.text.trim());
-            }
-            _ => segments.push(Segment {
-                bbox: Bbox { left, right, ..line.bbox },
-                text: word.text.trim().to_owned(),
-                ..whole()
-            }),
+            Some(last) if word.0 - right < gap => last.push(word),
+            _ => segments.push(vec![word]),
         }
+        right = if right > word.0 { right.max(word.1) } else { word.1 };
     }
-    for segment in &mut segments {
-        segment.chars = segment.text.chars().count();
-        let finite = segment.bbox.left.is_finite() && segment.bbox.right.is_finite();
-        if !finite || segment.bbox.left > segment.bbox.right {
-            return vec![whole()];
-        }
-    }
-    segments
+    segments.into_iter().map(|words| Segment::of_words(line, words)).collect()
 }
 
 fn rows<'a>(lines: &[&'a Measured<'a>]) -> Vec<Row<'a>> {
@@ -225,20 +244,20 @@ fn build<'a>(run: &[Row<'a>], metrics: &Metrics) -> Option<Found<'a>> {
 }
 
 /// Segments by the columns they cover.
-struct Grid<'r, 'a> {
+struct Grid<'a> {
     columns: usize,
     /// Per row: first column, last column, its segments.
-    rows: Vec<Vec<(usize, usize, Vec<&'r Segment<'a>>)>>,
+    rows: Vec<Vec<(usize, usize, Vec<Segment<'a>>)>>,
 }
 
-impl<'r, 'a> Grid<'r, 'a> {
+impl<'a> Grid<'a> {
     /// `None` when too many segments share a place.
-    fn fill(run: &'r [Row<'a>], columns: &[(f32, f32)]) -> Option<Self> {
+    fn fill(run: &[Row<'a>], columns: &[(f32, f32)]) -> Option<Self> {
         let mut crowded = 0;
         let mut rows = Vec::with_capacity(run.len());
         for row in run {
-            let mut cells: Vec<(usize, usize, Vec<&Segment<'_>>)> = Vec::new();
-            for segment in &row.segments {
+            let mut cells: Vec<(usize, usize, Vec<Segment<'a>>)> = Vec::new();
+            for segment in row.segments.iter().flat_map(|segment| segment.by_columns(columns)) {
                 let (first, last) = place(&segment.bbox, columns);
                 match cells.last_mut() {
                     Some(cell) if cell.1 >= first => {
@@ -254,12 +273,12 @@ impl<'r, 'a> Grid<'r, 'a> {
         (crowded * 5 <= run.len()).then_some(Self { columns: columns.len(), rows })
     }
 
-    fn cells(&self) -> impl Iterator<Item = &(usize, usize, Vec<&'r Segment<'a>>)> {
+    fn cells(&self) -> impl Iterator<Item = &(usize, usize, Vec<Segment<'a>>)> {
         self.rows.iter().flatten()
     }
 
-    fn column(&self, column: usize) -> Vec<&'r Segment<'a>> {
-        self.cells().filter(|cell| cell.0 == column && cell.1 == column).map(|cell| cell.2[0]).collect()
+    fn column(&self, column: usize) -> Vec<&Segment<'a>> {
+        self.cells().filter(|cell| cell.0 == column && cell.1 == column).map(|cell| &cell.2[0]).collect()
     }
 
     fn is_table(&self, tabular: &[&Row<'_>], metrics: &Metrics) -> bool {
@@ -275,8 +294,11 @@ impl<'r, 'a> Grid<'r, 'a> {
         let aligned: Vec<bool> = columns.iter().map(|column| is_aligned(column, metrics)).collect();
         let numeric = |column: &[&Segment<'_>]| {
             let numbers = column.iter().filter(|segment| is_value(&segment.text)).count();
-            numbers * 10 >= column.len() * 6 && !column.is_empty()
+            numbers * 4 >= column.len() * 3 && !column.is_empty()
         };
+        if columns.iter().any(|column| is_running_text(column)) {
+            return false;
+        }
         if self.columns == 2 {
             // Labels and their values: the values are numbers in one line with each other.
             let markers = columns[0].iter().filter(|segment| text::is_marker(&segment.text)).count();
@@ -295,7 +317,7 @@ impl<'r, 'a> Grid<'r, 'a> {
         wide <= 1 && straight * 3 >= self.columns * 2
     }
 
-    fn finish(&self, run: &'r [Row<'a>], page_no: u32) -> Found<'a> {
+    fn finish(&self, run: &[Row<'a>], page_no: u32) -> Found<'a> {
         let header_rows = self.header_rows();
         let mut cells = Vec::new();
         for (row_index, row) in self.rows.iter().enumerate() {
@@ -324,8 +346,8 @@ impl<'r, 'a> Grid<'r, 'a> {
 
     /// Rows from the top that name the columns: bold above others that are not, or words above values.
     fn header_rows(&self) -> usize {
-        let bold = |row: &Vec<(usize, usize, Vec<&Segment<'_>>)>| row.iter().all(|cell| cell.2.iter().all(|segment| segment.bold));
-        let values = |row: &Vec<(usize, usize, Vec<&Segment<'_>>)>| row.iter().any(|cell| cell.2.iter().any(|segment| is_value(&segment.text)));
+        let bold = |row: &Vec<(usize, usize, Vec<Segment<'_>>)>| row.iter().all(|cell| cell.2.iter().all(|segment| segment.bold));
+        let values = |row: &Vec<(usize, usize, Vec<Segment<'_>>)>| row.iter().any(|cell| cell.2.iter().any(|segment| is_value(&segment.text)));
         let leading = self.rows.iter().take_while(|row| bold(row)).count();
         if (1..=3).contains(&leading) && leading < self.rows.len() {
             return leading;
@@ -369,11 +391,18 @@ fn is_aligned(column: &[&Segment<'_>], metrics: &Metrics) -> bool {
     most_agree(&|bbox| bbox.left) || most_agree(&|bbox| bbox.right) || most_agree(&|bbox| (bbox.left + bbox.right) / 2.0)
 }
 
+/// Whether a column holds lines of a paragraph: long ones that mostly fill the column.
+fn is_running_text(column: &[&Segment<'_>]) -> bool {
+    let widest = column.iter().map(|segment| segment.bbox.width()).fold(0.0, f32::max);
+    let full = column.iter().filter(|segment| segment.chars > 24 && segment.bbox.width() > widest * 0.85).count();
+    column.len() >= 3 && full * 2 > column.len()
+}
+
 /// Whether a cell holds a number, sum, date or dash rather than words.
 fn is_value(text: &str) -> bool {
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-    (digits > 0 && digits * 2 >= letters) || matches!(text.trim(), "-" | "–" | "—" | "(X)" | "(NA)" | "n/a" | "N/A")
+    (digits > 0 && digits >= letters) || matches!(text.trim(), "-" | "–" | "—" | "(X)" | "(NA)" | "n/a" | "N/A")
 }
 
 /// The text of a table's block: a line for each row, cells parted by spaces.
