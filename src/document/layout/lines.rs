@@ -192,6 +192,10 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     }
     // The line had room for more, so it was ended on purpose.
     let room = column.right - last.bbox.right;
+    let named = open.len() == 1 && room > column.width * 0.35 && row.bbox.width() > column.width * 0.8;
+    if named && !text::starts_lower(&row.text) && last.text.chars().count() >= 4 {
+        return true;
+    }
     room > column.width * 0.2
         && room > size * 4.0
         && text::ends_sentence(&last.text)
@@ -223,7 +227,8 @@ fn nest(drafts: &mut [Draft<'_>]) {
             lefts.clear();
             continue;
         }
-        let (left, em) = (draft.bbox().left, draft.size());
+        let first = draft.lines.first().map_or(0.0, |line| line.bbox.left);
+        let (left, em) = (first, draft.size());
         while lefts.last().is_some_and(|last| left < last - em * 0.6) {
             lefts.pop();
         }
@@ -246,6 +251,7 @@ pub fn join_columns(drafts: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
             let before = &mut joined[at];
             let continues = matches!(before.kind, BlockKind::Text | BlockKind::ListItem)
                 && goes_on(&before.text, &draft.text)
+                && was_full(before)
                 && (before.size() - draft.size()).abs() < 0.6;
             if continues {
                 before.text = text::join([before.text.as_str(), draft.text.as_str()]);
@@ -257,6 +263,12 @@ pub fn join_columns(drafts: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
         joined.push(draft);
     }
     joined
+}
+
+/// Whether a paragraph's last line reaches as far as its others; an address or a poem is no paragraph.
+fn was_full(draft: &Draft<'_>) -> bool {
+    let widest = draft.lines.iter().map(|line| line.bbox.width()).fold(0.0, f32::max);
+    draft.chars() >= 25 && draft.lines.last().is_some_and(|last| last.bbox.width() > widest * 0.75)
 }
 
 /// Whether a paragraph can run around a block of this kind.

@@ -28,11 +28,11 @@ impl Item<'_> {
     }
 
     /// The horizontal extent that blocks a gutter. A picture's box reaches beyond what is seen of it (shadows, white
-    /// margins), so only its middle half counts.
+    /// margins), so only its middle counts.
     fn across(&self) -> (f32, f32) {
         let Bbox { left, right, .. } = self.bbox();
         match self {
-            Self::Picture { .. } => (left + (right - left) * 0.25, right - (right - left) * 0.25),
+            Self::Picture { .. } => (left + (right - left) * 0.3, right - (right - left) * 0.3),
             _ => (left, right),
         }
     }
