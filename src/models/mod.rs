@@ -9,6 +9,7 @@ pub mod minilm;
 use std::{fs::File, io, path::Path};
 
 use anyhow::{Context as _, bail};
+pub use crate::inference::Tag;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 

@@ -11,10 +11,10 @@ use tokio::sync::OnceCell;
 
 use crate::{
     blob::Blobs,
+    decode::File,
     document::BlobRef,
     error::{Failure, Result, code},
     record::{Envelope, Source},
-    sandbox,
 };
 
 const JSON: &str = "application/json";
@@ -62,7 +62,7 @@ pub struct Files {
 #[derive(Default)]
 struct Held {
     /// By hash: the file, its size and when it was asked for last.
-    files: HashMap<String, (Arc<OnceCell<sandbox::File>>, u64, u64)>,
+    files: HashMap<String, (Arc<OnceCell<File>>, u64, u64)>,
     clock: u64,
 }
 
@@ -73,18 +73,18 @@ impl Files {
     }
 
     /// The file, read once for all that ask at the same time.
-    pub async fn get(&self, blob: &BlobRef) -> Result<sandbox::File> {
+    pub async fn get(&self, blob: &BlobRef) -> Result<File> {
         let cell = self.cell(blob);
         let file = cell
             .get_or_try_init(|| async {
                 let bytes: Bytes = self.blobs.get(blob).await?;
-                Ok::<_, Failure>(sandbox::File { sha256: blob.sha256.clone(), bytes })
+                Ok::<_, Failure>(File { sha256: blob.sha256.clone(), bytes })
             })
             .await?;
         Ok(file.clone())
     }
 
-    fn cell(&self, blob: &BlobRef) -> Arc<OnceCell<sandbox::File>> {
+    fn cell(&self, blob: &BlobRef) -> Arc<OnceCell<File>> {
         let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         held.clock += 1;
         let now = held.clock;

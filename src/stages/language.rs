@@ -12,8 +12,7 @@ use crate::{
     blob::Blobs,
     document::{BlobRef, Chunk, Document, chunking},
     error::{Failure, Result},
-    inference::Tag,
-    models::embedders::Embedders,
+    models::{Tag, embedders::Embedders},
     record::{Assembled, Enriched, Envelope, Event, Source, Status, VectorPart, wire::Headers},
 };
 

@@ -11,13 +11,12 @@ use super::{Files, Meter, Output, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     decode::{
-        Decoders, PageContent, Raster,
+        Decoders, File, PageContent, Raster,
         text_layer::{self, Decision},
     },
     document::{Bbox, Line, Method, Page},
     error::{Failure, Result},
     record::{Event, OcrMode, PageRead, PageSplit, Source, wire::Headers},
-    sandbox,
 };
 
 /// The stage's name.
@@ -79,7 +78,7 @@ impl Stage for Ocr {
 
 /// One page of one file: what every question to the decoders names.
 struct Ask<'a> {
-    file: sandbox::File,
+    file: File,
     split: &'a PageSplit,
     page_no: u32,
 }

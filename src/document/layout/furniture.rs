@@ -9,7 +9,7 @@ use super::{Measured, Metrics, finish, text};
 /// The share of the page's height at either end where furniture stands.
 const MARGIN: f32 = 0.10;
 /// Rows that a header or footer has at most.
-const ROWS: usize = 3;
+const ROWS: usize = 5;
 
 /// The kind of each line that is furniture, by line index.
 pub fn find(lines: &[Measured<'_>], metrics: &Metrics) -> Vec<Option<BlockKind>> {

@@ -67,9 +67,9 @@ fn is_heading(draft: &Draft<'_>, next: Option<&Draft<'_>>, metrics: &Metrics) ->
     // A bold line, or one in capitals, with text of its own below it.
     let followed = next.is_some_and(|next| !matches!(next.kind, BlockKind::Picture) && next.leaf == draft.leaf);
     let bold = draft.is_bold() && !metrics.mostly_bold && chars <= 120;
-    let capitals = draft.apart && draft.lines.len() <= 2 && chars <= 80 && is_capitals(&draft.text);
+    let capitals = draft.apart && !draft.text.contains(':') && draft.lines.len() <= 2 && chars <= 80 && is_capitals(&draft.text);
     let labels = draft.text.ends_with(':') && draft.marker.is_some();
-    metrics.exact && followed && !labels && (bold || capitals) && !(draft.text.ends_with(',') || draft.text.ends_with(';'))
+    metrics.exact && followed && !labels && !draft.fields && (bold || capitals) && !(draft.text.ends_with(',') || draft.text.ends_with(';'))
 }
 
 /// Whether letters prevail: sums of money and rows of dots are no headings.

@@ -39,6 +39,17 @@ struct Column {
 }
 
 impl Column {
+    /// Whether the first word of `next` would not have fitted below `last`'s line, so that the line was just full.
+    fn is_full(&self, last: &Row<'_>, next: &Row<'_>) -> bool {
+        let first = next.lines.first().map_or(0.0, |line| {
+            let chars = line.line.text.split_whitespace().next().map_or(0, |word| word.chars().count());
+            line.bbox.width() * chars as f32 / line.chars.max(1) as f32
+        });
+        last.bbox.right + first + next.size * 0.25 > self.right - next.size * 0.5
+    }
+}
+
+impl Column {
     fn of(rows: &[Row<'_>], metrics: &Metrics) -> Self {
         let bbox = Bbox::around(rows.iter().map(|row| &row.bbox)).unwrap_or_default();
         let mut pitches: Vec<f32> = rows
@@ -118,11 +129,12 @@ fn paragraphs<'a>(lines: Vec<&'a Measured<'a>>, metrics: &Metrics, drafts: &mut 
 }
 
 fn finish<'a>(rows: Vec<Row<'a>>, apart: bool, drafts: &mut Vec<Draft<'a>>) {
+    let fields = rows.iter().any(|row| row.fields);
     let lines: Vec<&'a Measured<'a>> = rows.into_iter().flat_map(|row| row.lines).collect();
     if lines.is_empty() {
         return;
     }
-    let mut draft = Draft { apart, ..Draft::of_lines(lines, BlockKind::Text) };
+    let mut draft = Draft { apart, fields, ..Draft::of_lines(lines, BlockKind::Text) };
     if let Some((marker, rest)) = text::split_marker(&draft.text) {
         draft.kind = BlockKind::ListItem;
         draft.marker = Some(marker.to_owned());
@@ -137,15 +149,18 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     let distance = pitch(last, row);
     // Same size, or near enough for what OCR can tell.
     let tolerance = if metrics.exact { (size * 0.07).max(0.6) } else { size * 0.3 };
-    let another_size = (last.size - row.size).abs() > tolerance;
-    let another_weight = metrics.exact && last.bold != row.bold && !text::is_divided(&last.text, &row.text);
+    let was_full = column.is_full(last, row);
+    let runs_on = was_full && !text::ends_sentence(&last.text) && !last.fields;
+    let difference = (last.size - row.size).abs();
+    // Small capitals and bold words at the beginning of a paragraph change neither for good.
+    let another_size = difference > tolerance && !(runs_on && difference < size * 0.25);
+    let another_weight = metrics.exact && last.bold != row.bold && !runs_on;
     let usual = if (0.8..2.2).contains(&column.pitch) { column.pitch * size } else { size * 1.25 };
     let far = distance > usual * 1.22 + 0.5 || distance < -size;
     if another_size || another_weight || far || last.fields || row.fields {
         return true;
     }
     let em = size * 0.8;
-    let was_full = last.bbox.right > column.right - size * 2.0;
     let marked = text::split_marker(&row.text).is_some_and(|(marker, _)| begins_item(marker, open, row, was_full));
     if marked {
         return true;
@@ -157,8 +172,15 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
         return false;
     }
     if in_item {
-        // The text of an item hangs at or right of its marker.
-        return row.bbox.left < first.bbox.left - em;
+        // The text of an item hangs at or right of its marker, or begins left of it when only the first line is
+        // indented.
+        return match open {
+            [_] => shift < -em && !was_full,
+            _ => (row.bbox.left < first.bbox.left - em && shift < -em) || shift > em && !was_full,
+        };
+    }
+    if counts_on(&first.text, &row.text) {
+        return true;
     }
     if shift > em {
         // An indent: a new paragraph, unless the first line hangs out and was full.
@@ -170,10 +192,20 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     }
     // The line had room for more, so it was ended on purpose.
     let room = column.right - last.bbox.right;
+    let named = open.len() == 1 && room > column.width * 0.35 && row.bbox.width() > column.width * 0.8;
+    if named && !text::starts_lower(&row.text) && last.text.chars().count() >= 4 {
+        return true;
+    }
     room > column.width * 0.2
         && room > size * 4.0
         && text::ends_sentence(&last.text)
         && !text::starts_lower(&row.text)
+}
+
+/// Whether two lines begin with bare numbers that follow each other, as footnotes do.
+fn counts_on(first: &str, next: &str) -> bool {
+    let number = |text: &str| text.split_once(' ').and_then(|(word, _)| word.parse::<u16>().ok());
+    number(first).zip(number(next)).is_some_and(|(first, next)| first.checked_add(1) == Some(next))
 }
 
 /// Whether a marker at the beginning of a line begins an item, or is a number that happens to stand there.
@@ -195,7 +227,8 @@ fn nest(drafts: &mut [Draft<'_>]) {
             lefts.clear();
             continue;
         }
-        let (left, em) = (draft.bbox().left, draft.size());
+        let first = draft.lines.first().map_or(0.0, |line| line.bbox.left);
+        let (left, em) = (first, draft.size());
         while lefts.last().is_some_and(|last| left < last - em * 0.6) {
             lefts.pop();
         }
@@ -218,6 +251,7 @@ pub fn join_columns(drafts: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
             let before = &mut joined[at];
             let continues = matches!(before.kind, BlockKind::Text | BlockKind::ListItem)
                 && goes_on(&before.text, &draft.text)
+                && was_full(before)
                 && (before.size() - draft.size()).abs() < 0.6;
             if continues {
                 before.text = text::join([before.text.as_str(), draft.text.as_str()]);
@@ -231,6 +265,12 @@ pub fn join_columns(drafts: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
     joined
 }
 
+/// Whether a paragraph's last line reaches as far as its others; an address or a poem is no paragraph.
+fn was_full(draft: &Draft<'_>) -> bool {
+    let widest = draft.lines.iter().map(|line| line.bbox.width()).fold(0.0, f32::max);
+    draft.chars() >= 25 && draft.lines.last().is_some_and(|last| last.bbox.width() > widest * 0.75)
+}
+
 /// Whether a paragraph can run around a block of this kind.
 pub fn is_beside_the_flow(kind: BlockKind) -> bool {
     use BlockKind::{Caption, Footnote, PageFooter, PageHeader, Picture, Table};
@@ -239,5 +279,6 @@ pub fn is_beside_the_flow(kind: BlockKind) -> bool {
 
 /// Whether `next` goes on with the sentence in which `before` ends.
 pub fn goes_on(before: &str, next: &str) -> bool {
-    !before.is_empty() && !text::ends_sentence(before) && next.chars().next().is_some_and(char::is_lowercase)
+    let lower = next.chars().next().is_some_and(char::is_lowercase);
+    !before.is_empty() && !text::ends_sentence(before) && (lower || before.ends_with(','))
 }

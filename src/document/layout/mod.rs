@@ -94,7 +94,6 @@ impl<'a> Measured<'a> {
 #[derive(Debug)]
 struct Metrics {
     page_no: u32,
-    width: f32,
     height: f32,
     /// Font size of most characters.
     body: f32,
@@ -116,11 +115,10 @@ impl Metrics {
         });
         let bold: usize = lines.iter().filter(|line| line.line.bold).map(|line| line.chars).sum();
         let read: usize = lines.iter().filter(|line| line.line.method != Method::TextLayer).map(|line| line.chars).sum();
-        let extent = |given: f32, used: f32| if given.is_finite() && given > 0.0 { given } else { used.max(1.0) };
+        let used = lines.iter().map(|line| line.bbox.bottom).fold(1.0, f32::max);
         Self {
             page_no: page.page_no,
-            width: extent(page.width, lines.iter().map(|line| line.bbox.right).fold(0.0, f32::max)),
-            height: extent(page.height, lines.iter().map(|line| line.bbox.bottom).fold(0.0, f32::max)),
+            height: if page.height.is_finite() && page.height > 0.0 { page.height } else { used },
             body: median.map_or(10.0, |(size, _)| *size),
             mostly_bold: bold * 2 > total,
             exact: read * 2 <= total,
@@ -143,13 +141,15 @@ struct Draft<'a> {
     leaf: usize,
     /// Whether it stands far enough from the block above to be a heading without other signs.
     apart: bool,
+    /// Whether it is a row of fields, as in a form.
+    fields: bool,
 }
 
 impl<'a> Draft<'a> {
     fn of_lines(lines: Vec<&'a Measured<'a>>, kind: BlockKind) -> Self {
         let text = text::join(lines.iter().map(|line| line.line.text.as_str()));
         let boxes = Bbox::around(lines.iter().map(|line| &line.bbox)).into_iter().collect();
-        Self { kind, lines, text, level: None, marker: None, table: None, boxes, leaf: usize::MAX, apart: false }
+        Self { kind, lines, text, level: None, marker: None, table: None, boxes, leaf: usize::MAX, apart: false, fields: false }
     }
 
     fn of_picture(bbox: Bbox) -> Self {

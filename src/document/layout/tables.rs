@@ -21,6 +21,46 @@ struct Segment<'a> {
     text: String,
     chars: usize,
     bold: bool,
+    /// Its words with their horizontal extents; empty where the line has none.
+    words: Vec<(f32, f32, &'a str)>,
+    /// Lines that are raised marks of this cell.
+    marks: Vec<&'a Measured<'a>>,
+}
+
+impl<'a> Segment<'a> {
+    fn of_words(line: &'a Measured<'a>, words: Vec<(f32, f32, &'a str)>) -> Self {
+        let mut text = words.iter().map(|word| word.2).collect::<Vec<_>>().join(" ");
+        if ends_leader(&words) {
+            let end = text.trim_end_matches(|c: char| c == ' ' || is_leader(c.encode_utf8(&mut [0; 4]))).len();
+            text.truncate(if end > 0 { end } else { text.len() });
+        }
+        let left = words.iter().map(|word| word.0).fold(f32::MAX, f32::min);
+        let right = words.iter().map(|word| word.1).fold(f32::MIN, f32::max);
+        let chars = text.chars().count();
+        Self { line, bbox: Bbox { left, right, ..line.bbox }, text, chars, bold: line.line.bold, words, marks: Vec::new() }
+    }
+
+    /// Cuts a segment that runs over several columns where its words do not: figures set so close that no space
+    /// between them is wide.
+    fn by_columns(&self, columns: &[(f32, f32)]) -> Vec<Self> {
+        let mut pieces: Vec<(usize, Vec<(f32, f32, &'a str)>)> = Vec::new();
+        for word in &self.words {
+            let bbox = Bbox { left: word.0, right: word.1, ..self.bbox };
+            let (first, last) = place(&bbox, columns);
+            match pieces.last_mut() {
+                Some((column, words)) if *column == first => words.push(*word),
+                _ if first == last => pieces.push((first, vec![*word])),
+                _ => return vec![self.clone()],
+            }
+        }
+        if !self.marks.is_empty() {
+            return vec![self.clone()];
+        }
+        let pieces: Vec<Self> = pieces.into_iter().map(|(_, words)| Self::of_words(self.line, words)).collect();
+        let apart = pieces.windows(2).all(|pair| pair[1].bbox.left - pair[0].bbox.right > self.line.size * 0.55);
+        let values = pieces.iter().all(|piece| is_value(&piece.text));
+        if pieces.len() > 1 && (apart || values) { pieces } else { vec![self.clone()] }
+    }
 }
 
 /// Segments at one height, left to right.
@@ -58,11 +98,18 @@ pub fn lift<'a>(items: Vec<Item<'a>>, metrics: &Metrics) -> Vec<Item<'a>> {
     let rows = rows(&lines);
     let mut taken = std::collections::HashSet::new();
     for run in runs(&rows) {
-        for found in build_any(&rows[run], metrics, 0) {
-            taken.extend(found.1.iter().map(|line| line.index));
-            let (table, lines) = found;
-            let bbox = Bbox::around(lines.iter().map(|line| &line.bbox)).unwrap_or_default();
-            rest.push(Item::Table { bbox, lines, table });
+        for (table, inside) in build_any(&rows[run], metrics, 0) {
+            let bbox = Bbox::around(inside.iter().map(|line| &line.bbox)).unwrap_or_default();
+            let own: std::collections::HashSet<usize> = inside.iter().map(|line| line.index).collect();
+            // With text beside it, this is a part of a column; the table is found once the columns are cut.
+            let beside = lines.iter().any(|line| {
+                let middle = (line.bbox.top + line.bbox.bottom) / 2.0;
+                middle > bbox.top && middle < bbox.bottom && !own.contains(&line.index)
+            });
+            if !beside {
+                taken.extend(own);
+                rest.push(Item::Table { bbox, lines: inside, table });
+            }
         }
     }
     rest.extend(lines.into_iter().filter(|line| !taken.contains(&line.index)).map(Item::Line));
@@ -76,36 +123,43 @@ fn segments<'a>(line: &'a Measured<'a>) -> Vec<Segment<'a>> {
         text: line.line.text.trim().to_owned(),
         chars: line.chars,
         bold: line.line.bold,
+        words: Vec::new(),
+        marks: Vec::new(),
     };
-    let words: Vec<_> = line.line.words.iter().filter(|word| !word.text.trim().is_empty()).collect();
-    if words.len() < 2 {
+    let words = line.line.words.iter().map(|word| (word.bbox.left, word.bbox.right, word.text.trim()));
+    let words: Vec<_> = words.filter(|word| !word.2.is_empty()).collect();
+    if words.is_empty() || words.iter().any(|word| !(word.0.is_finite() && word.1.is_finite() && word.0 <= word.1)) {
         return vec![whole()];
     }
     let gap = line.size * 1.4;
-    let mut segments: Vec<Segment<'a>> = Vec::new();
+    let mut segments: Vec<Vec<(f32, f32, &'a str)>> = Vec::new();
+    let mut right = f32::MIN;
     for word in words {
-        let (left, right) = (word.bbox.left, word.bbox.right);
         match segments.last_mut() {
-            Some(last) if left - last.bbox.right < gap => {
-                last.bbox.right = last.bbox.right.max(right);
-                last.text.push(' ');
-                last.text.push_str(word.text.trim());
-            }
-            _ => segments.push(Segment {
-                bbox: Bbox { left, right, ..line.bbox },
-                text: word.text.trim().to_owned(),
-                ..whole()
-            }),
+            Some(last) if word.0 - right < gap && !(ends_leader(last) && !is_leader(word.2)) => last.push(word),
+            _ => segments.push(vec![word]),
+        }
+        right = if right > word.0 { right.max(word.1) } else { word.1 };
+    }
+    segments.into_iter().map(|words| Segment::of_words(line, words)).collect()
+}
+
+/// Whether a word is nothing but dots, as those that lead the eye to the next column.
+fn is_leader(word: &str) -> bool {
+    word.chars().all(|c| matches!(c, '.' | '…' | '·'))
+}
+
+/// Whether words end in a run of at least three such dots.
+fn ends_leader(words: &[(f32, f32, &str)]) -> bool {
+    let dots = |word: &str| word.chars().rev().take_while(|c| matches!(c, '.' | '·')).count() + 3 * word.matches('…').count();
+    let mut run = 0;
+    for word in words.iter().rev() {
+        run += dots(word.2);
+        if run >= 3 || !is_leader(word.2) {
+            break;
         }
     }
-    for segment in &mut segments {
-        segment.chars = segment.text.chars().count();
-        let finite = segment.bbox.left.is_finite() && segment.bbox.right.is_finite();
-        if !finite || segment.bbox.left > segment.bbox.right {
-            return vec![whole()];
-        }
-    }
-    segments
+    run >= 3
 }
 
 fn rows<'a>(lines: &[&'a Measured<'a>]) -> Vec<Row<'a>> {
@@ -131,6 +185,15 @@ fn rows<'a>(lines: &[&'a Measured<'a>]) -> Vec<Row<'a>> {
     }
     for row in &mut rows {
         row.segments.sort_by(|a, b| a.bbox.left.total_cmp(&b.bbox.left));
+        row.segments.dedup_by(|mark, cell| {
+            // A raised mark that stands over its cell's leaders.
+            let is_mark = mark.chars <= 3 && mark.bbox.right < cell.bbox.right && mark.line.size < cell.line.size * 0.8;
+            if is_mark {
+                cell.text = format!("{} {}", cell.text, mark.text);
+                cell.marks.push(mark.line);
+            }
+            is_mark
+        });
     }
     rows
 }
@@ -142,7 +205,7 @@ fn runs(rows: &[Row<'_>]) -> Vec<std::ops::Range<usize>> {
         let close = |last: usize| {
             let gap = rows[at].top - rows[last].bottom;
             let between = &rows[last + 1..at];
-            gap < rows[at].size * if between.is_empty() { 2.8 } else { 4.5 }
+            gap < rows[at].size * if between.is_empty() { 3.2 } else { 5.0 }
                 && between.len() <= 1
                 && between.iter().all(|row| row.segments.len() == 1 && row.segments[0].chars <= PROSE)
         };
@@ -224,21 +287,23 @@ fn build<'a>(run: &[Row<'a>], metrics: &Metrics) -> Option<Found<'a>> {
     grid.is_table(&tabular, metrics).then(|| grid.finish(run, metrics.page_no))
 }
 
+/// Cells of a row: first column, last column, segments.
+type CellRow<'a> = Vec<(usize, usize, Vec<Segment<'a>>)>;
+
 /// Segments by the columns they cover.
-struct Grid<'r, 'a> {
+struct Grid<'a> {
     columns: usize,
-    /// Per row: first column, last column, its segments.
-    rows: Vec<Vec<(usize, usize, Vec<&'r Segment<'a>>)>>,
+    rows: Vec<CellRow<'a>>,
 }
 
-impl<'r, 'a> Grid<'r, 'a> {
+impl<'a> Grid<'a> {
     /// `None` when too many segments share a place.
-    fn fill(run: &'r [Row<'a>], columns: &[(f32, f32)]) -> Option<Self> {
+    fn fill(run: &[Row<'a>], columns: &[(f32, f32)]) -> Option<Self> {
         let mut crowded = 0;
         let mut rows = Vec::with_capacity(run.len());
         for row in run {
-            let mut cells: Vec<(usize, usize, Vec<&Segment<'_>>)> = Vec::new();
-            for segment in &row.segments {
+            let mut cells: CellRow<'a> = Vec::new();
+            for segment in row.segments.iter().flat_map(|segment| segment.by_columns(columns)) {
                 let (first, last) = place(&segment.bbox, columns);
                 match cells.last_mut() {
                     Some(cell) if cell.1 >= first => {
@@ -254,18 +319,23 @@ impl<'r, 'a> Grid<'r, 'a> {
         (crowded * 5 <= run.len()).then_some(Self { columns: columns.len(), rows })
     }
 
-    fn cells(&self) -> impl Iterator<Item = &(usize, usize, Vec<&'r Segment<'a>>)> {
+    fn cells(&self) -> impl Iterator<Item = &(usize, usize, Vec<Segment<'a>>)> {
         self.rows.iter().flatten()
     }
 
-    fn column(&self, column: usize) -> Vec<&'r Segment<'a>> {
-        self.cells().filter(|cell| cell.0 == column && cell.1 == column).map(|cell| cell.2[0]).collect()
+    fn column(&self, column: usize) -> Vec<&Segment<'a>> {
+        self.cells().filter(|cell| cell.0 == column && cell.1 == column).map(|cell| &cell.2[0]).collect()
     }
 
     fn is_table(&self, tabular: &[&Row<'_>], metrics: &Metrics) -> bool {
         let filled = self.cells().count();
         let wanted = tabular.len() * self.columns;
         if filled * 100 < wanted * 45 {
+            return false;
+        }
+        // Lines of a paragraph beside the cells, at other heights than theirs.
+        let long_alone = self.rows.iter().filter(|row| matches!(row.as_slice(), [(_, _, only)] if only[0].chars > 24));
+        if long_alone.count() * 4 > self.rows.len() {
             return false;
         }
         let columns: Vec<Vec<&Segment<'_>>> = (0..self.columns).map(|column| self.column(column)).collect();
@@ -275,8 +345,11 @@ impl<'r, 'a> Grid<'r, 'a> {
         let aligned: Vec<bool> = columns.iter().map(|column| is_aligned(column, metrics)).collect();
         let numeric = |column: &[&Segment<'_>]| {
             let numbers = column.iter().filter(|segment| is_value(&segment.text)).count();
-            numbers * 10 >= column.len() * 6 && !column.is_empty()
+            numbers * 4 >= column.len() * 3 && !column.is_empty()
         };
+        if columns.iter().any(|column| is_running_text(column)) {
+            return false;
+        }
         if self.columns == 2 {
             // Labels and their values: the values are numbers in one line with each other.
             let markers = columns[0].iter().filter(|segment| text::is_marker(&segment.text)).count();
@@ -295,10 +368,11 @@ impl<'r, 'a> Grid<'r, 'a> {
         wide <= 1 && straight * 3 >= self.columns * 2
     }
 
-    fn finish(&self, run: &'r [Row<'a>], page_no: u32) -> Found<'a> {
+    fn finish(&self, run: &[Row<'a>], page_no: u32) -> Found<'a> {
         let header_rows = self.header_rows();
+        let rows = self.unwrapped();
         let mut cells = Vec::new();
-        for (row_index, row) in self.rows.iter().enumerate() {
+        for (row_index, row) in rows.iter().enumerate() {
             for (first, last, segments) in row {
                 let bbox = Bbox::around(segments.iter().map(|segment| &segment.bbox)).unwrap_or_default();
                 cells.push(Cell {
@@ -315,17 +389,32 @@ impl<'r, 'a> Grid<'r, 'a> {
         let mut lines: Vec<&'a Measured<'a>> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for segment in run.iter().flat_map(|row| &row.segments) {
-            if seen.insert(segment.line.index) {
-                lines.push(segment.line);
-            }
+            let own = std::iter::once(segment.line).chain(segment.marks.iter().copied());
+            lines.extend(own.filter(|line| seen.insert(line.index)));
         }
-        (Table { rows: self.rows.len() as u32, columns: self.columns as u32, cells }, lines)
+        (Table { rows: rows.len() as u32, columns: self.columns as u32, cells }, lines)
+    }
+
+    /// The rows, those with nothing but the beginning of a label joined to the row in which the label goes on.
+    fn unwrapped(&self) -> Vec<CellRow<'a>> {
+        let mut rows: Vec<CellRow<'a>> = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            let begun = rows.last().is_some_and(|above| above.len() == 1 && is_wrapped_label(above, row));
+            let mut row = row.clone();
+            if begun && let Some(above) = rows.pop() {
+                let mut label: Vec<Segment<'a>> = above.into_iter().flat_map(|cell| cell.2).collect();
+                label.append(&mut row[0].2);
+                row[0].2 = label;
+            }
+            rows.push(row);
+        }
+        rows
     }
 
     /// Rows from the top that name the columns: bold above others that are not, or words above values.
     fn header_rows(&self) -> usize {
-        let bold = |row: &Vec<(usize, usize, Vec<&Segment<'_>>)>| row.iter().all(|cell| cell.2.iter().all(|segment| segment.bold));
-        let values = |row: &Vec<(usize, usize, Vec<&Segment<'_>>)>| row.iter().any(|cell| cell.2.iter().any(|segment| is_value(&segment.text)));
+        let bold = |row: &CellRow<'_>| row.iter().all(|cell| cell.2.iter().all(|segment| segment.bold));
+        let values = |row: &CellRow<'_>| row.iter().any(|cell| cell.2.iter().any(|segment| is_value(&segment.text)));
         let leading = self.rows.iter().take_while(|row| bold(row)).count();
         if (1..=3).contains(&leading) && leading < self.rows.len() {
             return leading;
@@ -334,6 +423,14 @@ impl<'r, 'a> Grid<'r, 'a> {
         let below = self.rows.iter().skip(words).filter(|row| values(row)).count();
         if (1..=3).contains(&words) && below * 2 >= self.rows.len() - words { words } else { 0 }
     }
+}
+
+/// Whether the only cell of a row is the beginning of the label with which the next row begins.
+fn is_wrapped_label(above: &CellRow<'_>, row: &CellRow<'_>) -> bool {
+    let (Some((0, 0, above)), Some((0, 0, label))) = (above.first(), row.first()) else { return false };
+    let (above, label) = (&above[0], &label[0]);
+    let tight = label.bbox.top - above.bbox.bottom < label.line.size * 0.6;
+    tight && text::starts_lower(&label.text) && !is_value(&above.text)
 }
 
 /// The columns that a box covers; the nearest when it stands in a gap.
@@ -369,11 +466,18 @@ fn is_aligned(column: &[&Segment<'_>], metrics: &Metrics) -> bool {
     most_agree(&|bbox| bbox.left) || most_agree(&|bbox| bbox.right) || most_agree(&|bbox| (bbox.left + bbox.right) / 2.0)
 }
 
+/// Whether a column holds lines of a paragraph: long ones that mostly fill the column.
+fn is_running_text(column: &[&Segment<'_>]) -> bool {
+    let widest = column.iter().map(|segment| segment.bbox.width()).fold(0.0, f32::max);
+    let full = column.iter().filter(|segment| segment.chars > 24 && segment.bbox.width() > widest * 0.85).count();
+    column.len() >= 3 && full * 2 > column.len()
+}
+
 /// Whether a cell holds a number, sum, date or dash rather than words.
 fn is_value(text: &str) -> bool {
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-    (digits > 0 && digits * 2 >= letters) || matches!(text.trim(), "-" | "–" | "—" | "(X)" | "(NA)" | "n/a" | "N/A")
+    (digits > 0 && digits >= letters) || matches!(text.trim(), "-" | "–" | "—" | "(X)" | "(NA)" | "n/a" | "N/A")
 }
 
 /// The text of a table's block: a line for each row, cells parted by spaces.

@@ -27,6 +27,16 @@ impl Item<'_> {
         }
     }
 
+    /// The horizontal extent that blocks a gutter. A picture's box reaches beyond what is seen of it (shadows, white
+    /// margins), so only its middle counts.
+    fn across(&self) -> (f32, f32) {
+        let Bbox { left, right, .. } = self.bbox();
+        match self {
+            Self::Picture { .. } => (left + (right - left) * 0.3, right - (right - left) * 0.3),
+            _ => (left, right),
+        }
+    }
+
     /// The inner part of its height. Lines of tight leading overlap at their edges, not here.
     fn core(&self) -> (f32, f32) {
         let Bbox { top, bottom, .. } = self.bbox();
@@ -139,7 +149,7 @@ struct Coverage(Vec<(f32, f32)>);
 
 impl Coverage {
     fn of<'i>(items: impl IntoIterator<Item = &'i Item<'i>>) -> Self {
-        let mut edges: Vec<(f32, f32)> = items.into_iter().map(|item| (item.bbox().left, item.bbox().right)).collect();
+        let mut edges: Vec<(f32, f32)> = items.into_iter().map(Item::across).collect();
         edges.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut merged = Self::default();
         for edge in edges {
@@ -191,9 +201,11 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
         let parallel = !own.gutters(least).is_empty();
         if open {
             let both = coverage.union(&own);
-            let fits = !both.gutters(least).is_empty();
+            let shared = both.gutters(least).len();
             let last = groups.last().and_then(|group| group.last()).map_or(f32::MIN, |last| last.bottom);
-            if fits && (parallel || band.top - last < near) {
+            // Across a wide gap only the very same columns go on.
+            let same = shared == coverage.gutters(least).len() && shared == own.gutters(least).len();
+            if shared > 0 && (same || band.top - last < near) {
                 coverage = both;
                 if let Some(group) = groups.last_mut() {
                     group.push(band);
@@ -235,7 +247,7 @@ fn columns<'a>(items: Vec<Item<'a>>, metrics: &Metrics) -> Result<Vec<Vec<Item<'
     if gutters.is_empty() {
         return Err(items);
     }
-    let column_of = |item: &Item<'_>| gutters.partition_point(|(left, _)| *left < item.bbox().right - 0.01);
+    let column_of = |item: &Item<'_>| gutters.partition_point(|(left, _)| *left < item.across().1 - 0.01);
     let mut sizes = vec![0; gutters.len() + 1];
     for item in &items {
         sizes[column_of(item).min(gutters.len())] += 1;
@@ -285,7 +297,7 @@ impl Look {
         };
         Self {
             lines: lines.len(),
-            prose: others || long as f32 >= count * 0.5,
+            prose: others || lines.len() >= 2 && long as f32 >= count * 0.5,
             dense: close as f32 >= (count - 1.0) * 0.6,
             labels: lines.iter().filter(ends_label).count() as f32 / count,
             numbers: lines.iter().filter(is_number).count() as f32 / count,
