@@ -1,11 +1,6 @@
 //! The composition root: builds log, store, blobs, pools and workers from the configuration; starts and stops them.
 
-use std::{
-    fs::File,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{sync::watch, task::JoinSet};
@@ -63,11 +58,16 @@ impl App {
         let store = store::sqlite::SqliteStore::open(&path)
             .with_context(|| format!("the store {} cannot be opened", path.display()))?;
         let path = data.join("blobs");
-        let blobs =
-            blob::Folder::open(&path).with_context(|| format!("the blob folder {} cannot be opened", path.display()))?;
+        let blobs = blob::Folder::open(&path)
+            .with_context(|| format!("the blob folder {} cannot be opened", path.display()))?;
         let program = std::env::current_exe().context("this program's own path")?;
         let decode = config.decode.within(&config.libraries());
-        let pool = Arc::new(sandbox::Pool::new(program, vec!["sandbox".to_owned()], decode.environment(), config.sandbox.clone()));
+        let pool = Arc::new(sandbox::Pool::new(
+            program,
+            vec!["sandbox".to_owned()],
+            decode.environment(),
+            config.sandbox.clone(),
+        ));
         let embedders = Embedders::new(config.models(), config.inference());
         Ok(Self {
             config_hash: config.result_hash()?,
@@ -89,7 +89,8 @@ impl App {
     /// Builds the stages of the given names, in the order of a document's path.
     pub fn stages(&self, names: &[String]) -> Vec<Arc<dyn AnyStage>> {
         let files = Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES));
-        let (blobs, store, config_hash) = (|| Arc::clone(&self.blobs), || Arc::clone(&self.store), || self.config_hash.clone());
+        let (blobs, store, config_hash) =
+            (|| Arc::clone(&self.blobs), || Arc::clone(&self.store), || self.config_hash.clone());
         let all = [
             stages::erase(stages::split::Split {
                 blobs: blobs(),
@@ -204,7 +205,8 @@ impl Instance {
     fn take(folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         for number in 0..Self::MAX {
-            let lock = File::options().write(true).create(true).truncate(false).open(folder.join(format!("{number}.lock")))?;
+            let lock =
+                File::options().write(true).create(true).truncate(false).open(folder.join(format!("{number}.lock")))?;
             match lock.try_lock() {
                 Ok(()) => return Ok(Self { name: format!("worker-{number}"), folder: folder.to_owned(), _lock: lock }),
                 Err(std::fs::TryLockError::WouldBlock) => {}
@@ -223,7 +225,10 @@ impl Instance {
 fn partitions() -> Vec<log::sqlite::TopicConfig> {
     topics::all()
         .iter()
-        .map(|topic| log::sqlite::TopicConfig { name: Topic::from(topic.name.as_str()), partitions: i32::try_from(topic.partitions).unwrap_or(i32::MAX) })
+        .map(|topic| log::sqlite::TopicConfig {
+            name: Topic::from(topic.name.as_str()),
+            partitions: i32::try_from(topic.partitions).unwrap_or(i32::MAX),
+        })
         .collect()
 }
 
@@ -244,7 +249,11 @@ async fn housekeeping(log: Arc<dyn Log>, pool: Arc<sandbox::Pool>, keep: Duratio
                 match log.lag(group, std::slice::from_ref(topic)).await {
                     Ok(lags) => {
                         for lag in lags {
-                            telemetry::lag(stage, lag.records, Duration::from_micros(lag.oldest_us.max(0).unsigned_abs()));
+                            telemetry::lag(
+                                stage,
+                                lag.records,
+                                Duration::from_micros(lag.oldest_us.max(0).unsigned_abs()),
+                            );
                         }
                     }
                     Err(error) => tracing::warn!(%error, stage, "lag cannot be measured"),

@@ -146,7 +146,10 @@ impl Config {
 
     fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.tenant.is_empty(), "configuration: `tenant` is empty");
-        anyhow::ensure!(!self.ocr.languages.is_empty(), "configuration: `ocr.languages` is empty; for example [\"en\"]");
+        anyhow::ensure!(
+            !self.ocr.languages.is_empty(),
+            "configuration: `ocr.languages` is empty; for example [\"en\"]"
+        );
         anyhow::ensure!(self.worker.max_in_flight > 0, "configuration: `worker.max_in_flight` must be at least 1");
         anyhow::ensure!(
             self.worker.max_defects <= self.worker.defect_window,

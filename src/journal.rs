@@ -92,7 +92,10 @@ impl Journal {
         file.read_to_end(&mut bytes)?;
         let suspects = read(&bytes);
         if !suspects.is_empty() {
-            tracing::warn!(records = suspects.len(), "the last process died with records in flight; they run one by one");
+            tracing::warn!(
+                records = suspects.len(),
+                "the last process died with records in flight; they run one by one"
+            );
         }
         MARK_FD.store(file.as_raw_fd(), Ordering::SeqCst);
         mark_crashes();

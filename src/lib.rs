@@ -22,7 +22,7 @@
 //! 3  log, store, blob, inference, sandbox
 //! 4  decode (sandbox), models (inference, sandbox)
 //! 5  stages (models, decode, blob, store; not log)
-//! 6  worker, dead_letter (stages, log)
+//! 6  worker, dead_letter, journal, readiness (stages, log)
 //! 7  config, app (all) → cli → main
 //! ```
 

@@ -27,8 +27,7 @@ const CHILD_CALLS: &str = "deckle_sandbox_calls_total";
 const UNAVAILABLE: &str = "deckle_dependency_unavailable";
 
 /// Bucket bounds for durations, in seconds: 1 ms to 2 min, the span between one commit and one large scan.
-const SECONDS: [f64; 15] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
+const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
 /// Bucket bounds for counts per batch or step: powers of two.
 const COUNTS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
 /// Bucket bounds for the useful share of a padded batch.
@@ -68,8 +67,8 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
 
 /// Writes logs to standard error: as lines for people, or as JSON. `RUST_LOG` chooses what; the default is `default`.
 pub fn install_logs(json: bool, default: &str) {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second installation is a test harness's business, and harmless.
     let _ = if json { builder.json().try_init() } else { builder.with_target(false).try_init() };

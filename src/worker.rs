@@ -150,7 +150,10 @@ impl Worker {
                 self.apply_pauses();
             }
             self.start_commit_when_due(draining);
-            if draining && self.committing.is_none() && (self.is_drained() || drain_until.is_some_and(|at| at <= Instant::now())) {
+            if draining
+                && self.committing.is_none()
+                && (self.is_drained() || drain_until.is_some_and(|at| at <= Instant::now()))
+            {
                 break;
             }
             let in_flight = self.ledger.in_flight();

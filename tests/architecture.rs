@@ -11,8 +11,20 @@ use std::{
 /// What every row from 3 on may use.
 const BASE: &[&str] = &["error", "telemetry", "document", "record"];
 /// Rows 3 to 6.
-const MIDDLE: &[&str] =
-    &["log", "store", "blob", "inference", "sandbox", "decode", "models", "stages", "worker", "dead_letter", "journal"];
+const MIDDLE: &[&str] = &[
+    "log",
+    "store",
+    "blob",
+    "inference",
+    "sandbox",
+    "decode",
+    "models",
+    "stages",
+    "worker",
+    "dead_letter",
+    "journal",
+    "readiness",
+];
 
 /// Module, its row, and what it may import besides itself (in pieces). Change it together with `src/lib.rs`.
 const TABLE: &[(&str, u8, &[&[&str]])] = &[
@@ -30,7 +42,8 @@ const TABLE: &[(&str, u8, &[&[&str]])] = &[
     ("stages", 5, &[BASE, &["models", "decode", "blob", "store"]]),
     ("dead_letter", 6, &[BASE, &["stages", "log"]]),
     ("journal", 6, &[BASE, &["stages", "log"]]),
-    ("worker", 6, &[BASE, &["stages", "log", "dead_letter", "journal"]]),
+    ("readiness", 6, &[BASE]),
+    ("worker", 6, &[BASE, &["stages", "log", "dead_letter", "journal", "readiness"]]),
     ("config", 7, &[BASE, MIDDLE]),
     ("app", 7, &[BASE, MIDDLE, &["config"]]),
     ("cli", 7, &[BASE, MIDDLE, &["config", "app"]]),

@@ -108,7 +108,7 @@ fn json_for_people_hides_the_password() {
 
 prop_compose! {
     fn envelopes()(
-        ids in any::<[String; 4]>(),
+        ids in any::<[String; 5]>(),
         times in any::<(i64, i64, Option<i64>)>(),
         lane in prop_oneof![Just(Lane::Interactive), Just(Lane::Bulk)],
         options in any::<[Option<String>; 6]>(),
@@ -116,7 +116,7 @@ prop_compose! {
         access in any::<Vec<String>>(),
         trail in proptest::collection::vec(any::<(String, Option<String>, [i64; 6])>(), 0..4),
     ) -> Envelope {
-        let [event_id, tenant, document_id, upload_id] = ids;
+        let [event_id, tenant, document_id, upload_id, fingerprint] = ids;
         let (run, version, deadline_at) = times;
         let [batch_id, parent_id, root_id, path_in_parent, traceparent, tracestate] = options;
         let trail = trail.into_iter().map(|(stage, model, [wall_us, cpu_us, gpu_us, pages, bytes, tokens])| {
@@ -126,7 +126,7 @@ prop_compose! {
             }
         }).collect();
         Envelope {
-            event_id, tenant, document_id, upload_id, run, version, lane, batch_id, parent_id, root_id,
+            event_id, tenant, document_id, upload_id, run, version, fingerprint, lane, batch_id, parent_id, root_id,
             path_in_parent, traceparent, tracestate, attributes, access, deadline_at, trail,
         }
     }

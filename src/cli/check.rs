@@ -67,7 +67,9 @@ fn writable(folder: &Path) -> Line {
     let tried = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder).map(|_| ()));
     match tried {
         Ok(()) => Line { name: name.to_owned(), ok: true, detail: folder.display().to_string(), advice: String::new() },
-        Err(error) => bad(name, format!("{}: {error}", folder.display()), "make it writable, or set `home` (DECKLE_HOME)"),
+        Err(error) => {
+            bad(name, format!("{}: {error}", folder.display()), "make it writable, or set `home` (DECKLE_HOME)")
+        }
     }
 }
 

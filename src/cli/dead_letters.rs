@@ -81,7 +81,10 @@ fn show(letters: &[DeadLetter], id: &str, json: bool) -> anyhow::Result<()> {
     }
     let appended_at = jiff::Timestamp::from_microsecond(letter.appended_at)?;
     println!("id          {}", letter.envelope.event_id);
-    println!("document    {} (run {}, version {})", letter.envelope.document_id, letter.envelope.run, letter.envelope.version);
+    println!(
+        "document    {} (run {}, version {})",
+        letter.envelope.document_id, letter.envelope.run, letter.envelope.version
+    );
     println!("stage       {} after {} attempts", letter.stage, letter.attempts);
     println!("because     {} [{}, {}]", letter.reason.message, letter.reason.code, letter.kind);
     println!("retryable   {}", if letter.reason.retryable { "yes" } else { "no: the same bytes fail the same way" });

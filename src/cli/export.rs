@@ -82,7 +82,13 @@ pub async fn document(app: &App, current: &Current) -> anyhow::Result<Document> 
 ///
 /// # Errors
 /// When a file cannot be written.
-pub async fn write(app: &App, current: &Current, input: &Input, names: &Names, formats: &[Format]) -> anyhow::Result<()> {
+pub async fn write(
+    app: &App,
+    current: &Current,
+    input: &Input,
+    names: &Names,
+    formats: &[Format],
+) -> anyhow::Result<()> {
     let mut document: Option<Document> = None;
     for format in formats {
         let path = names.of(input, *format);

@@ -46,7 +46,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
                 queued += 1;
                 "queued"
             }
-            submit::Submitted::Unchanged(_) => {
+            submit::Submitted::Unchanged => {
                 unchanged += 1;
                 "unchanged"
             }

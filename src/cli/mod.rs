@@ -28,7 +28,11 @@ use crate::{app::App, config::Config, telemetry};
 /// deckle reads PDF, PNG, JPEG, plain text and Markdown: the text layer where it is good, OCR where it is not; then
 /// blocks in reading order, chunks and embeddings. Each file is read once, whatever crashes in between.
 #[derive(Debug, Parser)]
-#[command(name = "deckle", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "deckle",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Examples:
   deckle process report.pdf scans/ --out out     read files, write Markdown and JSON to out/
   deckle search \"who pays for the return\"        find the passages nearest in meaning
@@ -36,7 +40,8 @@ Examples:
   deckle ingest inbox/ && deckle run             queue files, then work on them in the background
   deckle check                                   is everything in place?
 
-`deckle COMMAND --help` shows examples of each command. Settings: deckle.toml, then DECKLE_* variables.")]
+`deckle COMMAND --help` shows examples of each command. Settings: deckle.toml, then DECKLE_* variables."
+)]
 struct Cli {
     /// Settings file; `deckle.toml` in this folder is read when there is one.
     #[arg(long, global = true, value_name = "FILE")]

@@ -88,7 +88,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let mut rows: Vec<Row> = submissions
         .into_iter()
         .map(|submission| {
-            let unchanged = matches!(submission.state, Submitted::Unchanged(_));
+            let unchanged = matches!(submission.state, Submitted::Unchanged);
             Row { submission, status: unchanged.then_some(Status::Unchanged) }
         })
         .collect();

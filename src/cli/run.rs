@@ -49,7 +49,8 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
 
 /// Ends at SIGTERM or Ctrl-C.
 pub async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -59,8 +60,9 @@ pub async fn stop_signal() {
 }
 
 async fn serve(listen: &str, metrics: PrometheusHandle) -> anyhow::Result<()> {
-    let listener =
-        tokio::net::TcpListener::bind(listen).await.with_context(|| format!("`http.listen` = {listen} cannot be used"))?;
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("`http.listen` = {listen} cannot be used"))?;
     tracing::info!(address = %listener.local_addr()?, "metrics and health");
     let router = Router::new()
         .route("/metrics", get(|State(metrics): State<Arc<PrometheusHandle>>| async move { metrics.render() }))
@@ -81,6 +83,7 @@ async fn ready() -> (StatusCode, String) {
     if waits.is_empty() {
         return (StatusCode::OK, "ready\n".to_owned());
     }
-    let lines: String = waits.iter().map(|(what, records)| format!("{what} is away, {records} records wait\n")).collect();
+    let lines: String =
+        waits.iter().map(|(what, records)| format!("{what} is away, {records} records wait\n")).collect();
     (StatusCode::SERVICE_UNAVAILABLE, lines)
 }

@@ -30,7 +30,8 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let header = find(&app, &args.document).await?;
     if let Some(format) = args.to {
         let current = header.current.as_ref();
-        let current = current.ok_or_else(|| anyhow::anyhow!("{} has no content: {}", args.document, table::why(&header)))?;
+        let current =
+            current.ok_or_else(|| anyhow::anyhow!("{} has no content: {}", args.document, table::why(&header)))?;
         println!("{}", format.render(&export::document(&app, current).await?)?);
         return Ok(Outcome::Done);
     }
@@ -101,7 +102,10 @@ fn facts(header: &Header) {
             println!("title       {title}");
         }
         println!("language    {}", current.language);
-        println!("holds       {} pages, {} blocks, {} chunks", current.page_count, current.block_count, current.chunk_count);
+        println!(
+            "holds       {} pages, {} blocks, {} chunks",
+            current.page_count, current.block_count, current.chunk_count
+        );
         if let Some(confidence) = current.confidence {
             println!("confidence  {:.2} mean, {:.2} in the worst tenth", confidence.mean, confidence.p10);
         }
@@ -153,7 +157,8 @@ async fn outline(app: &App, header: &Header) -> anyhow::Result<()> {
     for block in &document.blocks {
         if matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader) {
             let depth = usize::from(block.level.unwrap_or(0));
-            let page = block.prov.first().and_then(|prov| prov.page_no).map(|no| format!("  (page {no})")).unwrap_or_default();
+            let page =
+                block.prov.first().and_then(|prov| prov.page_no).map(|no| format!("  (page {no})")).unwrap_or_default();
             println!("{}{}{page}", "  ".repeat(depth), block.text);
         }
     }

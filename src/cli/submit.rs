@@ -16,7 +16,7 @@ use crate::{
     log::{NewRecord, Topic},
     record::{self, Envelope, Event, Lane, Options, Source, Uploaded, wire},
     stages::split,
-    store::{DocumentKey, Header},
+    store::DocumentKey,
 };
 
 /// A file named on the command line.
@@ -34,7 +34,7 @@ pub enum Submitted {
     /// In the log now, or from an earlier command that did not end.
     Pending,
     /// Read before with the same settings: nothing to do.
-    Unchanged(Box<Header>),
+    Unchanged,
 }
 
 /// How files are to be read.
@@ -144,7 +144,7 @@ pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Resul
         && header.intake.as_ref().is_some_and(|intake| intake.upload_id == upload_id)
     {
         let ended = header.is_ended();
-        let state = if ended { Submitted::Unchanged(Box::new(header)) } else { Submitted::Pending };
+        let state = if ended { Submitted::Unchanged } else { Submitted::Pending };
         return Ok(Submission { input, key, upload_id, state });
     }
     let blob = app.blobs.put_file(&tenant, &document_id, "application/octet-stream", &input.path).await?;

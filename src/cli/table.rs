@@ -2,10 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use crate::{
-    record::Status,
-    store::{Header},
-};
+use crate::{record::Status, store::Header};
 
 /// An empty table with a header row.
 pub fn table(columns: &[&str]) -> Table {
@@ -49,7 +46,11 @@ fn one_line(reason: &crate::error::Reason) -> String {
 /// `1.2 s`, `3 min 20 s`.
 pub fn seconds(us: i64) -> String {
     let seconds = us as f64 / 1e6;
-    if seconds < 60.0 { format!("{seconds:.1} s") } else { format!("{} min {:.0} s", (seconds / 60.0) as i64, seconds % 60.0) }
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{} min {:.0} s", (seconds / 60.0) as i64, seconds % 60.0)
+    }
 }
 
 /// `pdf`, `png`: the short name of a media type.

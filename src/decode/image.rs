@@ -9,7 +9,8 @@ pub fn open(bytes: &[u8], media_type: &str, config: &Config) -> Result<Opened> {
 }
 
 fn decode(bytes: &[u8], config: &Config) -> Result<::image::DynamicImage> {
-    let damaged = |error: ::image::ImageError| Failure::rejected(code::IMAGE_DAMAGED, format!("the image is damaged: {error}"));
+    let damaged =
+        |error: ::image::ImageError| Failure::rejected(code::IMAGE_DAMAGED, format!("the image is damaged: {error}"));
     let reader = || ::image::ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format();
     let broken = |error: std::io::Error| Failure::rejected(code::IMAGE_DAMAGED, error.to_string());
     let (width, height) = reader().map_err(broken)?.into_dimensions().map_err(damaged)?;
@@ -34,7 +35,14 @@ pub fn read(bytes: &[u8], config: &Config) -> Result<PageContent> {
 pub fn render(bytes: &[u8], config: &Config) -> Result<(RasterFacts, Vec<u8>)> {
     let picture = decode(bytes, config)?.to_luma8();
     let (width_px, height_px) = picture.dimensions();
-    let facts = RasterFacts { dpi: 72.0, width_px, height_px, page_width: width_px as f32, page_height: height_px as f32, rotation: 0 };
+    let facts = RasterFacts {
+        dpi: 72.0,
+        width_px,
+        height_px,
+        page_width: width_px as f32,
+        page_height: height_px as f32,
+        rotation: 0,
+    };
     Ok((facts, png(picture)?))
 }
 

@@ -7,15 +7,20 @@ mod pdf;
 mod tesseract;
 mod text;
 
-use std::{collections::BTreeMap, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use crate::sandbox::File;
 use crate::{
     document::{Bbox, Block, Line},
     error::{Failure, Result, code},
-    sandbox::{self, File, Pool},
+    sandbox::{self, Pool},
 };
 
 /// Settings of the decoders.
@@ -185,14 +190,28 @@ impl Decoders {
     }
 
     /// Reads the text layer of a page.
-    pub async fn read_page(&self, file: &File, media_type: &str, page_no: u32, password: Option<&str>) -> Result<Metered<PageContent>> {
-        let request = Request::ReadPage { media_type: media_type.to_owned(), page_no, password: password.map(str::to_owned) };
+    pub async fn read_page(
+        &self,
+        file: &File,
+        media_type: &str,
+        page_no: u32,
+        password: Option<&str>,
+    ) -> Result<Metered<PageContent>> {
+        let request =
+            Request::ReadPage { media_type: media_type.to_owned(), page_no, password: password.map(str::to_owned) };
         Ok(self.ask(file, &request).await?.0)
     }
 
     /// Renders a page.
-    pub async fn render_page(&self, file: &File, media_type: &str, page_no: u32, password: Option<&str>) -> Result<Metered<Raster>> {
-        let request = Request::RenderPage { media_type: media_type.to_owned(), page_no, password: password.map(str::to_owned) };
+    pub async fn render_page(
+        &self,
+        file: &File,
+        media_type: &str,
+        page_no: u32,
+        password: Option<&str>,
+    ) -> Result<Metered<Raster>> {
+        let request =
+            Request::RenderPage { media_type: media_type.to_owned(), page_no, password: password.map(str::to_owned) };
         let (facts, payload) = self.ask::<RasterFacts>(file, &request).await?;
         let RasterFacts { dpi, width_px, height_px, page_width, page_height, rotation } = facts.value;
         let raster = Raster { png: payload.into(), dpi, width_px, height_px, page_width, page_height, rotation };
@@ -214,7 +233,8 @@ impl Decoders {
     async fn ask<T: DeserializeOwned>(&self, file: &File, request: &Request) -> Result<(Metered<T>, Vec<u8>)> {
         let request = serde_json::to_vec(request).map_err(|error| Failure::defect(error.to_string()))?;
         let answer = self.pool.call(Some(file), &request).await?;
-        let reply = serde_json::from_slice(&answer.reply).map_err(|error| Failure::defect(format!("a reply: {error}")))?;
+        let reply =
+            serde_json::from_slice(&answer.reply).map_err(|error| Failure::defect(format!("a reply: {error}")))?;
         match reply {
             Reply::Done(value) => Ok((Metered { value, cpu_us: answer.cpu_us }, answer.payload)),
             Reply::Rejected { code, message } => Err(Failure::Rejected { code, message }),
@@ -225,14 +245,18 @@ impl Decoders {
 
 /// What `deckle sandbox` runs.
 pub fn child() {
-    let config: Config =
-        std::env::var("DECKLE_DECODE_SETTINGS").ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    let config: Config = std::env::var("DECKLE_DECODE_SETTINGS")
+        .ok()
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default();
     let mut state = State { config, pdfium: None, tesseract: None };
     sandbox::serve(|file, request| {
         let Some(file) = file else { return (b"null".to_vec(), Vec::new()) };
         match serde_json::from_slice::<Request>(request) {
             Ok(Request::Open { filename, password }) => answer(state.open(file, &filename, password.as_deref())),
-            Ok(Request::ReadPage { media_type, page_no, password }) => answer(state.read(file, &media_type, page_no, password.as_deref())),
+            Ok(Request::ReadPage { media_type, page_no, password }) => {
+                answer(state.read(file, &media_type, page_no, password.as_deref()))
+            }
             Ok(Request::RenderPage { media_type, page_no, password }) => {
                 match state.render(file, &media_type, page_no, password.as_deref()) {
                     Ok((facts, png)) => (answer(Ok(facts)).0, png),
@@ -277,7 +301,13 @@ impl State {
         image::read(&file.bytes, &self.config)
     }
 
-    fn render(&mut self, file: &File, media_type: &str, page_no: u32, password: Option<&str>) -> Result<(RasterFacts, Vec<u8>)> {
+    fn render(
+        &mut self,
+        file: &File,
+        media_type: &str,
+        page_no: u32,
+        password: Option<&str>,
+    ) -> Result<(RasterFacts, Vec<u8>)> {
         if media_type == "application/pdf" {
             let config = self.config.clone();
             return pdf::render(self.pdfium()?, &file.bytes, page_no, password, &config);

@@ -101,7 +101,13 @@ pub fn read(pdfium: &Pdfium, bytes: &[u8], page_no: u32, password: Option<&str>)
     Ok(PageContent { width, height, rotation: 0, lines, images, signals: Signals { characters, image_cover: cover } })
 }
 
-pub fn render(pdfium: &Pdfium, bytes: &[u8], page_no: u32, password: Option<&str>, config: &Config) -> Result<(RasterFacts, Vec<u8>)> {
+pub fn render(
+    pdfium: &Pdfium,
+    bytes: &[u8],
+    page_no: u32,
+    password: Option<&str>,
+    config: &Config,
+) -> Result<(RasterFacts, Vec<u8>)> {
     let document = load(pdfium, bytes, password)?;
     let page = document.pages().get(page_no as i32 - 1).map_err(damaged)?;
     let (width, height) = (page.width().value, page.height().value);
@@ -115,7 +121,15 @@ pub fn render(pdfium: &Pdfium, bytes: &[u8], page_no: u32, password: Option<&str
     let stride = (width_px as usize).div_ceil(4) * 4;
     let raw = bitmap.as_raw_bytes();
     let grey: Vec<u8> = raw.chunks(stride).flat_map(|row| &row[..width_px as usize]).copied().collect();
-    let picture = ::image::GrayImage::from_raw(width_px, height_px, grey).ok_or_else(|| Failure::defect("a bitmap of a wrong size"))?;
-    let facts = RasterFacts { dpi: config.render_dpi, width_px, height_px, page_width: width, page_height: height, rotation: 0 };
+    let picture = ::image::GrayImage::from_raw(width_px, height_px, grey)
+        .ok_or_else(|| Failure::defect("a bitmap of a wrong size"))?;
+    let facts = RasterFacts {
+        dpi: config.render_dpi,
+        width_px,
+        height_px,
+        page_width: width,
+        page_height: height,
+        rotation: 0,
+    };
     Ok((facts, png(picture)?))
 }

@@ -16,7 +16,14 @@ pub struct Engine {
 impl Engine {
     pub fn new(languages: &[String]) -> Result<Self> {
         let api = TesseractAPI::new();
-        let names: Vec<&str> = languages.iter().map(|name| match name.as_str() { "de" => "deu", "fr" => "fra", _ => "eng" }).collect();
+        let names: Vec<&str> = languages
+            .iter()
+            .map(|name| match name.as_str() {
+                "de" => "deu",
+                "fr" => "fra",
+                _ => "eng",
+            })
+            .collect();
         let failed = |error: tesseract_rs::TesseractError| Failure::defect(format!("Tesseract: {error}"));
         api.init("/usr/share/tesseract-ocr/5/tessdata", &names.join("+")).map_err(failed)?;
         api.set_variable("tessedit_do_invert", "0").map_err(failed)?;
@@ -43,7 +50,9 @@ impl Engine {
             let bbox = Bbox { left, top, right: left + number(8) * scale, bottom: top + number(9) * scale };
             let word = Word { text: cells[11].to_owned(), bbox, confidence: Some(number(10) / 100.0) };
             let line = cells[1..5].join("/");
-            if line == last && let Some(line) = lines.last_mut() {
+            if line == last
+                && let Some(line) = lines.last_mut()
+            {
                 line.text.push(' ');
                 line.text.push_str(&word.text);
                 line.bbox = line.bbox.union(&word.bbox);

@@ -36,7 +36,8 @@ impl Embedders {
         let shared = Arc::clone(&self.shared);
         let load = || async move {
             let loading = tokio::task::spawn_blocking(move || Embedder::load(&shared.folder, &shared.config));
-            let loaded = loading.await.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
+            let loaded =
+                loading.await.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
             loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))
         };
         self.shared.loaded.get_or_try_init(load).await.cloned()

@@ -8,8 +8,8 @@ pub mod minilm;
 
 use std::{fs::File, io, path::Path};
 
-use anyhow::{Context as _, bail};
 pub use crate::inference::Tag;
+use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 

@@ -343,7 +343,7 @@ mod tests {
         let current = schema_json(Uploaded::TOPIC).unwrap();
         let mut older: Value = serde_json::from_str(current).unwrap();
         let fields = older["fields"].as_array_mut().unwrap();
-        fields.retain(|field| field["name"] != "fingerprint" && field["name"] != "options");
+        fields.retain(|field| field["name"] != "options");
         let mut options = serde_json::from_str::<Value>(current).unwrap()["fields"][2].clone();
         options["type"]["fields"].as_array_mut().unwrap().retain(|field| field["name"] == "languages");
         fields.push(options);

@@ -125,7 +125,8 @@ impl Pool {
 
     /// Asks a child. The file's bytes travel only when the child does not have them open.
     pub async fn call(&self, file: Option<&File>, request: &[u8]) -> Result<Answer> {
-        let _permit = self.permits.acquire().await.map_err(|_| Failure::unavailable("sandbox", "the pool is closed"))?;
+        let _permit =
+            self.permits.acquire().await.map_err(|_| Failure::unavailable("sandbox", "the pool is closed"))?;
         let mut last = String::new();
         for _ in 0..2 {
             let mut kid = self.take(file)?;
@@ -203,7 +204,8 @@ impl Kid {
         let reply = self.receive().await?;
         let payload = self.receive().await?;
         let cpu = self.receive().await?;
-        let cpu_us = i64::from_le_bytes(cpu.try_into().map_err(|_| Trouble::Died("a frame of a wrong size".to_owned()))?);
+        let cpu_us =
+            i64::from_le_bytes(cpu.try_into().map_err(|_| Trouble::Died("a frame of a wrong size".to_owned()))?);
         Ok(Answer { reply, payload, cpu_us })
     }
 

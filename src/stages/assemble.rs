@@ -118,7 +118,10 @@ impl Stage for Assemble {
         let source = input.map_or_else(Source::unknown, |input| input.source.clone());
         let page_no = u32::try_from(input.map_or(super::number(headers.page_no), |input| input.page_no)).ok();
         let reasons = vec![failure.reason(NAME, page_no)];
-        Ok(vec![Output::new(NAME, &Enriched::without_results(cause.caused(Enriched::TOPIC, ""), source, Status::Failed, reasons))?])
+        Ok(vec![Output::new(
+            NAME,
+            &Enriched::without_results(cause.caused(Enriched::TOPIC, ""), source, Status::Failed, reasons),
+        )?])
     }
 
     fn forget(&self) {

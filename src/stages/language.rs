@@ -138,8 +138,10 @@ impl Language {
         let mut parts = Vec::new();
         for (index, part) in vectors.chunks(rows_per_part * dimension).enumerate() {
             let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
-            let blob =
-                self.blobs.put(&envelope.tenant, &envelope.document_id, "application/octet-stream", bytes.into()).await?;
+            let blob = self
+                .blobs
+                .put(&envelope.tenant, &envelope.document_id, "application/octet-stream", bytes.into())
+                .await?;
             parts.push(VectorPart {
                 model: embedder.name().to_owned(),
                 chunking: chunking::NAME.to_owned(),

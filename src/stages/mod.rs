@@ -28,8 +28,7 @@ use crate::{
 };
 
 /// The stages in the order of a document's path; `all` in `app.rs` builds them.
-pub const NAMES: [&str; 6] =
-    [split::NAME, ocr::NAME, vision::NAME, assemble::NAME, language::NAME, publish::NAME];
+pub const NAMES: [&str; 6] = [split::NAME, ocr::NAME, vision::NAME, assemble::NAME, language::NAME, publish::NAME];
 
 /// One stage.
 #[async_trait]

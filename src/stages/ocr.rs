@@ -108,7 +108,14 @@ impl Ocr {
         }
     }
 
-    fn page(&self, ask: &Ask<'_>, content: PageContent, lines: Vec<Line>, method: Option<Method>, decision: String) -> Page {
+    fn page(
+        &self,
+        ask: &Ask<'_>,
+        content: PageContent,
+        lines: Vec<Line>,
+        method: Option<Method>,
+        decision: String,
+    ) -> Page {
         Page {
             page_no: ask.page_no,
             width: content.width,
@@ -140,7 +147,13 @@ impl Ocr {
     }
 
     /// Takes the text layer, and reads the pictures on the page as well.
-    async fn recognise_images(&self, meter: &mut Meter, ask: &Ask<'_>, content: PageContent, boxes: &[Bbox]) -> Result<Page> {
+    async fn recognise_images(
+        &self,
+        meter: &mut Meter,
+        ask: &Ask<'_>,
+        content: PageContent,
+        boxes: &[Bbox],
+    ) -> Result<Page> {
         let raster = self.render(meter, ask).await?;
         let mut lines = content.lines.clone();
         for bbox in boxes {
@@ -200,7 +213,8 @@ fn crop(raster: &Raster, bbox: Bbox) -> Result<Option<(Raster, (f32, f32))>> {
 
 /// A line found in a cut, in the page's coordinates.
 fn moved(mut line: Line, (x, y): (f32, f32)) -> Line {
-    let shift = |bbox: Bbox| Bbox { left: bbox.left + x, top: bbox.top + y, right: bbox.right + x, bottom: bbox.bottom + y };
+    let shift =
+        |bbox: Bbox| Bbox { left: bbox.left + x, top: bbox.top + y, right: bbox.right + x, bottom: bbox.bottom + y };
     line.bbox = shift(line.bbox);
     line.polygon = line.polygon.map(|corners| corners.map(|[px, py]| [px + x, py + y]));
     for word in &mut line.words {

@@ -98,7 +98,8 @@ impl Publish {
                 .collect();
             self.store.put_vectors(&run, envelope.version, &space, &rows).await?;
         }
-        let chunk_count = u32::try_from(enriched.chunk_count).map_err(|_| Failure::defect("a chunk count below zero"))?;
+        let chunk_count =
+            u32::try_from(enriched.chunk_count).map_err(|_| Failure::defect("a chunk count below zero"))?;
         self.store.trim_chunks(&run, envelope.version, chunk_count).await?;
         let current = Current {
             run: envelope.run,

@@ -13,9 +13,7 @@ use crate::{
     decode::{Decoders, Opened},
     document::Document,
     error::{Failure, Result, code},
-    record::{
-        Assembled, Enriched, Envelope, PageSplit, Source, Status, Uploaded, document_id, wire::Headers,
-    },
+    record::{Assembled, Enriched, Envelope, PageSplit, Source, Status, Uploaded, document_id, wire::Headers},
     store::{DocumentKey, Intake, Store},
 };
 
@@ -59,12 +57,18 @@ impl Stage for Split {
         }
         let winner = self.store.claim_upload(&key.tenant, &upload.envelope.upload_id, run).await?;
         if winner != run {
-            tracing::info!(document_id = key.document_id, upload_id = upload.envelope.upload_id, "submitted before, dropped");
+            tracing::info!(
+                document_id = key.document_id,
+                upload_id = upload.envelope.upload_id,
+                "submitted before, dropped"
+            );
             return Ok(Vec::new());
         }
         upload.envelope.fingerprint = fingerprint(&upload, &self.config_hash);
         let current = header.and_then(|header| header.current);
-        let same = current.is_some_and(|it| it.run != run && it.fingerprint == upload.envelope.fingerprint && it.status == Status::Published);
+        let same = current.is_some_and(|it| {
+            it.run != run && it.fingerprint == upload.envelope.fingerprint && it.status == Status::Published
+        });
         if same && !upload.options.force {
             return ended(&upload, Status::Unchanged, Vec::new());
         }
@@ -106,10 +110,8 @@ impl Split {
             return Err(Failure::rejected(code::EMPTY, "the file has no bytes"));
         }
         if blob.size_bytes > self.max_bytes {
-            let message = format!(
-                "the file has {} bytes, the limit is {} (`decode.max_bytes`)",
-                blob.size_bytes, self.max_bytes
-            );
+            let message =
+                format!("the file has {} bytes, the limit is {} (`decode.max_bytes`)", blob.size_bytes, self.max_bytes);
             return Err(Failure::rejected(code::LIMIT_BYTES, message));
         }
         let file = self.files.get(&blob).await?;
@@ -134,8 +136,14 @@ impl Split {
         let mut envelope = upload.envelope.caused(<Assembled as crate::record::Event>::TOPIC, "");
         let blob = claim_check::put_json(&*self.blobs, &envelope, &document).await?;
         envelope.trail = vec![meter.finish()];
-        let assembled =
-            Assembled { envelope, source: upload.source, page_count: 0, failed_pages: 0, document: blob, reasons: Vec::new() };
+        let assembled = Assembled {
+            envelope,
+            source: upload.source,
+            page_count: 0,
+            failed_pages: 0,
+            document: blob,
+            reasons: Vec::new(),
+        };
         Ok(vec![Output::new(NAME, &assembled)?])
     }
 }
@@ -148,13 +156,16 @@ fn pages(upload: &Uploaded, page_count: u32, meter: Meter) -> Result<Vec<Output>
             let mut envelope = upload.envelope.caused(<PageSplit as crate::record::Event>::TOPIC, &page_no.to_string());
             // The cost of opening is the first page's, so that the sum over pages is right.
             envelope.trail = std::mem::take(&mut trail);
-            Output::new(NAME, &PageSplit {
-                envelope,
-                source: upload.source.clone(),
-                options: upload.options.clone(),
-                page_no,
-                page_count: count,
-            })
+            Output::new(
+                NAME,
+                &PageSplit {
+                    envelope,
+                    source: upload.source.clone(),
+                    options: upload.options.clone(),
+                    page_no,
+                    page_count: count,
+                },
+            )
         })
         .collect()
 }

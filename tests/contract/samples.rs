@@ -47,6 +47,7 @@ pub fn full_envelope() -> Envelope {
         upload_id: "01900000-0000-7000-8000-000000000002".into(),
         run: RUN,
         version: RUN + 1,
+        fingerprint: "f".repeat(64),
         lane: Lane::Bulk,
         batch_id: Some("night-7".into()),
         parent_id: Some("parent".into()),
@@ -133,11 +134,11 @@ fn minimal_reason() -> Reason {
 
 impl Sample for Uploaded {
     fn full() -> Self {
-        Self { envelope: full_envelope(), source: source(), options: options(), fingerprint: Some("f00d".into()) }
+        Self { envelope: full_envelope(), source: source(), options: options() }
     }
     fn minimal() -> Self {
         let options = Options::default();
-        Self { envelope: minimal_envelope(), source: minimal_source(), options, fingerprint: None }
+        Self { envelope: minimal_envelope(), source: minimal_source(), options }
     }
 }
 

@@ -107,6 +107,39 @@ pub async fn an_older_flip_never_wins(store: Any) {
     }
 }
 
+pub async fn an_older_end_never_wins(store: Any) {
+    for versions in ORDERS {
+        let key = new_document();
+        store.put_intake(&key, &intake(5, 5), 5).await.unwrap();
+        for version in versions {
+            let status = if version == 20 { Status::Failed } else { Status::Partial };
+            store.put_ended(&key, &ended(5, version, status)).await.unwrap();
+        }
+        let header = store.header(&key).await.unwrap().unwrap();
+        assert_eq!(header.ended, Some(ended(5, 20, Status::Failed)));
+        assert_eq!(header.status(), Status::Failed, "nothing is current: the end tells");
+    }
+}
+
+pub async fn a_newer_run_on_its_way_is_processing_until_it_ends(store: Any) {
+    let key = new_document();
+    publish(&*store, &key, 1, 1, 1, 1).await;
+    store.put_intake(&key, &intake(2, 2), 2).await.unwrap();
+    assert_eq!(store.header(&key).await.unwrap().unwrap().status(), Status::Processing);
+    store.put_ended(&key, &ended(2, 2, Status::Failed)).await.unwrap();
+    let header = store.header(&key).await.unwrap().unwrap();
+    assert_eq!((header.status(), header.is_ended()), (Status::Published, true), "readers still see run 1");
+}
+
+pub async fn vectors_of_a_run_are_read(store: Any) {
+    let key = new_document();
+    publish(&*store, &key, 1, 1, 1, 3).await;
+    let read = store.vectors(&run_of(&key, 1), &space().model).await.unwrap();
+    assert_eq!(read, (0..3).map(|chunk_no| (chunk_no, vector(chunk_no as f32))).collect::<Vec<_>>());
+    assert_eq!(store.vectors(&run_of(&key, 2), &space().model).await.unwrap(), []);
+    assert_eq!(store.vectors(&run_of(&key, 1), "another").await.unwrap(), []);
+}
+
 pub async fn the_same_write_twice_is_one(store: Any) {
     let key = new_document();
     store.put_intake(&key, &intake(5, 5), 5).await.unwrap();

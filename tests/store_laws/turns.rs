@@ -56,6 +56,9 @@ impl Store for Turns {
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
         self.next().set_current(key, current).await
     }
+    async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()> {
+        self.next().put_ended(key, ended).await
+    }
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
         self.next().erase(key, erased_at).await
     }
@@ -67,6 +70,9 @@ impl Store for Turns {
     }
     async fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRun>> {
         self.next().document(key).await
+    }
+    async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>> {
+        self.next().vectors(run, model).await
     }
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
         self.next().list(filter).await

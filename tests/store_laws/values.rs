@@ -10,7 +10,7 @@ use deckle::{
     document::{Bbox, BlobRef, Chunk, Confidence, Locator, Method},
     error::{Failure, Reason},
     record::{Source, Status, TrailEntry},
-    store::{Current, DocumentKey, Hit, Intake, PageRow, Query, RunKey, Store, VectorSpace},
+    store::{Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, RunKey, Store, VectorSpace},
 };
 
 /// A document of a tenant that no other test knows.
@@ -74,6 +74,10 @@ pub fn current(run: i64, version: i64, page_count: u32, chunk_count: u32) -> Cur
         published_at: version,
         trail: trail(version),
     }
+}
+
+pub fn ended(run: i64, version: i64, status: Status) -> Ended {
+    Ended { run, version, status, source: source(&format!("run-{run}.pdf")), reasons: Vec::new(), at: version }
 }
 
 pub fn blob(name: &str) -> BlobRef {
@@ -140,6 +144,7 @@ pub async fn publish(store: &dyn Store, key: &DocumentKey, run: i64, version: i6
     store.put_vectors(&run_key, version, &space(), &vectors).await.unwrap();
     store.trim_chunks(&run_key, version, chunk_count).await.unwrap();
     store.set_current(key, &current(run, version, page_count, chunk_count)).await.unwrap();
+    store.put_ended(key, &ended(run, version, Status::Published)).await.unwrap();
 }
 
 /// Searches until the hits are as wanted; a vector index may be late.

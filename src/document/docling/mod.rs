@@ -76,7 +76,9 @@ fn captions(blocks: &[Block]) -> Vec<Option<usize>> {
         let after = Some(index + 1).filter(|at| *at < blocks.len()).filter(is_owner).filter(|at| !taken[*at]);
         // A table's caption usually stands above it.
         let owner = match (before, after) {
-            (Some(before), Some(after)) if names_table(&blocks[index].text) != (blocks[before].kind == BlockKind::Table) => {
+            (Some(before), Some(after))
+                if names_table(&blocks[index].text) != (blocks[before].kind == BlockKind::Table) =>
+            {
                 Some(after)
             }
             (before, after) => before.or(after),

@@ -37,7 +37,15 @@ impl<'a> Segment<'a> {
         let left = words.iter().map(|word| word.0).fold(f32::MAX, f32::min);
         let right = words.iter().map(|word| word.1).fold(f32::MIN, f32::max);
         let chars = text.chars().count();
-        Self { line, bbox: Bbox { left, right, ..line.bbox }, text, chars, bold: line.line.bold, words, marks: Vec::new() }
+        Self {
+            line,
+            bbox: Bbox { left, right, ..line.bbox },
+            text,
+            chars,
+            bold: line.line.bold,
+            words,
+            marks: Vec::new(),
+        }
     }
 
     /// Cuts a segment that runs over several columns where its words do not: figures set so close that no space
@@ -151,7 +159,8 @@ fn is_leader(word: &str) -> bool {
 
 /// Whether words end in a run of at least three such dots.
 fn ends_leader(words: &[(f32, f32, &str)]) -> bool {
-    let dots = |word: &str| word.chars().rev().take_while(|c| matches!(c, '.' | '·')).count() + 3 * word.matches('…').count();
+    let dots =
+        |word: &str| word.chars().rev().take_while(|c| matches!(c, '.' | '·')).count() + 3 * word.matches('…').count();
     let mut run = 0;
     for word in words.iter().rev() {
         run += dots(word.2);
@@ -234,7 +243,8 @@ fn build_any<'a>(run: &[Row<'a>], metrics: &Metrics, depth: usize) -> Vec<Found<
     // Two tables one above the other are parted by the widest gap; else a row of another make stands between.
     let gap = |at: &usize| run[*at].top - run[*at - 1].bottom;
     let change = |at: &usize| run[*at].segments.len().abs_diff(run[*at - 1].segments.len()) as f32 * metrics.body * 0.2;
-    let Some(cut) = (1..run.len()).max_by(|a, b| (gap(a) + change(a)).total_cmp(&(gap(b) + change(b))).then(b.cmp(a))) else {
+    let Some(cut) = (1..run.len()).max_by(|a, b| (gap(a) + change(a)).total_cmp(&(gap(b) + change(b))).then(b.cmp(a)))
+    else {
         return Vec::new();
     };
     let mut found = build_any(&run[..cut], metrics, depth + 1);
@@ -263,7 +273,8 @@ fn column_edges(core: &[&Row<'_>], least: f32) -> Vec<(f32, f32)> {
                 _ => columns.push((x, x)),
             }
         }
-        if before > tolerated && depth <= tolerated
+        if before > tolerated
+            && depth <= tolerated
             && let Some(last) = columns.last_mut()
         {
             last.1 = x;
@@ -435,7 +446,9 @@ fn is_wrapped_label(above: &CellRow<'_>, row: &CellRow<'_>) -> bool {
 
 /// The columns that a box covers; the nearest when it stands in a gap.
 fn place(bbox: &Bbox, columns: &[(f32, f32)]) -> (usize, usize) {
-    let covered = |(left, right): (f32, f32)| bbox.right.min(right) - bbox.left.max(left) > (right - left).min(bbox.width()) * 0.2;
+    let covered = |(left, right): (f32, f32)| {
+        bbox.right.min(right) - bbox.left.max(left) > (right - left).min(bbox.width()) * 0.2
+    };
     let first = columns.iter().position(|column| covered(*column));
     let last = columns.iter().rposition(|column| covered(*column));
     if let (Some(first), Some(last)) = (first, last) {
@@ -443,7 +456,8 @@ fn place(bbox: &Bbox, columns: &[(f32, f32)]) -> (usize, usize) {
     }
     let middle = (bbox.left + bbox.right) / 2.0;
     let distance = |(left, right): (f32, f32)| (left - middle).max(middle - right).max(0.0);
-    let nearest = (0..columns.len()).min_by(|a, b| distance(columns[*a]).total_cmp(&distance(columns[*b]))).unwrap_or(0);
+    let nearest =
+        (0..columns.len()).min_by(|a, b| distance(columns[*a]).total_cmp(&distance(columns[*b]))).unwrap_or(0);
     (nearest, nearest)
 }
 
@@ -463,7 +477,9 @@ fn is_aligned(column: &[&Segment<'_>], metrics: &Metrics) -> bool {
         }
         best * 10 >= edges.len() * 6
     };
-    most_agree(&|bbox| bbox.left) || most_agree(&|bbox| bbox.right) || most_agree(&|bbox| (bbox.left + bbox.right) / 2.0)
+    most_agree(&|bbox| bbox.left)
+        || most_agree(&|bbox| bbox.right)
+        || most_agree(&|bbox| (bbox.left + bbox.right) / 2.0)
 }
 
 /// Whether a column holds lines of a paragraph: long ones that mostly fill the column.
@@ -493,4 +509,3 @@ pub fn plain(table: &Table) -> String {
     }
     rows.join("\n")
 }
-

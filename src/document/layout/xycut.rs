@@ -59,11 +59,7 @@ pub struct Leaf<'a> {
 const DEPTH: usize = 12;
 
 /// Orders lines and pictures; tables are found on the way, in each region before it is cut.
-pub fn order<'a>(
-    lines: Vec<&'a Measured<'a>>,
-    pictures: &[(Bbox, Vec<usize>)],
-    metrics: &Metrics,
-) -> Vec<Leaf<'a>> {
+pub fn order<'a>(lines: Vec<&'a Measured<'a>>, pictures: &[(Bbox, Vec<usize>)], metrics: &Metrics) -> Vec<Leaf<'a>> {
     let mut owner = std::collections::HashMap::new();
     for (number, (_, inside)) in pictures.iter().enumerate() {
         owner.extend(inside.iter().map(|index| (*index, number)));
@@ -358,9 +354,12 @@ fn sort_rows(items: &mut Vec<Item<'_>>) {
     let mut start = 0;
     while start < items.len() {
         let bottom = items[start].core().1;
-        let end = start + items[start..].iter().take_while(|item| {
-            (item.bbox().top + item.bbox().bottom) / 2.0 <= bottom
-        }).count().max(1);
+        let end = start
+            + items[start..]
+                .iter()
+                .take_while(|item| (item.bbox().top + item.bbox().bottom) / 2.0 <= bottom)
+                .count()
+                .max(1);
         items[start..end].sort_by(|a, b| a.bbox().left.total_cmp(&b.bbox().left));
         start = end;
     }
