@@ -154,6 +154,25 @@ pub struct VectorSpace {
     pub normalized: bool,
 }
 
+/// Says what is wrong with a vector, in the same words on every side of the seam.
+///
+/// # Errors
+/// Another dimension than the space's, a value that is not finite, length 0, or a length that is not 1 (within 1 %,
+/// more than half-precision models lose) where the space says `normalized`.
+pub fn check_vector(space: &VectorSpace, vector: &[f32]) -> std::result::Result<(), String> {
+    if vector.len() != space.dimension as usize {
+        return Err(format!("{} floats where {} has {}", vector.len(), space.model, space.dimension));
+    }
+    let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    if !length.is_finite() || length == 0.0 {
+        return Err("zero or not finite".to_owned());
+    }
+    if space.normalized && (length - 1.0).abs() > 0.01 {
+        return Err(format!("length {length} where {} says normalized", space.model));
+    }
+    Ok(())
+}
+
 /// A document as one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DocumentRun {
@@ -172,7 +191,7 @@ pub struct ListFilter {
     pub tenant: Option<String>,
     /// Only this status.
     pub status: Option<Status>,
-    /// Rows at most.
+    /// Rows at most; 0 = 100.
     pub limit: usize,
     /// The token of the previous listing's end.
     pub after: Option<String>,
@@ -235,15 +254,22 @@ pub trait Store: Send + Sync {
     async fn pages(&self, run: &RunKey) -> Result<Vec<PageRow>>;
     /// Writes chunks of a run.
     async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()>;
-    /// Writes vectors of a run. A zero or NaN vector, or one of another dimension, is a defect.
-    async fn put_vectors(&self, run: &RunKey, version: i64, space: &VectorSpace, rows: &[(u32, Vec<f32>)]) -> Result<()>;
+    /// Writes vectors of a run. A zero or NaN vector, or one of another dimension, is a defect; see [`check_vector`].
+    async fn put_vectors(
+        &self,
+        run: &RunKey,
+        version: i64,
+        space: &VectorSpace,
+        rows: &[(u32, Vec<f32>)],
+    ) -> Result<()>;
     /// Deletes the chunks and vectors of a run numbered `chunk_count` and above, as of `version`.
     async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()>;
     /// Flips the header to a run, at (run, version): an older one never wins.
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()>;
     /// Writes a tombstone and deletes rows of runs at or below `erased_at`.
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()>;
-    /// Deletes the rows of runs below `run`.
+    /// Deletes the rows of runs below `run`, and what the header says of them; their late writes stay hidden. Returns
+    /// how many rows of pages, chunks and vectors went.
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64>;
 
     /// The header; `None` for a document never heard of.

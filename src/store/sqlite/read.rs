@@ -1,0 +1,131 @@
+//! Every read but the search, each inside one transaction and so of one moment.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
+
+use super::{
+    super::{DocumentKey, DocumentRun, Header, ListFilter, Listing, PageRow, RunKey},
+    connection::failure,
+};
+use crate::{
+    document::Chunk,
+    error::{Failure, Result, code},
+};
+
+/// Rows of a listing that names no limit.
+const DEFAULT_LIMIT: usize = 100;
+
+/// The header; `None` for a document never heard of.
+pub(super) fn header(tx: &Connection, key: &DocumentKey) -> Result<Option<Header>> {
+    Ok(find(tx, key)?.map(|(_, header)| header))
+}
+
+/// The document as its current run.
+pub(super) fn document(tx: &Connection, key: &DocumentKey) -> Result<Option<DocumentRun>> {
+    let Some((id, header)) = find(tx, key)? else { return Ok(None) };
+    let Some(current) = &header.current else { return Ok(None) };
+    let pages = pages(tx, id, current.run)?;
+    // The header's count is the truth: a later version of the same run may be half written above it.
+    let chunks = decode_rows::<Chunk>(
+        tx,
+        "SELECT chunk FROM chunks WHERE document = ?1 AND run = ?2 AND chunk_no < ?3 ORDER BY chunk_no",
+        params![id, current.run, current.chunk_count],
+    )?;
+    Ok(Some(DocumentRun { header, pages, chunks }))
+}
+
+/// The pages of a run, current or not.
+pub(super) fn pages_of(tx: &Connection, run: &RunKey) -> Result<Vec<PageRow>> {
+    match find(tx, &run.document)? {
+        Some((id, _)) => pages(tx, id, run.run),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Headers after the token, by tenant and document.
+pub(super) fn list(tx: &Connection, filter: &ListFilter) -> Result<Listing> {
+    let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
+    let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let (tenant, document) = match &filter.after {
+        Some(token) => decode_token(token)?,
+        None => (String::new(), String::new()),
+    };
+    let after = filter.after.is_some();
+    let sql = format!(
+        "SELECT {HEADER} FROM documents WHERE {} {} {} ORDER BY tenant, document_id LIMIT ?1",
+        if filter.status.is_some() { "status = ?2" } else { "?2 IS NULL AND status IS NOT NULL" },
+        if filter.tenant.is_some() { "AND tenant = ?3" } else { "AND ?3 IS NULL" },
+        if after { "AND (tenant, document_id) > (?4, ?5)" } else { "AND (?4, ?5) IS NOT NULL" },
+    );
+    let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
+    let status = filter.status.map(|status| status.as_str());
+    let mut rows = statement.query(params![one_more, status, filter.tenant, tenant, document]).map_err(failure)?;
+    let mut headers = Vec::new();
+    while let Some(row) = rows.next().map_err(failure)? {
+        headers.push(decode_header(row)?.1);
+    }
+    let next = (headers.len() > limit).then(|| {
+        headers.truncate(limit);
+        headers.last().map(|header| encode_token(&header.key))
+    });
+    Ok(Listing { headers, next: next.flatten() })
+}
+
+/// The columns that [`decode_header`] reads.
+const HEADER: &str = "id, tenant, document_id, intake, current, erased_at";
+
+fn find(tx: &Connection, key: &DocumentKey) -> Result<Option<(i64, Header)>> {
+    // A row without a status holds only what refuses late writes.
+    let sql = format!("SELECT {HEADER} FROM documents WHERE tenant = ?1 AND document_id = ?2 AND status IS NOT NULL");
+    let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
+    statement
+        .query_row(params![key.tenant, key.document_id], |row| Ok(decode_header(row)))
+        .optional()
+        .map_err(failure)?
+        .transpose()
+}
+
+fn decode_header(row: &Row<'_>) -> Result<(i64, Header)> {
+    let text = |index| row.get::<_, String>(index).map_err(failure);
+    let cell = |index| row.get::<_, Option<String>>(index).map_err(failure);
+    let header = Header {
+        key: DocumentKey { tenant: text(1)?, document_id: text(2)? },
+        intake: cell(3)?.as_deref().map(decode).transpose()?,
+        current: cell(4)?.as_deref().map(decode).transpose()?,
+        erased_at: row.get(5).map_err(failure)?,
+    };
+    Ok((row.get(0).map_err(failure)?, header))
+}
+
+fn pages(tx: &Connection, document: i64, run: i64) -> Result<Vec<PageRow>> {
+    decode_rows(tx, "SELECT page FROM pages WHERE document = ?1 AND run = ?2 ORDER BY page_no", params![document, run])
+}
+
+fn decode_rows<T: DeserializeOwned>(tx: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<Vec<T>> {
+    let mut statement = tx.prepare_cached(sql).map_err(failure)?;
+    let mut rows = statement.query(values).map_err(failure)?;
+    let mut decoded = Vec::new();
+    while let Some(row) = rows.next().map_err(failure)? {
+        let json = row.get_ref(0).map_err(failure)?.as_str().map_err(|e| failure(e.into()))?;
+        decoded.push(decode(json)?);
+    }
+    Ok(decoded)
+}
+
+/// A row's JSON as what it stands for.
+pub(super) fn decode<T: DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|e| Failure::defect(format!("store: a row cannot be decoded: {e}")))
+}
+
+fn encode_token(key: &DocumentKey) -> String {
+    hex::encode(format!("{}\0{}", key.tenant.len(), key.tenant.clone() + &key.document_id))
+}
+
+fn decode_token(token: &str) -> Result<(String, String)> {
+    let foreign = || Failure::rejected(code::RECORD_UNDECODABLE, "the listing token is not one that this store gave");
+    let plain = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(foreign)?;
+    let (length, names) = plain.split_once('\0').ok_or_else(foreign)?;
+    let length: usize = length.parse().map_err(|_| foreign())?;
+    let (tenant, document) = names.split_at_checked(length).ok_or_else(foreign)?;
+    Ok((tenant.to_owned(), document.to_owned()))
+}
