@@ -36,26 +36,25 @@ pub(super) fn document(tx: &Connection, key: &DocumentKey) -> Result<Option<Docu
 
 /// The pages of a run, current or not.
 pub(super) fn pages_of(tx: &Connection, run: &RunKey) -> Result<Vec<PageRow>> {
-    match find(tx, &run.document)? {
-        Some((id, _)) => pages(tx, id, run.run),
-        None => Ok(Vec::new()),
-    }
+    decode_rows(
+        tx,
+        "SELECT page FROM documents d JOIN pages p ON p.document = d.id
+         WHERE d.tenant = ?1 AND d.document_id = ?2 AND p.run = ?3 ORDER BY page_no",
+        params![run.document.tenant, run.document.document_id, run.run],
+    )
 }
 
 /// Headers after the token, by tenant and document.
 pub(super) fn list(tx: &Connection, filter: &ListFilter) -> Result<Listing> {
     let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
     let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let (tenant, document) = match &filter.after {
-        Some(token) => decode_token(token)?,
-        None => (String::new(), String::new()),
-    };
-    let after = filter.after.is_some();
+    let (tenant, document) = filter.after.as_deref().map(decode_token).transpose()?.unzip();
+    // Each condition names its parameters whether it is asked for or not, and can use an index where it is.
     let sql = format!(
-        "SELECT {HEADER} FROM documents WHERE {} {} {} ORDER BY tenant, document_id LIMIT ?1",
+        "SELECT {HEADER} FROM documents WHERE {} AND {} AND {} ORDER BY tenant, document_id LIMIT ?1",
         if filter.status.is_some() { "status = ?2" } else { "?2 IS NULL AND status IS NOT NULL" },
-        if filter.tenant.is_some() { "AND tenant = ?3" } else { "AND ?3 IS NULL" },
-        if after { "AND (tenant, document_id) > (?4, ?5)" } else { "AND (?4, ?5) IS NOT NULL" },
+        if filter.tenant.is_some() { "tenant = ?3" } else { "?3 IS NULL" },
+        if tenant.is_some() { "(tenant, document_id) > (?4, ?5)" } else { "?4 IS NULL AND ?5 IS NULL" },
     );
     let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
     let status = filter.status.map(|status| status.as_str());

@@ -1,0 +1,155 @@
+//! The laws of the store, the same for every side of the seam.
+//!
+//! A law speaks to `dyn Store` alone and works in a tenant of its own, so that all may share one database. Reads that a
+//! side may answer late (a vector index) are awaited with a deadline. A new side adds one module like [`sqlite`].
+
+#[path = "store_laws/interleavings.rs"]
+mod interleavings;
+#[path = "store_laws/laws.rs"]
+mod laws;
+#[path = "store_laws/turns.rs"]
+mod turns;
+#[path = "store_laws/values.rs"]
+mod values;
+
+/// Hands every law to `$side!`, which makes tests of them; a law missing here is dead code and so a warning.
+macro_rules! for_every_law {
+    ($side:ident) => {
+        $side! {
+            laws::what_was_written_is_read,
+            laws::an_older_intake_never_wins,
+            laws::an_older_page_never_wins,
+            laws::an_older_chunk_never_wins,
+            laws::an_older_vector_never_wins,
+            laws::an_older_flip_never_wins,
+            laws::the_same_write_twice_is_one,
+            laws::a_late_write_under_a_trim_stays_hidden,
+            laws::a_late_write_under_an_erasure_stays_hidden,
+            laws::a_late_write_of_a_removed_run_stays_hidden,
+            laws::a_document_reads_as_one_run,
+            laws::search_drops_hits_of_other_runs,
+            laws::search_keeps_to_its_tenant_and_to_k,
+            laws::an_unusable_vector_is_a_defect,
+            laws::the_lowest_run_of_an_upload_wins,
+            laws::a_listing_pages_through_all_once,
+            interleavings::any_order_of_writes_gives_the_same_rows,
+        }
+    };
+}
+
+mod sqlite {
+    use std::{path::Path, process::Command, sync::Arc};
+
+    use deckle::store::{Store, sqlite::SqliteStore};
+    use tempfile::TempDir;
+
+    use crate::{interleavings, laws, turns::Turns, values::*};
+
+    fn open(path: &Path) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(path).unwrap())
+    }
+
+    /// A store in a folder that lives as long as the first of both.
+    fn new() -> (TempDir, Arc<dyn Store>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("store.db"));
+        (folder, store)
+    }
+
+    /// Two stores on one file that take turns at each call.
+    fn new_pair() -> (TempDir, Arc<dyn Store>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let pair = Turns::new(open(&path), open(&path));
+        (folder, Arc::new(pair))
+    }
+
+    macro_rules! tests {
+        ($($module:ident::$law:ident,)+) => {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $law() {
+                    let (_folder, store) = new();
+                    $module::$law(store).await;
+                }
+            )+
+
+            mod by_two_on_one_file {
+                use super::*;
+                $(
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $law() {
+                        let (_folder, store) = new_pair();
+                        $module::$law(store).await;
+                    }
+                )+
+            }
+        };
+    }
+    for_every_law!(tests);
+
+    /// Names the file to a test that runs as another process.
+    const FILE: &str = "DECKLE_TEST_STORE";
+    const DOCUMENTS: i64 = 30;
+
+    fn shared(document: i64) -> deckle::store::DocumentKey {
+        deckle::store::DocumentKey { tenant: "shared".into(), document_id: format!("{document:04}") }
+    }
+
+    /// Publishes each document in versions of its own: `first`, then every third one.
+    async fn publish_versions(store: &dyn Store, first: i64) {
+        for document in 0..DOCUMENTS {
+            for version in [first + 3, first] {
+                store.claim_upload("shared", &document.to_string(), version).await.unwrap();
+                publish(store, &shared(document), version, version, 2, 2).await;
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn three_processes_share_one_file() {
+        if let Ok(file) = std::env::var(FILE) {
+            let (path, first) = file.split_once('?').unwrap();
+            return publish_versions(&*open(Path::new(path)), first.parse().unwrap()).await;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        // All three start on a file that does not exist yet.
+        let others = [1, 2].map(|first| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "sqlite::three_processes_share_one_file"])
+                .env(FILE, format!("{}?{first}", path.display()))
+                .spawn()
+                .unwrap()
+        });
+        let store = open(&path);
+        publish_versions(&*store, 3).await;
+        for mut other in others {
+            assert!(other.wait().unwrap().success());
+        }
+        for document in 0..DOCUMENTS {
+            let read = store.document(&shared(document)).await.unwrap().unwrap();
+            assert_eq!(read.header.current, Some(current(6, 6, 2, 2)));
+            assert_eq!(read.chunks, chunks(6, 6, 0..2));
+            assert_eq!(store.claim_upload("shared", &document.to_string(), 9).await.unwrap(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reopened_store_has_its_rows() {
+        let (folder, store) = new();
+        let key = new_document();
+        publish(&*store, &key, 5, 5, 1, 1).await;
+        drop(store);
+        let store = open(&folder.path().join("store.db"));
+        assert_eq!(store.document(&key).await.unwrap().unwrap().chunks, chunks(5, 5, 0..1));
+    }
+
+    #[test]
+    fn what_is_no_store_is_a_defect() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::fs::write(&path, "not a database, but long enough to look like a file of one".repeat(100)).unwrap();
+        assert!(is_defect(SqliteStore::open(&path)));
+    }
+}

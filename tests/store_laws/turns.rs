@@ -1,0 +1,77 @@
+//! Two stores on the same data, used in turn: what one writes the other must read.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use deckle::{document::Chunk, error::Result, store::*};
+
+/// See the module.
+pub struct Turns {
+    stores: [Arc<dyn Store>; 2],
+    calls: AtomicUsize,
+}
+
+impl Turns {
+    pub fn new(first: Arc<dyn Store>, second: Arc<dyn Store>) -> Self {
+        Self { stores: [first, second], calls: AtomicUsize::new(0) }
+    }
+
+    fn next(&self) -> &dyn Store {
+        &*self.stores[self.calls.fetch_add(1, Ordering::Relaxed) % 2]
+    }
+}
+
+#[async_trait]
+impl Store for Turns {
+    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
+        self.next().claim_upload(tenant, upload_id, run).await
+    }
+    async fn put_intake(&self, key: &DocumentKey, intake: &Intake, version: i64) -> Result<()> {
+        self.next().put_intake(key, intake, version).await
+    }
+    async fn put_page(&self, run: &RunKey, row: &PageRow) -> Result<()> {
+        self.next().put_page(run, row).await
+    }
+    async fn pages(&self, run: &RunKey) -> Result<Vec<PageRow>> {
+        self.next().pages(run).await
+    }
+    async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()> {
+        self.next().put_chunks(run, version, chunks).await
+    }
+    async fn put_vectors(
+        &self,
+        run: &RunKey,
+        version: i64,
+        space: &VectorSpace,
+        rows: &[(u32, Vec<f32>)],
+    ) -> Result<()> {
+        self.next().put_vectors(run, version, space, rows).await
+    }
+    async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()> {
+        self.next().trim_chunks(run, version, chunk_count).await
+    }
+    async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
+        self.next().set_current(key, current).await
+    }
+    async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
+        self.next().erase(key, erased_at).await
+    }
+    async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
+        self.next().remove_runs_below(key, run).await
+    }
+    async fn header(&self, key: &DocumentKey) -> Result<Option<Header>> {
+        self.next().header(key).await
+    }
+    async fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRun>> {
+        self.next().document(key).await
+    }
+    async fn list(&self, filter: &ListFilter) -> Result<Listing> {
+        self.next().list(filter).await
+    }
+    async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
+        self.next().search(query).await
+    }
+}
