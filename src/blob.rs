@@ -79,6 +79,9 @@ const TEMPORARY: &str = ".tmp";
 /// A temporary file that nobody wrote to for so long was left by a crash.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
+/// Attempts to move a file to its place, each of which a removal of the document can spoil.
+const MOVES: usize = 16;
+
 /// Bytes read from a file at once.
 const PIECE: usize = 256 * 1024;
 
@@ -151,17 +154,17 @@ impl Folder {
         copy.as_file().sync_all()?;
         let target = self.path(blob);
         let folder = target.parent().unwrap_or(&self.root);
-        self.make_folder(folder)?;
-        match copy.persist(&target) {
-            Ok(_) => {}
-            // The document was removed between the two lines above.
-            Err(e) if e.error.kind() == io::ErrorKind::NotFound => {
-                self.make_folder(folder)?;
-                e.file.persist(&target)?;
+        let mut copy = copy;
+        for _ in 0..MOVES {
+            self.make_folder(folder)?;
+            match copy.persist(&target) {
+                Ok(_) => return sync_folder(folder).or_else(unless_missing),
+                // The document was removed between the two lines above.
+                Err(e) if e.error.kind() == io::ErrorKind::NotFound => copy = e.file,
+                Err(e) => return Err(e.error),
             }
-            Err(e) => return Err(e.error),
         }
-        sync_folder(folder).or_else(unless_missing)
+        Err(io::Error::other("the folder of the document is removed again and again"))
     }
 
     /// Makes a folder below the root; a new one is durable in each folder above it.
