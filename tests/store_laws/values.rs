@@ -152,9 +152,9 @@ pub async fn found(store: &dyn Store, query: &Query, wanted: &[(i64, u32)]) -> V
     hits.await.unwrap_or_else(|got| panic!("found {got:?} instead of {wanted:?}"))
 }
 
-/// Asks until the answer is good, for at most a minute; gives the last answer otherwise.
+/// Asks until the answer is good, for at most 30 s; gives the last answer otherwise.
 async fn eventually<T, E, F: Future<Output = Result<T, E>>>(mut ask: impl FnMut() -> F) -> Result<T, E> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match ask().await {
             Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
