@@ -298,12 +298,13 @@ async fn a_dead_member_hands_over(side: &dyn Side) {
     let log = bench.open().await;
     log.append(numbered(&bench.topic("in"), 0..20)).await.unwrap();
     let mut first = Member::join(&*log, "g", "a", &bench.topics()).await;
-    first.read(20).await;
+    let mut second = Member::join(&*bench.open().await, "g", "b", &bench.topics()).await;
+    first.until_other(&mut second, "they share", |one, two| one.owned.len() == 1 && two.owned.len() == 1).await;
     let Member { reader, mut writer, owned, .. } = first;
     drop(reader);
 
-    let mut second = Member::join(&*bench.open().await, "g", "b", &bench.topics()).await;
-    second.read(20).await;
+    second.until("it owns both", |member| member.owned.len() == 2).await;
+    second.until("all records came", |member| member.seen.len() == 20).await;
     let (partition, _) = owned.into_iter().next().unwrap();
     let outcome = writer.commit(&Step { outputs: vec![], positions: [(partition, Position::at(1))].into() }).await;
     assert!(matches!(outcome, Err(CommitError::Fenced(_))), "{outcome:?}");
@@ -348,21 +349,23 @@ async fn a_paused_partition_is_silent_and_loses_nothing(side: &dyn Side) {
     let topic = bench.topic("in");
     log.append(numbered(&topic, 0..40)).await.unwrap();
     let mut member = Member::join(&*log, "g", "a", &bench.topics()).await;
-    member.read(1).await;
+    member.read(40).await;
     let paused = member.seen[0].partition.clone();
+    let other = |record: &Record| record.partition != paused;
     for round in 1..6 {
+        // A read is under way, and has most likely found the new records, when the pause comes.
+        assert!(tokio::time::timeout(Duration::ZERO, member.reader.next()).await.is_err());
+        log.append(numbered(&topic, round * 40..round * 40 + 40)).await.unwrap();
+        let expected = log_len(&*log, &*bench, other).await;
         member.reader.pause(std::slice::from_ref(&paused));
         let silent_from = member.seen.len();
-        log.append(numbered(&topic, round * 40..round * 40 + 40)).await.unwrap();
-        let other = |record: &&Record| record.partition != paused;
-        let sent = log_len(&*log, &*bench, |record| record.partition != paused).await;
-        member.until("the other partition goes on", |member| member.seen.iter().filter(other).count() == sent).await;
-        assert!(member.seen[silent_from..].iter().all(|record| record.partition != paused), "round {round}");
+        let others = |member: &Member| member.seen.iter().filter(|record| other(record)).count();
+        member.until("the other partition goes on", |member| others(member) == expected).await;
+        assert!(member.seen[silent_from..].iter().all(other), "round {round}");
         member.reader.resume(std::slice::from_ref(&paused));
-        let before = member.seen.len();
-        member.until("the paused one goes on", |member| member.seen.len() > before).await;
+        let all = round * 40 + 40;
+        member.until("the paused one goes on", |member| member.seen.len() == all).await;
     }
-    member.until("all came", |member| member.seen.len() == 240).await;
     in_order(&member.seen);
 }
 

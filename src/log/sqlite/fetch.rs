@@ -43,9 +43,9 @@ pub(super) struct Budget {
     pub(super) records: usize,
 }
 
-/// The records at the cursors, which move past them. Partitions share the budget; each gives at least one record.
+/// The records at the cursors, which move past them; after a failure they are of no more use. Partitions share the budget; each gives at least one record.
 /// A cursor below the start of the log is a failure.
-pub(super) fn fetch(connection: &mut Connection, cursors: Vec<&mut Cursor>, budget: Budget) -> Result<Vec<Record>> {
+pub(super) fn fetch(connection: &mut Connection, cursors: &mut [Cursor], budget: Budget) -> Result<Vec<Record>> {
     let transaction = connection.transaction().map_err(failure)?;
     let mut behind = Vec::new();
     for cursor in cursors {

@@ -107,14 +107,15 @@ pub(super) fn is_replaced(transaction: &Transaction<'_>, who: &Identity) -> rusq
         .exists((&who.group, &who.member, who.incarnation))
 }
 
-/// Gives a sign of life, frees `released` and what the dead own, takes a fair share of what is free. `leaving` are ids
-/// that the worker is giving up already. `partitions`: all of the member's topics.
+/// Gives a sign of life, frees `released` and what the dead own, takes a fair share of what is free. `ours` are the
+/// ids of what this member knows to be its own, and whether the worker is giving it up already; `partitions` are those
+/// of all its topics.
 pub(super) fn tick(
     transaction: &Transaction<'_>,
     who: &Identity,
     partitions: &[(Partition, i64)],
     released: &[Lease],
-    leaving: &BTreeSet<i64>,
+    ours: &BTreeMap<i64, bool>,
     (now_us, expires_us): (i64, i64),
 ) -> Result<Tick> {
     if is_replaced(transaction, who).map_err(failure)? {
@@ -138,13 +139,14 @@ pub(super) fn tick(
         let subscribers: BTreeSet<&str> =
             rows.members.iter().filter(|m| m.topics.iter().any(|t| **t == **topic)).map(|m| m.name.as_str()).collect();
         let mine: Vec<&&LeaseRow> = of_topic.iter().filter(|lease| lease.owner() == Some(&who.member)).collect();
-        let earlier = mine.iter().filter(|lease| lease.incarnation != Some(who.incarnation));
-        take.extend(earlier.map(|lease| lease.id));
+        // Of the incarnation before, or taken by a transaction whose outcome we did not learn.
+        let unknown =
+            mine.iter().filter(|lease| lease.incarnation != Some(who.incarnation) || !ours.contains_key(&lease.id));
+        take.extend(unknown.map(|lease| lease.id));
+        let staying: Vec<i64> = mine.iter().map(|lease| lease.id).filter(|id| ours.get(id) != Some(&true)).collect();
         let quota = quota(&who.member, &subscribers, &of_topic);
-        let staying = mine.iter().filter(|lease| !leaving.contains(&lease.id)).count();
-        if staying > quota {
-            let giving = mine.iter().rev().filter(|lease| !leaving.contains(&lease.id)).take(staying - quota);
-            tick.surplus.extend(giving.map(|lease| lease.id));
+        if staying.len() > quota {
+            tick.surplus.extend(&staying[quota..]);
         } else {
             let free = of_topic.iter().filter(|lease| lease.owner().is_none());
             take.extend(free.take(quota.saturating_sub(mine.len())).map(|lease| lease.id));

@@ -4,7 +4,7 @@
 //! in the file, so this member commits nothing of it while another may already own it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -62,7 +62,8 @@ struct HeldInner {
 }
 
 struct Revocation {
-    partitions: Vec<Partition>,
+    /// With their leases: a partition that came back meanwhile is not meant.
+    leases: Vec<(Partition, Lease)>,
     ack: oneshot::Receiver<()>,
     deadline: Instant,
 }
@@ -94,8 +95,9 @@ impl HeldInner {
                 pending.push(revocation);
                 continue;
             }
-            for partition in revocation.partitions {
-                if let Some(lease) = self.leases.remove(&partition) {
+            for (partition, lease) in revocation.leases {
+                if self.leases.get(&partition) == Some(&lease) {
+                    self.leases.remove(&partition);
                     self.released.push((partition, lease));
                 }
             }
@@ -193,6 +195,11 @@ impl Member {
         loop {
             match self.turn() {
                 Ok(()) => {}
+                // As with a broker that is away: we go on asking, and a lease that runs out meanwhile is told as lost.
+                Err(Some(Failure::Unavailable { message, .. })) => {
+                    tracing::warn!(group = self.who.group, member = self.who.member, message, "log unavailable");
+                    thread::sleep(self.shared.config.poll());
+                }
                 Err(Some(failure)) => {
                     // Others may do better; this worker is told why it ends.
                     let _ = self.free_all();
@@ -206,6 +213,9 @@ impl Member {
 
     /// One look at everything, and a pause when there was nothing to do.
     fn turn(&mut self) -> std::result::Result<(), Option<Failure>> {
+        if self.events.is_closed() {
+            return Err(None);
+        }
         while let Some(command) = self.next_command(Duration::ZERO)? {
             self.obey(command)?;
         }
@@ -305,11 +315,11 @@ impl Member {
     }
 
     fn tick(&mut self, released: &[Lease]) -> Result<Tick> {
-        let leaving: BTreeSet<i64> = self.lots.values().filter(|lot| lot.leaving).map(|lot| lot.lease.id).collect();
+        let ours = self.lots.values().map(|lot| (lot.lease.id, lot.leaving)).collect();
         let transaction = begin_write(&mut self.connection).map_err(failure)?;
         let now = now_us();
         let times = (now, now + self.shared.config.lease_ms as i64 * 1_000);
-        let tick = lease::tick(&transaction, &self.who, &self.partitions, released, &leaving, times)?;
+        let tick = lease::tick(&transaction, &self.who, &self.partitions, released, &ours, times)?;
         transaction.commit().map_err(failure)?;
         Ok(tick)
     }
@@ -340,19 +350,20 @@ impl Member {
 
     /// Asks the worker to give up what others should have.
     fn give_up(&mut self, surplus: Vec<i64>) -> std::result::Result<(), Option<Failure>> {
-        let mut partitions = Vec::new();
+        let mut leases = Vec::new();
         for (partition, lot) in &mut self.lots {
             if surplus.contains(&lot.lease.id) {
                 lot.leaving = true;
-                partitions.push(partition.clone());
+                leases.push((partition.clone(), lot.lease));
             }
         }
-        if partitions.is_empty() {
+        if leases.is_empty() {
             return Ok(());
         }
+        let partitions = leases.iter().map(|(partition, _)| partition.clone()).collect();
         let (ack, acknowledged) = oneshot::channel();
         let deadline = Instant::now() + Duration::from_millis(self.shared.config.revoke_ms);
-        self.held.lock().revocations.push(Revocation { partitions: partitions.clone(), ack: acknowledged, deadline });
+        self.held.lock().revocations.push(Revocation { leases, ack: acknowledged, deadline });
         self.tell(Event::Revoked { partitions, lost: false, ack })
     }
 
@@ -376,8 +387,15 @@ impl Member {
     /// Reads once; whether there was something.
     fn read(&mut self) -> std::result::Result<bool, Option<Failure>> {
         let budget = Budget { bytes: self.shared.config.fetch_bytes, records: self.shared.config.fetch_records };
-        let lots = self.lots.values_mut().filter(|lot| !lot.paused && !lot.leaving);
-        let records = fetch(&mut self.connection, lots.map(|lot| &mut lot.cursor).collect(), budget)?;
+        let lots = self.lots.iter().filter(|(_, lot)| !lot.paused && !lot.leaving);
+        // Copies: a read that fails half way has moved nothing.
+        let mut cursors: Vec<Cursor> = lots.map(|(_, lot)| lot.cursor.clone()).collect();
+        let records = fetch(&mut self.connection, &mut cursors, budget)?;
+        for cursor in cursors {
+            if let Some(lot) = self.lots.get_mut(&cursor.partition) {
+                lot.cursor = cursor;
+            }
+        }
         if records.is_empty() {
             self.hungry = false;
             return Ok(false);

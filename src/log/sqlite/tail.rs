@@ -85,7 +85,7 @@ impl Tail for SqliteTail {
         let budget = self.budget;
         let read = move |connection: &mut Connection| {
             let seen = data_version(connection).map_err(failure)?;
-            let records = fetch(connection, cursors.iter_mut().collect(), budget)?;
+            let records = fetch(connection, &mut cursors, budget)?;
             Ok((records, cursors, seen))
         };
         let (records, cursors, seen) = self.session.call(read).await??;
