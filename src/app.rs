@@ -11,7 +11,7 @@ use crate::{
     decode::Decoders,
     journal::Journal,
     log::{self, Log, Topic},
-    models::embedders::Embedders,
+    models::{self, embedders::Embedders},
     record::topics,
     sandbox,
     stages::{self, AnyStage, Files},
@@ -129,6 +129,10 @@ impl App {
     /// # Errors
     /// When no instance name is free, the journal cannot be opened, or the group cannot be joined.
     pub async fn start(&self, names: &[String]) -> anyhow::Result<Running> {
+        if names.is_empty() || names.iter().any(|name| name == stages::language::NAME) {
+            let catalogue = models::Catalogue::load();
+            catalogue.models.iter().try_for_each(|entry| entry.check(&self.config.models()))?;
+        }
         let instance = Instance::take(&self.config.data().join("instances"))?;
         let journal = Journal::open(&instance.journal()).context("the death journal cannot be opened")?;
         let (stop, stopped) = watch::channel(false);

@@ -4,10 +4,11 @@
 //! The law: a record is blamed only when it was alone in flight. After a death everything that was in flight runs
 //! alone, one after the other; what is alone at two crashes is a defect.
 //!
-//! A crash is told from a kill: a handler for SIGSEGV, SIGABRT, SIGBUS, SIGILL and SIGFPE writes a mark before the
-//! process dies. Deaths without a mark (SIGKILL, power, the kernel out of memory) say little about the record, so it
-//! takes [`KILLS`] of them: an operator who restarts a worker often must not turn a good document into a dead letter.
-//! Lines are written without fsync: they survive the process, and after a power cut nothing needs to be blamed.
+//! A crash is told from a kill, so that an operator who restarts a worker often does not turn a good document into a
+//! dead letter. A handler for SIGSEGV, SIGABRT, SIGBUS, SIGILL and SIGFPE writes a mark before the process dies; and
+//! when the kernel has killed for want of memory since the journal was opened (`oom_kill` in `/proc/vmstat`), an
+//! unmarked death counts as a crash too. Lines are written without fsync: they survive the process, and after a power
+//! cut nothing needs to be blamed.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -25,9 +26,6 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// Crashes alone in flight that make a record a defect.
 pub const CRASHES: u32 = 2;
-/// Deaths of unknown cause alone in flight that make a record a defect.
-pub const KILLS: u32 = 6;
-
 /// The file is written anew above this size: some ten thousand records.
 const COMPACT_BYTES: usize = 1 << 20;
 
@@ -36,13 +34,6 @@ static MARK: u8 = b'!';
 
 /// Where the signal handler writes; −1 before a journal is open.
 static MARK_FD: AtomicI32 = AtomicI32::new(-1);
-
-/// Deaths that a record was alone in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Deaths {
-    crashes: u32,
-    kills: u32,
-}
 
 /// See the module. One per process, shared by its workers.
 pub struct Journal {
@@ -55,7 +46,9 @@ struct State {
     file: File,
     written: usize,
     in_flight: BTreeSet<String>,
-    suspects: HashMap<String, Deaths>,
+    /// By name: crashes that it was alone in.
+    suspects: HashMap<String, u32>,
+    oom_kills: u64,
 }
 
 /// A record in flight; dropping it takes it out of the journal.
@@ -90,7 +83,8 @@ impl Journal {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let suspects = read(&bytes);
+        let oom_kills = oom_kills();
+        let suspects = read(&bytes, oom_kills);
         if !suspects.is_empty() {
             tracing::warn!(
                 records = suspects.len(),
@@ -99,7 +93,7 @@ impl Journal {
         }
         MARK_FD.store(file.as_raw_fd(), Ordering::SeqCst);
         mark_crashes();
-        let mut state = State { file, written: 0, in_flight: BTreeSet::new(), suspects };
+        let mut state = State { file, written: 0, in_flight: BTreeSet::new(), suspects, oom_kills };
         state.rewrite()?;
         Ok(Arc::new(Self { state: Mutex::new(state), gate: Arc::new(RwLock::new(())) }))
     }
@@ -107,11 +101,8 @@ impl Journal {
     /// Lets a record in, or blames it. A suspect waits until nothing else is in flight, and runs alone.
     pub async fn enter(self: &Arc<Self>, name: String) -> Verdict {
         let known = self.state().suspects.get(&name).copied();
-        if let Some(deaths) = known.filter(|deaths| deaths.crashes >= CRASHES || deaths.kills >= KILLS) {
-            let (crashes, kills) = (deaths.crashes, deaths.kills);
-            return Verdict::Blamed {
-                message: format!("alone in flight at {crashes} crashes and {kills} other deaths of the worker"),
-            };
+        if let Some(crashes) = known.filter(|crashes| *crashes >= CRASHES) {
+            return Verdict::Blamed { message: format!("alone in flight at {crashes} crashes of the worker") };
         }
         let gate = match known {
             Some(_) => Gate::Alone { _guard: Arc::clone(&self.gate).write_owned().await },
@@ -140,9 +131,9 @@ impl State {
 
     /// Starts the file anew with what is true now. A death in between forgets blame, which is harmless.
     fn rewrite(&mut self) -> std::io::Result<()> {
-        let mut text = String::new();
-        for (name, deaths) in &self.suspects {
-            text.push_str(&format!("={name}\t{}\t{}\n", deaths.crashes, deaths.kills));
+        let mut text = format!("o{}\n", self.oom_kills);
+        for (name, crashes) in &self.suspects {
+            text.push_str(&format!("={name}\t{crashes}\n"));
         }
         for name in &self.in_flight {
             text.push_str(&format!("+{name}\n"));
@@ -159,52 +150,52 @@ impl Drop for Entry {
         let mut state = self.journal.state();
         state.in_flight.remove(name);
         let cleared = state.suspects.remove(name).is_some();
-        state.append(&if cleared { format!("-{name}\n={name}\t0\t0\n") } else { format!("-{name}\n") });
+        state.append(&if cleared { format!("-{name}\n={name}\t0\n") } else { format!("-{name}\n") });
     }
 }
 
-/// Replays a journal: suspects are what was in flight at its end, with the deaths known before.
+/// Replays a journal: suspects are what was in flight at its end, with the crashes known before.
 ///
 /// Names hold no tab and no line break: they are topics, partitions and offsets.
-fn read(bytes: &[u8]) -> HashMap<String, Deaths> {
-    let crashed = bytes.contains(&MARK);
+fn read(bytes: &[u8], oom_kills_now: u64) -> HashMap<String, u32> {
+    let mut crashed = bytes.contains(&MARK);
     let text = String::from_utf8_lossy(bytes).replace(char::from(MARK), "");
-    let mut in_flight: HashMap<String, ()> = HashMap::new();
-    let mut suspects: HashMap<String, Deaths> = HashMap::new();
+    let mut in_flight: BTreeSet<&str> = BTreeSet::new();
+    let mut suspects: HashMap<String, u32> = HashMap::new();
     for line in text.lines() {
         match line.split_at_checked(1) {
+            Some(("o", kills)) => crashed |= kills.parse().is_ok_and(|kills: u64| oom_kills_now > kills),
             Some(("+", name)) => {
-                in_flight.insert(name.to_owned(), ());
+                in_flight.insert(name);
             }
             Some(("-", name)) => {
                 in_flight.remove(name);
             }
-            Some(("=", known)) => {
-                let mut parts = known.split('\t');
-                let (Some(name), Some(Ok(crashes)), Some(Ok(kills))) =
-                    (parts.next(), parts.next().map(str::parse), parts.next().map(str::parse))
-                else {
-                    continue;
-                };
-                if (crashes, kills) == (0, 0) && !in_flight.contains_key(name) {
+            Some(("=", known)) => match known.split_once('\t').map(|(name, crashes)| (name, crashes.parse())) {
+                Some((name, Ok(0))) if !in_flight.contains(name) && suspects.contains_key(name) => {
                     suspects.remove(name);
-                } else {
-                    suspects.insert(name.to_owned(), Deaths { crashes, kills });
                 }
-            }
+                Some((name, Ok(crashes))) => {
+                    suspects.insert(name.to_owned(), crashes);
+                }
+                // Torn by the death itself.
+                _ => {}
+            },
             _ => {}
         }
     }
     let alone = in_flight.len() == 1;
-    for name in in_flight.into_keys() {
-        let deaths = suspects.entry(name).or_default();
-        if alone && crashed {
-            deaths.crashes += 1;
-        } else if alone {
-            deaths.kills += 1;
-        }
+    for name in in_flight {
+        *suspects.entry(name.to_owned()).or_default() += u32::from(alone && crashed);
     }
     suspects
+}
+
+/// Processes that the kernel has killed for want of memory since it started; 0 where it does not say.
+fn oom_kills() -> u64 {
+    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Writes the mark when native code kills this process.
@@ -238,35 +229,42 @@ mod tests {
 
     #[test]
     fn a_record_alone_at_two_crashes_is_blamed() {
-        let first = read(b"+pages.split[0]@1\n-pages.split[0]@1\n+pages.split[0]@2\n!");
-        assert_eq!(first["pages.split[0]@2"], Deaths { crashes: 1, kills: 0 });
-        let second = read(b"=pages.split[0]@2\t1\t0\n+pages.split[0]@2\n!");
-        assert_eq!(second["pages.split[0]@2"], Deaths { crashes: 2, kills: 0 });
+        let first = read(b"o3\n+pages.split[0]@1\n-pages.split[0]@1\n+pages.split[0]@2\n!", 3);
+        assert_eq!(first, HashMap::from([("pages.split[0]@2".to_owned(), 1)]));
+        let second = read(b"o3\n=pages.split[0]@2\t1\n+pages.split[0]@2\n!", 3);
+        assert_eq!(second["pages.split[0]@2"], CRASHES);
+    }
+
+    #[test]
+    fn a_kill_blames_nobody_unless_memory_ran_out() {
+        assert_eq!(read(b"o3\n+a[0]@1\n", 3)["a[0]@1"], 0);
+        assert_eq!(read(b"o3\n+a[0]@1\n", 4)["a[0]@1"], 1);
     }
 
     #[test]
     fn records_in_company_are_suspects_but_not_blamed() {
-        let suspects = read(b"+a[0]@1\n+a[0]@2\n!");
+        let suspects = read(b"o3\n+a[0]@1\n+a[0]@2\n!", 3);
         assert_eq!(suspects.len(), 2);
-        assert!(suspects.values().all(|deaths| *deaths == Deaths::default()));
+        assert!(suspects.values().all(|crashes| *crashes == 0));
     }
 
     #[test]
     fn a_suspect_that_ended_well_is_none_any_more() {
-        assert!(read(b"=a[0]@1\t1\t0\n+a[0]@1\n-a[0]@1\n=a[0]@1\t0\t0\n").is_empty());
+        assert!(read(b"o3\n=a[0]@1\t1\n+a[0]@1\n-a[0]@1\n=a[0]@1\t0\n", 3).is_empty());
     }
 
     #[test]
-    fn a_suspect_that_was_not_reached_keeps_its_deaths() {
-        let suspects = read(b"=a[0]@1\t1\t0\n=a[0]@2\t0\t0\n");
-        assert_eq!(suspects["a[0]@1"], Deaths { crashes: 1, kills: 0 });
+    fn a_suspect_that_was_not_reached_keeps_its_crashes() {
+        let suspects = read(b"o3\n=a[0]@1\t1\n=a[0]@2\t0\n", 3);
+        assert_eq!(suspects["a[0]@1"], 1);
+        assert_eq!(suspects["a[0]@2"], 0);
     }
 
     #[tokio::test]
     async fn a_blamed_record_does_not_run_and_a_suspect_runs_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal");
-        std::fs::write(&path, "=bad\t2\t0\n=odd\t1\t0\n").expect("a journal");
+        std::fs::write(&path, "=bad\t2\n=odd\t1\n").expect("a journal");
         let journal = Journal::open(&path).expect("it opens");
         assert!(matches!(journal.enter("bad".to_owned()).await, Verdict::Blamed { .. }));
         let Verdict::Run(good) = journal.enter("good".to_owned()).await else { panic!("good runs") };

@@ -42,6 +42,14 @@ impl Stage for Publish {
         let envelope = &enriched.envelope;
         let key = DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() };
         let header = self.store.header(&key).await?;
+        if is_second_end(&enriched, header.as_ref()) {
+            tracing::info!(
+                document_id = key.document_id,
+                run = envelope.run,
+                "ended before by another failure, dropped"
+            );
+            return Ok(Vec::new());
+        }
         let mut published = ending(&enriched, status(&enriched, header.as_ref()));
         if matches!(published.status, Status::Published | Status::Partial) {
             let document = self.publish(&key, &enriched, headers.appended_at_us).await?;
@@ -51,6 +59,7 @@ impl Stage for Publish {
         let ended = Ended {
             run: envelope.run,
             version: envelope.version,
+            event_id: envelope.event_id.clone(),
             status: published.status,
             source: enriched.source.clone(),
             reasons: enriched.reasons.clone(),
@@ -122,6 +131,15 @@ impl Publish {
         self.store.set_current(key, &current).await?;
         Ok(document)
     }
+}
+
+/// Whether this run and version ended already, by another event than this one: two pages may fail in assemble, and
+/// each says that the document ends. A repeated event is none: it may never have become visible.
+fn is_second_end(enriched: &Enriched, header: Option<&Header>) -> bool {
+    let envelope = &enriched.envelope;
+    header.and_then(|header| header.ended.as_ref()).is_some_and(|ended| {
+        (ended.run, ended.version) == (envelope.run, envelope.version) && ended.event_id != envelope.event_id
+    })
 }
 
 /// What becomes of it, seen what the store knows.

@@ -101,6 +101,8 @@ pub struct Ended {
     pub run: i64,
     /// Its version.
     pub version: i64,
+    /// The event that ended it: a second one for the same run and version ends nothing.
+    pub event_id: String,
     /// Any of the statuses that end a path.
     pub status: Status,
     /// The file of this run.

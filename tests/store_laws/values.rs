@@ -77,7 +77,15 @@ pub fn current(run: i64, version: i64, page_count: u32, chunk_count: u32) -> Cur
 }
 
 pub fn ended(run: i64, version: i64, status: Status) -> Ended {
-    Ended { run, version, status, source: source(&format!("run-{run}.pdf")), reasons: Vec::new(), at: version }
+    Ended {
+        run,
+        version,
+        event_id: "e".into(),
+        status,
+        source: source(&format!("run-{run}.pdf")),
+        reasons: Vec::new(),
+        at: version,
+    }
 }
 
 pub fn blob(name: &str) -> BlobRef {
