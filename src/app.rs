@@ -39,7 +39,6 @@ pub struct App {
     pub config_hash: String,
     /// The sandbox and what runs in it.
     pub decoders: Decoders,
-    pool: Arc<sandbox::Pool>,
     embedders: Embedders,
 }
 
@@ -61,21 +60,14 @@ impl App {
         let blobs = blob::Folder::open(&path)
             .with_context(|| format!("the blob folder {} cannot be opened", path.display()))?;
         let program = std::env::current_exe().context("this program's own path")?;
-        let decode = config.decode.within(&config.libraries());
-        let pool = Arc::new(sandbox::Pool::new(
-            program,
-            vec!["sandbox".to_owned()],
-            decode.environment(),
-            config.sandbox.clone(),
-        ));
+        let decoders = Decoders::start(&program, config.sandbox.clone(), config.decode());
         let embedders = Embedders::new(config.models(), config.inference());
         Ok(Self {
             config_hash: config.result_hash()?,
             log: Arc::new(log),
             store: Arc::new(store),
             blobs: Arc::new(blobs),
-            decoders: Decoders::new(Arc::clone(&pool), decode),
-            pool,
+            decoders,
             embedders,
             config,
         })
@@ -147,10 +139,10 @@ impl App {
         }
         let housekeeping = tokio::spawn(housekeeping(
             Arc::clone(&self.log),
-            Arc::clone(&self.pool),
+            Arc::clone(self.decoders.pool()),
             Duration::from_secs(self.config.log.keep_s),
         ));
-        Ok(Running { stop, workers, housekeeping, pool: Arc::clone(&self.pool), _instance: instance })
+        Ok(Running { stop, workers, housekeeping, pool: Arc::clone(self.decoders.pool()), _instance: instance })
     }
 }
 
@@ -246,7 +238,7 @@ async fn housekeeping(log: Arc<dyn Log>, pool: Arc<sandbox::Pool>, keep: Duratio
     loop {
         ticks.tick().await;
         let stats = pool.stats();
-        telemetry::sandbox_totals(stats.started, stats.died, stats.calls);
+        telemetry::sandbox_totals(stats.starts, stats.deaths, stats.calls);
         for (topic, groups) in &work {
             for group in groups {
                 let Some(stage) = stages::NAMES.iter().find(|name| *name == group) else { continue };

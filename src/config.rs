@@ -186,6 +186,12 @@ impl Config {
         self.home.join("data")
     }
 
+    /// The decoders' settings, their library found.
+    pub fn decode(&self) -> decode::Config {
+        let pdfium = self.decode.pdfium.clone().unwrap_or_else(|| self.libraries());
+        decode::Config { pdfium: Some(pdfium), ..self.decode.clone() }
+    }
+
     /// ONNX Runtime's settings, its library found.
     pub fn inference(&self) -> inference::Config {
         let found = self.libraries().join("libonnxruntime.so");
@@ -195,7 +201,8 @@ impl Config {
 
     /// Records that a stage works on at once.
     pub fn concurrency_of(&self, stage: &str) -> usize {
-        let children = self.sandbox.children();
+        let children =
+            self.sandbox.children.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         match stage {
             stages::split::NAME => self.concurrency.split,
             stages::ocr::NAME if self.concurrency.ocr == 0 => children * 2,
@@ -214,8 +221,9 @@ impl Config {
     pub fn result_hash(&self) -> anyhow::Result<String> {
         use sha2::{Digest, Sha256};
         let catalogue = models::Catalogue::load();
+        let limits = (self.decode.max_pages, self.decode.max_pixels, self.decode.render_dpi);
         let weights: Vec<_> = catalogue.models.iter().flat_map(|entry| &entry.files).map(|file| &file.sha256).collect();
-        let facts = (self.decode.result_settings(), &self.ocr, chunking::NAME, weights, RULES);
+        let facts = (limits, &self.ocr, chunking::NAME, weights, RULES);
         let json = serde_json::to_vec(&facts).context("settings as JSON")?;
         Ok(hex::encode(Sha256::digest(json))[..16].to_owned())
     }

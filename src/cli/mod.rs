@@ -95,7 +95,6 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if matches!(cli.command, Command::Sandbox) {
         crate::decode::child();
-        return ExitCode::SUCCESS;
     }
     match run_command(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

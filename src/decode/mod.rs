@@ -1,14 +1,30 @@
-//! Decoders: bytes of a file in, pages, text and pictures out. They run in the sandbox; [`Decoders`] asks them.
+//! Reads files: what type they are, their pages, text, pictures, and the recognition of rendered pages.
+//!
+//! The law: no byte of a file is parsed in the process that calls [`Decoders`]; all of it happens in a child of
+//! [`crate::sandbox`]. The rule that judges a text layer ([`text_layer`]) is pure and runs anywhere.
+//!
+//! | format | file | what it gives |
+//! |---|---|---|
+//! | PDF | `pdf/` | pages: lines with boxes, pictures' boxes, signals, renderings |
+//! | PNG, JPEG | `image.rs` | one page: a rendering |
+//! | plain text | `text.rs` | blocks |
+//! | Markdown | `markdown.rs` | blocks |
+//!
+//! A format more is a file here, a type in `sniff.rs`, and an arm in `child.rs`.
 
-pub mod text_layer;
-
+mod child;
+mod exif;
 mod image;
+mod markdown;
 mod pdf;
+mod raster;
+mod request;
+mod sniff;
 mod tesseract;
 mod text;
+pub mod text_layer;
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,180 +32,189 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use child::child;
+
 pub use crate::sandbox::File;
+
 use crate::{
     document::{Bbox, Block, Line},
     error::{Failure, Result, code},
-    sandbox::{self, Pool},
+    sandbox,
 };
+use request::{Outcome, Request, Secret};
 
-/// Settings of the decoders.
+/// The environment variable that carries the [`Config`] to a child.
+const CONFIG_VARIABLE: &str = "DECKLE_DECODE_CONFIG";
+
+/// How files are decoded, and their limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder of `libpdfium.so`.
+    /// Folder that holds `libpdfium.so`; `None` asks the system's library search.
     pub pdfium: Option<PathBuf>,
-    /// Files above this size are rejected.
+    /// Folder that holds `eng.traineddata` and its like; `None` is the place where Debian installs them.
+    pub tessdata: Option<PathBuf>,
+    /// Longest file in bytes.
     pub max_bytes: u64,
-    /// Documents of more pages are rejected.
+    /// Most pages of one file.
     pub max_pages: u32,
-    /// Pixels of one picture.
+    /// Most pixels of one picture or rendering; larger pages are rendered at a lower resolution.
     pub max_pixels: u64,
-    /// Resolution at which pages are rendered for OCR.
+    /// Resolution for rendering pages.
     pub render_dpi: f32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { pdfium: None, max_bytes: 512 << 20, max_pages: 10_000, max_pixels: 100_000_000, render_dpi: 200.0 }
+        Self {
+            pdfium: None,
+            tessdata: None,
+            max_bytes: 256 << 20,
+            max_pages: 5_000,
+            max_pixels: 50_000_000,
+            render_dpi: 200.0,
+        }
     }
 }
 
 impl Config {
-    /// The same with libraries found below `folder`.
-    pub fn within(&self, folder: &Path) -> Self {
-        Self { pdfium: Some(self.pdfium.clone().unwrap_or_else(|| folder.to_owned())), ..self.clone() }
-    }
-
-    /// What changes results.
-    pub fn result_settings(&self) -> impl Serialize + use<> {
-        (self.max_pages, self.max_pixels, self.render_dpi)
-    }
-
-    /// What children need to know.
-    pub fn environment(&self) -> BTreeMap<String, String> {
-        let mut environment = BTreeMap::from([("OMP_THREAD_LIMIT".to_owned(), "1".to_owned())]);
-        if let Ok(json) = serde_json::to_string(self) {
-            environment.insert("DECKLE_DECODE_SETTINGS".to_owned(), json);
-        }
-        environment
+    /// The folder of language files.
+    pub fn tessdata(&self) -> PathBuf {
+        self.tessdata.clone().unwrap_or_else(|| PathBuf::from("/usr/share/tesseract-ocr/5/tessdata"))
     }
 }
 
-/// A value and the processor time it took.
-#[derive(Debug, Clone)]
+/// A value and what it cost.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Metered<T> {
     /// The value.
     pub value: T,
-    /// Processor time.
+    /// Processor time in the child, in microseconds.
     pub cpu_us: i64,
 }
 
-/// A file that was opened.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What is known of a file once it has been opened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Opened {
-    /// Sniffed.
+    /// What the bytes are, whatever the name says.
     pub media_type: String,
-    /// `None` for a file without pages.
+    /// Number of pages; `None` for a file without pages.
     pub page_count: Option<u32>,
-    /// The title, where one is known.
+    /// The title that the file states.
     pub title: Option<String>,
-    /// Blocks of a file without pages.
+    /// The whole content, for files without pages only.
     pub blocks: Vec<Block>,
 }
 
-/// What a page holds by itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What one page says of itself, before any recognition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PageContent {
-    /// Points.
+    /// Width in points of the upright page.
     pub width: f32,
-    /// Points.
+    /// Height in points of the upright page.
     pub height: f32,
-    /// Clockwise degrees applied.
+    /// Clockwise degrees applied to make it upright.
     pub rotation: u16,
-    /// Lines of the text layer.
+    /// The text layer, in the file's order.
     pub lines: Vec<Line>,
-    /// Pictures.
+    /// Boxes of the pictures on the page.
     pub images: Vec<Bbox>,
-    /// What the rule needs.
+    /// What [`text_layer::judge`] needs.
     pub signals: text_layer::Signals,
 }
 
-/// A page as a grey picture.
-#[derive(Debug, Clone)]
+/// The picture of one upright page.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Raster {
-    /// PNG.
+    /// Grey, 8 bits, PNG.
     pub png: Bytes,
     /// Pixels per inch.
     pub dpi: f32,
-    /// Pixels.
+    /// Width in pixels.
     pub width_px: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height_px: u32,
-    /// Points.
+    /// Width of the page in points.
     pub page_width: f32,
-    /// Points.
+    /// Height of the page in points.
     pub page_height: f32,
-    /// Clockwise degrees applied.
+    /// Clockwise degrees applied to make it upright.
     pub rotation: u16,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct RasterFacts {
-    dpi: f32,
-    width_px: u32,
-    height_px: u32,
-    page_width: f32,
-    page_height: f32,
-    rotation: u16,
-}
-
-/// Lines of a picture.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What was recognised on a [`Raster`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recognised {
-    /// Boxes in points.
+    /// Lines with boxes in points of the upright page.
     pub lines: Vec<Line>,
-    /// Who read it.
+    /// Engine, version and languages, such as `tesseract 5.3.0 eng`.
     pub engine: String,
 }
 
-/// One thing that was looked at.
-#[derive(Debug, Clone)]
+/// One finding of [`Decoders::check`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// What.
+    /// What was checked.
     pub name: String,
-    /// Whether it is in place.
+    /// Whether it is as it should be.
     pub ok: bool,
     /// What was found.
     pub detail: String,
-    /// What to do.
+    /// What to do about it; empty when all is well.
     pub advice: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-enum Request {
-    Open { filename: String, password: Option<String> },
-    ReadPage { media_type: String, page_no: u32, password: Option<String> },
-    RenderPage { media_type: String, page_no: u32, password: Option<String> },
-    Recognise { dpi: f32, languages: Vec<String> },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-enum Reply<T> {
-    Done(T),
-    Rejected { code: String, message: String },
-    Defect(String),
-}
-
-/// Asks the decoders in the sandbox.
+/// All decoders, each call in a child process. Cheap to clone.
 #[derive(Clone)]
 pub struct Decoders {
-    pool: Arc<Pool>,
+    pool: Arc<sandbox::Pool>,
+    config: Arc<Config>,
 }
 
 impl Decoders {
-    /// Over a pool of `deckle sandbox`.
-    pub fn new(pool: Arc<Pool>, _: Config) -> Self {
-        Self { pool }
+    /// Uses a pool whose children run [`child`] with the same configuration; [`Decoders::start`] makes one.
+    pub fn new(pool: Arc<sandbox::Pool>, config: Config) -> Self {
+        Self { pool, config: Arc::new(config) }
     }
 
-    /// Finds out what a file is.
+    /// Makes the pool too: children of `program sandbox` that may read what the decoders need and nothing else.
+    pub fn start(program: &Path, mut sandbox: sandbox::Config, config: Config) -> Self {
+        sandbox.readable.extend(config.pdfium.clone());
+        sandbox.readable.push(config.tessdata());
+        let text = serde_json::to_string(&config).expect("paths and numbers are always JSON");
+        let env = vec![(CONFIG_VARIABLE.to_owned(), text)];
+        let pool = sandbox::Pool::new(program.to_owned(), vec!["sandbox".to_owned()], env, sandbox);
+        Self::new(Arc::new(pool), config)
+    }
+
+    /// The pool of children.
+    pub fn pool(&self) -> &Arc<sandbox::Pool> {
+        &self.pool
+    }
+
+    /// Finds out what the file is and opens it; `filename` only tells Markdown from plain text.
+    ///
+    /// # Errors
+    /// `unsupported_type`, `empty_file`, `pdf.encrypted`, `pdf.damaged`, `image.damaged`, `text.encoding`, `limit.…`.
     pub async fn open(&self, file: &File, filename: &str, password: Option<&str>) -> Result<Metered<Opened>> {
-        let request = Request::Open { filename: filename.to_owned(), password: password.map(str::to_owned) };
-        Ok(self.ask(file, &request).await?.0)
+        if file.bytes.is_empty() {
+            return Err(Failure::rejected(code::EMPTY, "the file is empty (0 bytes)"));
+        }
+        let (size, limit) = (file.bytes.len() as u64, self.config.max_bytes);
+        if size > limit {
+            return Err(Failure::rejected(
+                code::LIMIT_BYTES,
+                format!("the file has {size} bytes; {limit} are allowed (decode.max_bytes)"),
+            ));
+        }
+        let request = Request::Open { filename: filename.to_owned(), password: password.map(Secret::new) };
+        Ok(self.ask(Some(file), &request, &[]).await?.0)
     }
 
-    /// Reads the text layer of a page.
+    /// Reads the text layer and the signals of one page, counted from 1.
+    ///
+    /// # Errors
+    /// As [`Decoders::open`]; a defect for a page that the file does not have.
     pub async fn read_page(
         &self,
         file: &File,
@@ -197,12 +222,15 @@ impl Decoders {
         page_no: u32,
         password: Option<&str>,
     ) -> Result<Metered<PageContent>> {
-        let request =
-            Request::ReadPage { media_type: media_type.to_owned(), page_no, password: password.map(str::to_owned) };
-        Ok(self.ask(file, &request).await?.0)
+        let password = password.map(Secret::new);
+        let request = Request::ReadPage { media_type: media_type.to_owned(), page_no, password };
+        Ok(self.ask(Some(file), &request, &[]).await?.0)
     }
 
-    /// Renders a page.
+    /// Renders one page, counted from 1, upright and in grey.
+    ///
+    /// # Errors
+    /// As [`Decoders::read_page`].
     pub async fn render_page(
         &self,
         file: &File,
@@ -210,149 +238,43 @@ impl Decoders {
         page_no: u32,
         password: Option<&str>,
     ) -> Result<Metered<Raster>> {
-        let request =
-            Request::RenderPage { media_type: media_type.to_owned(), page_no, password: password.map(str::to_owned) };
-        let (facts, payload) = self.ask::<RasterFacts>(file, &request).await?;
-        let RasterFacts { dpi, width_px, height_px, page_width, page_height, rotation } = facts.value;
-        let raster = Raster { png: payload.into(), dpi, width_px, height_px, page_width, page_height, rotation };
-        Ok(Metered { value: raster, cpu_us: facts.cpu_us })
+        let password = password.map(Secret::new);
+        let request = Request::RenderPage { media_type: media_type.to_owned(), page_no, password };
+        let (metered, payload) = self.ask::<request::Rendered>(Some(file), &request, &[]).await?;
+        Ok(Metered { value: metered.value.into_raster(payload.into()), cpu_us: metered.cpu_us })
     }
 
-    /// Reads a picture.
+    /// Recognises a page with Tesseract. Languages are BCP 47; none means English.
+    ///
+    /// # Errors
+    /// `ocr.language` when a language is not installed.
     pub async fn recognise(&self, raster: &Raster, languages: &[String]) -> Result<Metered<Recognised>> {
-        use sha2::{Digest, Sha256};
-        let file = File { sha256: hex::encode(Sha256::digest(&raster.png)), bytes: raster.png.clone() };
-        Ok(self.ask(&file, &Request::Recognise { dpi: raster.dpi, languages: languages.to_vec() }).await?.0)
+        let request = Request::Recognise { dpi: raster.dpi, languages: languages.to_vec() };
+        Ok(self.ask(None, &request, &raster.png).await?.0)
     }
 
-    /// For `deckle check`.
+    /// Looks whether everything that decoding needs is there.
     pub async fn check(&self) -> Vec<Check> {
-        Vec::new()
-    }
-
-    async fn ask<T: DeserializeOwned>(&self, file: &File, request: &Request) -> Result<(Metered<T>, Vec<u8>)> {
-        let request = serde_json::to_vec(request).map_err(|error| Failure::defect(error.to_string()))?;
-        let answer = self.pool.call(Some(file), &request).await?;
-        let reply =
-            serde_json::from_slice(&answer.reply).map_err(|error| Failure::defect(format!("a reply: {error}")))?;
-        match reply {
-            Reply::Done(value) => Ok((Metered { value, cpu_us: answer.cpu_us }, answer.payload)),
-            Reply::Rejected { code, message } => Err(Failure::Rejected { code, message }),
-            Reply::Defect(message) => Err(Failure::Defect { message }),
-        }
-    }
-}
-
-/// What `deckle sandbox` runs.
-pub fn child() {
-    let config: Config = std::env::var("DECKLE_DECODE_SETTINGS")
-        .ok()
-        .and_then(|json| serde_json::from_str(&json).ok())
-        .unwrap_or_default();
-    let mut state = State { config, pdfium: None, tesseract: None };
-    sandbox::serve(|file, request| {
-        let Some(file) = file else { return (b"null".to_vec(), Vec::new()) };
-        match serde_json::from_slice::<Request>(request) {
-            Ok(Request::Open { filename, password }) => answer(state.open(file, &filename, password.as_deref())),
-            Ok(Request::ReadPage { media_type, page_no, password }) => {
-                answer(state.read(file, &media_type, page_no, password.as_deref()))
-            }
-            Ok(Request::RenderPage { media_type, page_no, password }) => {
-                match state.render(file, &media_type, page_no, password.as_deref()) {
-                    Ok((facts, png)) => (answer(Ok(facts)).0, png),
-                    Err(failure) => answer::<()>(Err(failure)),
-                }
-            }
-            Ok(Request::Recognise { dpi, languages }) => answer(state.recognise(file, dpi, &languages)),
-            Err(error) => answer::<()>(Err(Failure::defect(error.to_string()))),
-        }
-    });
-}
-
-fn answer<T: Serialize>(result: Result<T>) -> (Vec<u8>, Vec<u8>) {
-    let reply = match result {
-        Ok(value) => Reply::Done(value),
-        Err(Failure::Rejected { code, message }) => Reply::Rejected { code, message },
-        Err(failure) => Reply::Defect(failure.to_string()),
-    };
-    (serde_json::to_vec(&reply).unwrap_or_default(), Vec::new())
-}
-
-struct State {
-    config: Config,
-    pdfium: Option<&'static pdfium_render::prelude::Pdfium>,
-    tesseract: Option<tesseract::Engine>,
-}
-
-impl State {
-    fn open(&mut self, file: &File, filename: &str, password: Option<&str>) -> Result<Opened> {
-        let media_type = sniff(&file.bytes, filename)?;
-        match media_type {
-            "application/pdf" => pdf::open(self.pdfium()?, &file.bytes, password, &self.config),
-            "image/png" | "image/jpeg" => image::open(&file.bytes, media_type, &self.config),
-            other => text::open(&file.bytes, other),
+        match self.ask(None, &Request::Check, &[]).await {
+            Ok((found, _)) => found.value,
+            Err(failure) => vec![Check {
+                name: "sandbox".to_owned(),
+                ok: false,
+                detail: failure.to_string(),
+                advice: "run `deckle sandbox </dev/null` by hand and see what it says".to_owned(),
+            }],
         }
     }
 
-    fn read(&mut self, file: &File, media_type: &str, page_no: u32, password: Option<&str>) -> Result<PageContent> {
-        if media_type == "application/pdf" {
-            return pdf::read(self.pdfium()?, &file.bytes, page_no, password);
-        }
-        image::read(&file.bytes, &self.config)
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        file: Option<&File>,
+        request: &Request,
+        attachment: &[u8],
+    ) -> Result<(Metered<T>, Vec<u8>)> {
+        let answer = self.pool.call(file, &request.encode(attachment)).await?;
+        let outcome: Outcome<T> = serde_json::from_slice(&answer.reply)
+            .map_err(|e| Failure::defect(format!("a decoder's reply is not readable: {e}")))?;
+        Ok((Metered { value: outcome.into_result()?, cpu_us: answer.cpu_us }, answer.payload))
     }
-
-    fn render(
-        &mut self,
-        file: &File,
-        media_type: &str,
-        page_no: u32,
-        password: Option<&str>,
-    ) -> Result<(RasterFacts, Vec<u8>)> {
-        if media_type == "application/pdf" {
-            let config = self.config.clone();
-            return pdf::render(self.pdfium()?, &file.bytes, page_no, password, &config);
-        }
-        image::render(&file.bytes, &self.config)
-    }
-
-    fn recognise(&mut self, file: &File, dpi: f32, languages: &[String]) -> Result<Recognised> {
-        let engine = match self.tesseract.take() {
-            Some(engine) if engine.languages == languages => engine,
-            _ => tesseract::Engine::new(languages)?,
-        };
-        self.tesseract.insert(engine).recognise(&file.bytes, dpi)
-    }
-
-    fn pdfium(&mut self) -> Result<&'static pdfium_render::prelude::Pdfium> {
-        if let Some(pdfium) = self.pdfium {
-            return Ok(pdfium);
-        }
-        let folder = self.config.pdfium.clone().unwrap_or_default();
-        let path = pdfium_render::prelude::Pdfium::pdfium_platform_library_name_at_path(&folder);
-        let bindings = pdfium_render::prelude::Pdfium::bind_to_library(&path)
-            .map_err(|error| Failure::defect(format!("{} does not load: {error:?}", path.display())))?;
-        let pdfium = Box::leak(Box::new(pdfium_render::prelude::Pdfium::new(bindings)));
-        self.pdfium = Some(pdfium);
-        Ok(pdfium)
-    }
-}
-
-fn sniff(bytes: &[u8], filename: &str) -> Result<&'static str> {
-    let start = &bytes[..bytes.len().min(1024)];
-    if start.windows(5).any(|window| window == b"%PDF-") {
-        return Ok("application/pdf");
-    }
-    match infer::get(bytes).map(|kind| kind.mime_type()) {
-        Some("image/png") => return Ok("image/png"),
-        Some("image/jpeg") => return Ok("image/jpeg"),
-        Some(other) => {
-            let message = format!("this is {other}; deckle reads PDF, PNG, JPEG, plain text and Markdown");
-            return Err(Failure::rejected(code::UNSUPPORTED_TYPE, message));
-        }
-        None => {}
-    }
-    if std::str::from_utf8(bytes).is_err() || start.contains(&0) {
-        return Err(Failure::rejected(code::UNSUPPORTED_TYPE, "this is no type that deckle knows"));
-    }
-    Ok(if filename.ends_with(".md") { "text/markdown" } else { "text/plain" })
 }
