@@ -14,7 +14,7 @@ use crate::{
     models::{self, embedders::Embedders},
     record::topics,
     sandbox,
-    stages::{self, AnyStage, Files},
+    stages::{self, AnyStage, Files, Parts, Settings},
     store::{self, Store},
     telemetry,
     worker::Worker,
@@ -78,42 +78,24 @@ impl App {
         &self.embedders
     }
 
-    /// Builds the stages of the given names, in the order of a document's path.
+    /// Builds the stages of the given names (all, when none is named), in the order of a document's path.
     pub fn stages(&self, names: &[String]) -> Vec<Arc<dyn AnyStage>> {
-        let files = Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES));
-        let (blobs, store, config_hash) =
-            (|| Arc::clone(&self.blobs), || Arc::clone(&self.store), || self.config_hash.clone());
-        let all = [
-            stages::erase(stages::split::Split {
-                blobs: blobs(),
-                store: store(),
-                decoders: self.decoders.clone(),
-                files: Arc::clone(&files),
-                config_hash: config_hash(),
+        let parts = Parts {
+            blobs: Arc::clone(&self.blobs),
+            store: Arc::clone(&self.store),
+            decoders: self.decoders.clone(),
+            embedders: self.embedders.clone(),
+            files: Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES)),
+            settings: Settings {
+                config_hash: self.config_hash.clone(),
                 max_bytes: self.config.decode.max_bytes,
-            }),
-            stages::erase(stages::ocr::Ocr {
-                blobs: blobs(),
-                decoders: self.decoders.clone(),
-                files,
-                config_hash: config_hash(),
-                default_languages: self.config.ocr.languages.clone(),
-            }),
-            stages::erase(stages::vision::Vision { blobs: blobs(), config_hash: config_hash() }),
-            stages::erase(stages::assemble::Assemble {
-                blobs: blobs(),
-                store: store(),
-                config_hash: config_hash(),
-                seen: std::sync::Mutex::default(),
-            }),
-            stages::erase(stages::language::Language {
-                blobs: blobs(),
-                embedders: self.embedders.clone(),
-                config_hash: config_hash(),
-            }),
-            stages::erase(stages::publish::Publish { blobs: blobs(), store: store(), config_hash: config_hash() }),
-        ];
-        all.into_iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.name())).collect()
+                languages: self.config.ocr.languages.clone(),
+                children: self.config.children(),
+            },
+        };
+        let mut stages = stages::all(&parts);
+        stages.retain(|stage| names.is_empty() || names.iter().any(|name| name == stage.name()));
+        stages
     }
 
     /// Starts a worker for each named stage (all, when none is named) and the housekeeping.
@@ -132,7 +114,7 @@ impl App {
         for stage in self.stages(names) {
             let name = stage.name();
             let membership = self.log.join(name, &instance.name, &[Topic::from(stage.topic())]).await?;
-            let concurrency = self.config.concurrency_of(name);
+            let concurrency = self.config.concurrency.get(name).copied().unwrap_or_else(|| stage.concurrency());
             let worker = Worker::new(stage, membership, Arc::clone(&journal), self.config.worker.clone(), concurrency);
             let stopped = stopped.clone();
             workers.spawn(async move { worker.run(stopped).await.with_context(|| format!("stage {name}")) });

@@ -2,7 +2,10 @@
 //!
 //! The law: everything is checked before anything starts, and every complaint names the key.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use figment::{
@@ -33,8 +36,8 @@ pub struct Config {
     pub inference: inference::Config,
     /// The worker loop.
     pub worker: worker::Config,
-    /// Records that each stage works on at once.
-    pub concurrency: Concurrency,
+    /// Records that a stage works on at once, by its name; each stage knows a default.
+    pub concurrency: BTreeMap<String, usize>,
     /// Metrics and health.
     pub http: Http,
 }
@@ -57,24 +60,6 @@ pub struct Ocr {
     pub languages: Vec<String>,
 }
 
-/// Records that each stage works on at once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Concurrency {
-    /// Files being opened.
-    pub split: usize,
-    /// Pages being read; 0 = twice the sandbox's children, so that none waits for a blob.
-    pub ocr: usize,
-    /// Pages being grouped.
-    pub vision: usize,
-    /// Documents being joined.
-    pub assemble: usize,
-    /// Documents being embedded: more of them fill batches better.
-    pub language: usize,
-    /// Documents being published.
-    pub publish: usize,
-}
-
 /// Metrics and health.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -94,7 +79,7 @@ impl Default for Config {
             ocr: Ocr::default(),
             inference: inference::Config::default(),
             worker: worker::Config::default(),
-            concurrency: Concurrency::default(),
+            concurrency: BTreeMap::new(),
             http: Http::default(),
         }
     }
@@ -109,12 +94,6 @@ impl Default for Log {
 impl Default for Ocr {
     fn default() -> Self {
         Self { languages: vec!["en".to_owned()] }
-    }
-}
-
-impl Default for Concurrency {
-    fn default() -> Self {
-        Self { split: 4, ocr: 0, vision: 4, assemble: 8, language: 8, publish: 4 }
     }
 }
 
@@ -159,14 +138,10 @@ impl Config {
             self.worker.revoke_s * 1_000 < self.log.sqlite.lease_ms,
             "configuration: `worker.revoke_s` must be shorter than `log.sqlite.lease_ms`"
         );
-        for (name, value) in [
-            ("split", self.concurrency.split),
-            ("vision", self.concurrency.vision),
-            ("assemble", self.concurrency.assemble),
-            ("language", self.concurrency.language),
-            ("publish", self.concurrency.publish),
-        ] {
-            anyhow::ensure!(value > 0, "configuration: `concurrency.{name}` must be at least 1");
+        for (name, value) in &self.concurrency {
+            let known = stages::NAMES.contains(&name.as_str());
+            anyhow::ensure!(known, "configuration: `concurrency.{name}`: stages are {}", stages::NAMES.join(", "));
+            anyhow::ensure!(*value > 0, "configuration: `concurrency.{name}` must be at least 1");
         }
         Ok(())
     }
@@ -199,19 +174,9 @@ impl Config {
         inference::Config { library: Some(library), ..self.inference.clone() }
     }
 
-    /// Records that a stage works on at once.
-    pub fn concurrency_of(&self, stage: &str) -> usize {
-        let children =
-            self.sandbox.children.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        match stage {
-            stages::split::NAME => self.concurrency.split,
-            stages::ocr::NAME if self.concurrency.ocr == 0 => children * 2,
-            stages::ocr::NAME => self.concurrency.ocr,
-            stages::vision::NAME => self.concurrency.vision,
-            stages::assemble::NAME => self.concurrency.assemble,
-            stages::language::NAME => self.concurrency.language,
-            _ => self.concurrency.publish,
-        }
+    /// Sandbox children: one per core, unless set.
+    pub fn children(&self) -> usize {
+        self.sandbox.children.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }
 
     /// Hash of the settings, models and rules that change results: another value means another fingerprint.

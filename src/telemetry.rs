@@ -110,11 +110,11 @@ pub fn waiting_for(dependency: &str, records: usize) {
 }
 
 /// An inference batch was run.
-pub fn batch_run(model: &'static str, items: usize, fill: f64, queued: Duration, took: Duration) {
-    histogram!(BATCH_ITEMS, "model" => model).record(items as f64);
-    histogram!(BATCH_FILL, "model" => model).record(fill);
-    histogram!(BATCH_QUEUE_SECONDS, "model" => model).record(queued);
-    histogram!(BATCH_RUN_SECONDS, "model" => model).record(took);
+pub fn batch_run(model: &str, items: usize, fill: f64, queued: Duration, took: Duration) {
+    histogram!(BATCH_ITEMS, "model" => model.to_owned()).record(items as f64);
+    histogram!(BATCH_FILL, "model" => model.to_owned()).record(fill);
+    histogram!(BATCH_QUEUE_SECONDS, "model" => model.to_owned()).record(queued);
+    histogram!(BATCH_RUN_SECONDS, "model" => model.to_owned()).record(took);
 }
 
 /// Totals of the sandbox.

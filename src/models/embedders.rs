@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use super::minilm::Embedder;
 use crate::{
     error::{Failure, Result},
-    inference,
+    inference, telemetry,
 };
 
 /// Cheap to clone; all clones share one model.
@@ -38,7 +38,12 @@ impl Embedders {
             let loading = tokio::task::spawn_blocking(move || Embedder::load(&shared.folder, &shared.config));
             let loaded =
                 loading.await.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
-            loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))
+            let embedder = loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))?;
+            embedder.observe(|batch| {
+                let fill = batch.cost as f64 / batch.padded_cost.max(1) as f64;
+                telemetry::batch_run(batch.model, batch.tags.len(), fill, batch.waited, batch.busy);
+            });
+            Ok(embedder)
         };
         self.shared.loaded.get_or_try_init(load).await.cloned()
     }

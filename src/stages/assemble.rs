@@ -20,7 +20,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Stage, claim_check, compute};
+use super::{Parts, Meter, Output, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     document::{Confidence, Document, Page, PageInfo, layout},
@@ -40,14 +40,23 @@ const FETCHES: usize = 16;
 
 /// See the module.
 pub struct Assemble {
-    /// Where pages are.
-    pub blobs: Arc<dyn Blobs>,
-    /// Where page rows are.
-    pub store: Arc<dyn Store>,
-    /// Hash of the settings that change results.
-    pub config_hash: String,
+    blobs: Arc<dyn Blobs>,
+    store: Arc<dyn Store>,
+    config_hash: String,
     /// Pages seen, per run; a copy of the store's rows while these partitions are ours.
-    pub seen: Mutex<HashMap<RunKey, Seen>>,
+    seen: Mutex<HashMap<RunKey, Seen>>,
+}
+
+impl Assemble {
+    /// Takes its parts.
+    pub fn new(parts: &Parts) -> Self {
+        Self {
+            blobs: Arc::clone(&parts.blobs),
+            store: Arc::clone(&parts.store),
+            config_hash: parts.settings.config_hash.clone(),
+            seen: Mutex::default(),
+        }
+    }
 }
 
 /// The pages of a run that have arrived: page number to (version, place in the order of arrival).
@@ -79,6 +88,10 @@ impl Stage for Assemble {
 
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn concurrency(&self) -> usize {
+        8
     }
 
     async fn process(&self, _: &Headers, analysed: PageAnalysed) -> Result<Vec<Output>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Stage, claim_check, compute};
+use super::{Parts, Meter, Output, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     document::{BlobRef, Chunk, Document, chunking},
@@ -28,12 +28,20 @@ const PART_BYTES: usize = 4 << 20;
 
 /// See the module.
 pub struct Language {
-    /// Where documents are and parts go.
-    pub blobs: Arc<dyn Blobs>,
-    /// The embedding model, loaded on first use.
-    pub embedders: Embedders,
-    /// Hash of the settings that change results.
-    pub config_hash: String,
+    blobs: Arc<dyn Blobs>,
+    embedders: Embedders,
+    config_hash: String,
+}
+
+impl Language {
+    /// Takes its parts.
+    pub fn new(parts: &Parts) -> Self {
+        Self {
+            blobs: Arc::clone(&parts.blobs),
+            embedders: parts.embedders.clone(),
+            config_hash: parts.settings.config_hash.clone(),
+        }
+    }
 }
 
 #[async_trait]
@@ -42,6 +50,11 @@ impl Stage for Language {
 
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn concurrency(&self) -> usize {
+        // More documents fill batches better.
+        8
     }
 
     async fn process(&self, _: &Headers, assembled: Assembled) -> Result<Vec<Output>> {

@@ -3,13 +3,6 @@
 //! The law: a stage is at-least-once inside and once in effect. Whatever it writes is idempotent and a pure function
 //! of its input; its outputs become visible together with its progress, or not at all.
 
-pub mod assemble;
-pub mod language;
-pub mod ocr;
-pub mod publish;
-pub mod split;
-pub mod vision;
-
 mod claim_check;
 
 pub use claim_check::Files;
@@ -20,15 +13,70 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
+    blob::Blobs,
+    decode::Decoders,
     error::{Failure, Result},
+    models::embedders::Embedders,
     record::{
         Event, Lane, TrailEntry,
         wire::{self, Headers},
     },
+    store::Store,
 };
 
-/// The stages in the order of a document's path; `all` in `app.rs` builds them.
-pub const NAMES: [&str; 6] = [split::NAME, ocr::NAME, vision::NAME, assemble::NAME, language::NAME, publish::NAME];
+/// Declares the stages, each by its module and type, in the order of a document's path.
+macro_rules! stages {
+    ($($module:ident::$stage:ident),* $(,)?) => {
+        $(pub mod $module;)*
+
+        /// The names of all stages, in the order of a document's path.
+        pub const NAMES: &[&str] = &[$($module::NAME),*];
+
+        /// All stages, in the order of a document's path.
+        pub fn all(parts: &Parts) -> Vec<Arc<dyn AnyStage>> {
+            vec![$(erase($module::$stage::new(parts))),*]
+        }
+    };
+}
+
+stages! {
+    split::Split,
+    ocr::Ocr,
+    vision::Vision,
+    assemble::Assemble,
+    language::Language,
+    publish::Publish,
+}
+
+/// What stages are made of; each takes what it needs.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where files are and large results go.
+    pub blobs: Arc<dyn Blobs>,
+    /// Where results go.
+    pub store: Arc<dyn Store>,
+    /// What reads, renders and recognises.
+    pub decoders: Decoders,
+    /// The embedding model, loaded on first use.
+    pub embedders: Embedders,
+    /// Source files of late, shared by the stages that read them.
+    pub files: Arc<Files>,
+    /// Settings that stages need to know.
+    pub settings: Settings,
+}
+
+/// Settings that stages need to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Hash of what changes results; stands in every trail.
+    pub config_hash: String,
+    /// Files above this size are rejected.
+    pub max_bytes: u64,
+    /// BCP 47, for documents that name none.
+    pub languages: Vec<String>,
+    /// Sandbox children, which bound how many pages can be read at once.
+    pub children: usize,
+}
 
 /// One stage.
 #[async_trait]
@@ -45,6 +93,11 @@ pub trait Stage: Send + Sync + 'static {
     /// What goes on when a record failed for good, besides its dead letter. `input` is `None` when it could not be
     /// decoded; then the headers are all there is.
     fn on_failure(&self, headers: &Headers, input: Option<&Self::Input>, failure: &Failure) -> Result<Vec<Output>>;
+
+    /// Records worked on at once, unless `concurrency` in the configuration says otherwise.
+    fn concurrency(&self) -> usize {
+        4
+    }
 
     /// Throws away what was remembered between records: partitions went to, or came from, someone else.
     fn forget(&self) {}
@@ -96,6 +149,8 @@ pub trait AnyStage: Send + Sync + 'static {
     async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>>;
     /// What goes on when a record failed for good.
     fn on_failure(&self, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>>;
+    /// See [`Stage::concurrency`].
+    fn concurrency(&self) -> usize;
     /// See [`Stage::forget`].
     fn forget(&self);
 }
@@ -145,6 +200,10 @@ impl<S: Stage> AnyStage for Erased<S> {
     fn on_failure(&self, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>> {
         let input = Self::decode(headers, value).ok();
         self.stage.on_failure(headers, input.as_ref(), failure)
+    }
+
+    fn concurrency(&self) -> usize {
+        self.stage.concurrency()
     }
 
     fn forget(&self) {

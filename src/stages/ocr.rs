@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use image::GenericImageView;
 
-use super::{Files, Meter, Output, Stage, claim_check, compute};
+use super::{Parts, Files, Meter, Output, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     decode::{
@@ -24,16 +24,26 @@ pub const NAME: &str = "ocr";
 
 /// See the module.
 pub struct Ocr {
-    /// Where files are and pages go.
-    pub blobs: Arc<dyn Blobs>,
-    /// What reads, renders and recognises.
-    pub decoders: Decoders,
-    /// Source files of late.
-    pub files: Arc<Files>,
-    /// Hash of the settings that change results.
-    pub config_hash: String,
-    /// BCP 47, for documents that name none.
-    pub default_languages: Vec<String>,
+    blobs: Arc<dyn Blobs>,
+    decoders: Decoders,
+    files: Arc<Files>,
+    config_hash: String,
+    default_languages: Vec<String>,
+    concurrency: usize,
+}
+
+impl Ocr {
+    /// Takes its parts.
+    pub fn new(parts: &Parts) -> Self {
+        Self {
+            blobs: Arc::clone(&parts.blobs),
+            decoders: parts.decoders.clone(),
+            files: Arc::clone(&parts.files),
+            config_hash: parts.settings.config_hash.clone(),
+            default_languages: parts.settings.languages.clone(),
+            concurrency: parts.settings.children * 2,
+        }
+    }
 }
 
 #[async_trait]
@@ -42,6 +52,11 @@ impl Stage for Ocr {
 
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn concurrency(&self) -> usize {
+        // Twice the children, so that none waits for a blob.
+        self.concurrency
     }
 
     async fn process(&self, _: &Headers, split: PageSplit) -> Result<Vec<Output>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Meter, Output, Stage, claim_check};
+use super::{Parts, Meter, Output, Stage, claim_check};
 use crate::{
     blob::Blobs,
     document::{Chunk, Document},
@@ -21,12 +21,20 @@ pub const NAME: &str = "publish";
 
 /// See the module.
 pub struct Publish {
-    /// Where parts are.
-    pub blobs: Arc<dyn Blobs>,
-    /// Where results go.
-    pub store: Arc<dyn Store>,
-    /// Hash of the settings that change results.
-    pub config_hash: String,
+    blobs: Arc<dyn Blobs>,
+    store: Arc<dyn Store>,
+    config_hash: String,
+}
+
+impl Publish {
+    /// Takes its parts.
+    pub fn new(parts: &Parts) -> Self {
+        Self {
+            blobs: Arc::clone(&parts.blobs),
+            store: Arc::clone(&parts.store),
+            config_hash: parts.settings.config_hash.clone(),
+        }
+    }
 }
 
 #[async_trait]

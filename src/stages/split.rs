@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Meter, Output, Stage, claim_check};
+use super::{Files, Parts, Meter, Output, Stage, claim_check};
 use crate::{
     blob::Blobs,
     decode::{Decoders, Opened},
@@ -22,18 +22,26 @@ pub const NAME: &str = "split";
 
 /// See the module.
 pub struct Split {
-    /// Where the files are.
-    pub blobs: Arc<dyn Blobs>,
-    /// Where headers are.
-    pub store: Arc<dyn Store>,
-    /// What opens files.
-    pub decoders: Decoders,
-    /// Source files of late.
-    pub files: Arc<super::Files>,
-    /// Hash of the settings that change results.
-    pub config_hash: String,
-    /// Files above this size are rejected.
-    pub max_bytes: u64,
+    blobs: Arc<dyn Blobs>,
+    store: Arc<dyn Store>,
+    decoders: Decoders,
+    files: Arc<Files>,
+    config_hash: String,
+    max_bytes: u64,
+}
+
+impl Split {
+    /// Takes its parts.
+    pub fn new(parts: &Parts) -> Self {
+        Self {
+            blobs: Arc::clone(&parts.blobs),
+            store: Arc::clone(&parts.store),
+            decoders: parts.decoders.clone(),
+            files: Arc::clone(&parts.files),
+            config_hash: parts.settings.config_hash.clone(),
+            max_bytes: parts.settings.max_bytes,
+        }
+    }
 }
 
 #[async_trait]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Meter, Output, Stage, claim_check, compute};
+use super::{Parts, Meter, Output, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     document::{Page, layout},
@@ -19,10 +19,18 @@ pub const NAME: &str = "vision";
 
 /// See the module.
 pub struct Vision {
-    /// Where pages are.
-    pub blobs: Arc<dyn Blobs>,
-    /// Hash of the settings that change results.
-    pub config_hash: String,
+    blobs: Arc<dyn Blobs>,
+    config_hash: String,
+}
+
+impl Vision {
+    /// Takes its parts.
+    pub fn new(parts: &Parts) -> Self {
+        Self {
+            blobs: Arc::clone(&parts.blobs),
+            config_hash: parts.settings.config_hash.clone(),
+        }
+    }
 }
 
 #[async_trait]
