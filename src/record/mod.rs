@@ -3,6 +3,23 @@
 //! The law: an event is small and immutable. Bytes, images and results travel as [`BlobRef`]s; an output's type is its
 //! destination. The schemas in `schemas/` are the contract, and a test holds these types against them.
 
+/// Hands the name of every topic, in the order a document meets them, to another macro. A topic is declared here, by
+/// its type below, by `schemas/<topic>.avsc` and by `topics/<topic>.toml`.
+macro_rules! with_every_topic {
+    ($then:ident) => {
+        $then![
+            "documents.uploaded",
+            "pages.split",
+            "pages.read",
+            "pages.analysed",
+            "documents.assembled",
+            "documents.enriched",
+            "documents.published",
+            "dead-letters",
+        ]
+    };
+}
+
 mod envelope;
 pub mod topics;
 pub mod wire;

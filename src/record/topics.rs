@@ -69,17 +69,14 @@ impl TopicConfig {
     }
 }
 
+macro_rules! files {
+    ($($topic:literal),+ $(,)?) => {
+        &[$(include_str!(concat!("../../topics/", $topic, ".toml"))),+]
+    };
+}
+
 /// The files of `topics/`, in the order a document meets them.
-const FILES: [&str; 8] = [
-    include_str!("../../topics/documents.uploaded.toml"),
-    include_str!("../../topics/pages.split.toml"),
-    include_str!("../../topics/pages.read.toml"),
-    include_str!("../../topics/pages.analysed.toml"),
-    include_str!("../../topics/documents.assembled.toml"),
-    include_str!("../../topics/documents.enriched.toml"),
-    include_str!("../../topics/documents.published.toml"),
-    include_str!("../../topics/dead-letters.toml"),
-];
+const FILES: &[&str] = with_every_topic!(files);
 
 static TOPICS: LazyLock<Vec<TopicConfig>> = LazyLock::new(|| {
     let parse =

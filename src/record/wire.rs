@@ -38,7 +38,7 @@ type Sources = (&'static str, &'static str, &'static [&'static str]);
 
 macro_rules! sources {
     ($($topic:literal),+ $(,)?) => {
-        [$((
+        &[$((
             $topic,
             include_str!(concat!("../../schemas/", $topic, ".avsc")),
             // One line for each of RELEASED.
@@ -47,16 +47,7 @@ macro_rules! sources {
     };
 }
 
-const SOURCES: [Sources; 8] = sources![
-    "documents.uploaded",
-    "pages.split",
-    "pages.read",
-    "pages.analysed",
-    "documents.assembled",
-    "documents.enriched",
-    "documents.published",
-    "dead-letters",
-];
+const SOURCES: &[Sources] = with_every_topic!(sources);
 
 /// One topic's schemas, parsed.
 struct Contract {
