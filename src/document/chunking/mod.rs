@@ -88,8 +88,10 @@ fn table(packer: &mut Packer<'_>, block: &Block) {
     let mut rows: Vec<String> = cell_grid(table)
         .iter()
         .map(|row| {
-            let cells: Vec<String> =
-                row.iter().map(|cell| cell.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")).collect();
+            let cells: Vec<String> = row
+                .iter()
+                .map(|cell| cell.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|"))
+                .collect();
             format!("| {} |", cells.join(" | "))
         })
         .collect();
@@ -98,7 +100,11 @@ fn table(packer: &mut Packer<'_>, block: &Block) {
     }
     // One dash a column is a whole GFM rule, and a tokenizer counts every dash.
     let header = format!("{}\n|{}", rows.remove(0), "-|".repeat(table.columns as usize));
-    let whole = packer.unit(std::iter::once(&header).chain(&rows).map(String::as_str).collect::<Vec<_>>().join("\n"), "\n\n", &block.prov);
+    let whole = packer.unit(
+        std::iter::once(&header).chain(&rows).map(String::as_str).collect::<Vec<_>>().join("\n"),
+        "\n\n",
+        &block.prov,
+    );
     if packer.fits_alone(&whole) || rows.is_empty() {
         return packer.add(whole);
     }

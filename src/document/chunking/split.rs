@@ -85,7 +85,11 @@ pub fn cut(text: &str, budget: usize, base: usize, count: &dyn Fn(&str) -> usize
     // No tokenizer makes fewer tokens than one for 64 bytes of words that anybody would put into a heading.
     let text = &text[..text.floor_char_boundary(budget.saturating_mul(64))];
     let ends = |at_words: bool| -> Vec<usize> {
-        text.char_indices().filter(|(_, c)| !at_words || c.is_whitespace()).map(|(at, _)| at).chain([text.len()]).collect()
+        text.char_indices()
+            .filter(|(_, c)| !at_words || c.is_whitespace())
+            .map(|(at, _)| at)
+            .chain([text.len()])
+            .collect()
     };
     for at_words in [true, false] {
         let ends = ends(at_words);

@@ -76,7 +76,9 @@ fn captions(blocks: &[Block]) -> Vec<Option<usize>> {
         let after = Some(index + 1).filter(|at| *at < blocks.len()).filter(is_owner).filter(|at| !taken[*at]);
         // A table's caption usually stands above it.
         let owner = match (before, after) {
-            (Some(before), Some(after)) if names_table(&blocks[index].text) != (blocks[before].kind == BlockKind::Table) => {
+            (Some(before), Some(after))
+                if names_table(&blocks[index].text) != (blocks[before].kind == BlockKind::Table) =>
+            {
                 Some(after)
             }
             (before, after) => before.or(after),
@@ -114,7 +116,8 @@ impl Writer<'_> {
             (BlockKind::Picture, _) => {
                 let picture = tree.add("pictures", BODY, self.floating(block, "picture"));
                 if !block.text.trim().is_empty() {
-                    tree.add("texts", &picture, self.text_item(block));
+                    // Beside the picture, not below it: docling's own exporters skip what is inside pictures.
+                    tree.add("texts", BODY, self.text_item(block));
                 }
                 picture
             }

@@ -57,8 +57,26 @@ pub fn pictures(page: &Page, lines: &[&Measured<'_>]) -> Vec<(Bbox, Vec<usize>)>
 
 /// Words that a caption begins with, in lower case.
 const CAPTION_WORDS: &[&str] = &[
-    "figure", "fig", "table", "tab", "abbildung", "abb", "tabelle", "bild", "tableau", "figura", "tabla", "chart",
-    "exhibit", "plate", "photo", "scheme", "listing", "algorithm", "grafik", "diagram",
+    "figure",
+    "fig",
+    "table",
+    "tab",
+    "abbildung",
+    "abb",
+    "tabelle",
+    "bild",
+    "tableau",
+    "figura",
+    "tabla",
+    "chart",
+    "exhibit",
+    "plate",
+    "photo",
+    "scheme",
+    "listing",
+    "algorithm",
+    "grafik",
+    "diagram",
 ];
 
 /// Marks captions: blocks that name a figure or table with its number.

@@ -57,7 +57,8 @@ fn is_furniture(row: &[&Measured<'_>], gap: f32, metrics: &Metrics) -> bool {
     if chars == 0 || chars > 160 || largest > metrics.body * 1.15 {
         return false;
     }
-    let numbered = row.iter().any(|line| is_page_number(&line.line.text)) || row.len() == 1 && has_number_at_end(&row[0].line.text);
+    let numbered = row.iter().any(|line| is_page_number(&line.line.text))
+        || row.len() == 1 && has_number_at_end(&row[0].line.text);
     let alone = row.len() == 1 && is_page_number(&row[0].line.text);
     let small = largest < metrics.body * 0.93;
     (alone && gap > metrics.body * 0.5)
@@ -74,7 +75,12 @@ pub fn is_page_number(text: &str) -> bool {
     let words: Vec<String> = text.split(|c: char| c.is_whitespace() || c == '/').map(str::to_lowercase).collect();
     let is_number = |word: &str| !word.is_empty() && word.len() <= 5 && word.bytes().all(|b| b.is_ascii_digit());
     let is_roman = |word: &str| !word.is_empty() && word.len() <= 6 && word.chars().all(|c| "ivxl".contains(c));
-    let is_said = |word: &str| matches!(word, "page" | "pages" | "p." | "of" | "seite" | "von" | "s." | "de" | "página" | "pagina" | "sur" | "di" | "-");
+    let is_said = |word: &str| {
+        matches!(
+            word,
+            "page" | "pages" | "p." | "of" | "seite" | "von" | "s." | "de" | "página" | "pagina" | "sur" | "di" | "-"
+        )
+    };
     match words.as_slice() {
         [only] => is_number(only) || is_roman(only),
         _ => words.iter().any(|word| is_number(word)) && words.iter().all(|word| is_number(word) || is_said(word)),

@@ -57,7 +57,8 @@ fn is_heading(draft: &Draft<'_>, next: Option<&Draft<'_>>, metrics: &Metrics) ->
         return false;
     }
     let ratio = draft.size() / metrics.body;
-    let sentence = draft.text.ends_with(['.', ',', ';']) || text::starts_lower(&draft.text) && !starts_number(&draft.text);
+    let sentence =
+        draft.text.ends_with(['.', ',', ';']) || text::starts_lower(&draft.text) && !starts_number(&draft.text);
     if ratio >= if metrics.exact { 1.15 } else { 1.35 } {
         return !(sentence && ratio < 1.5 && chars > 60);
     }
@@ -67,9 +68,15 @@ fn is_heading(draft: &Draft<'_>, next: Option<&Draft<'_>>, metrics: &Metrics) ->
     // A bold line, or one in capitals, with text of its own below it.
     let followed = next.is_some_and(|next| !matches!(next.kind, BlockKind::Picture) && next.leaf == draft.leaf);
     let bold = draft.is_bold() && !metrics.mostly_bold && chars <= 120;
-    let capitals = draft.apart && !draft.text.contains(':') && draft.lines.len() <= 2 && chars <= 80 && is_capitals(&draft.text);
+    let capitals =
+        draft.apart && !draft.text.contains(':') && draft.lines.len() <= 2 && chars <= 80 && is_capitals(&draft.text);
     let labels = draft.text.ends_with(':') && draft.marker.is_some();
-    metrics.exact && followed && !labels && !draft.fields && (bold || capitals) && !(draft.text.ends_with(',') || draft.text.ends_with(';'))
+    metrics.exact
+        && followed
+        && !labels
+        && !draft.fields
+        && (bold || capitals)
+        && !(draft.text.ends_with(',') || draft.text.ends_with(';'))
 }
 
 /// Whether letters prevail: sums of money and rows of dots are no headings.
@@ -98,7 +105,10 @@ fn title(drafts: &mut [Draft<'_>], metrics: &Metrics) {
     let mut best: Option<(usize, f32)> = None;
     for (at, draft) in drafts.iter().enumerate() {
         let size = draft.size();
-        if draft.kind == BlockKind::SectionHeader && upper(draft) && best.is_none_or(|(_, largest)| size > largest * 1.02) {
+        if draft.kind == BlockKind::SectionHeader
+            && upper(draft)
+            && best.is_none_or(|(_, largest)| size > largest * 1.02)
+        {
             best = Some((at, size));
         }
     }

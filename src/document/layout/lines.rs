@@ -101,7 +101,8 @@ fn rows<'a>(lines: Vec<&'a Measured<'a>>) -> Vec<Row<'a>> {
     for line in lines {
         let beside = rows.last().and_then(|row| row.last()).is_some_and(|last| {
             let shared = last.bbox.bottom.min(line.bbox.bottom) - last.bbox.top.max(line.bbox.top);
-            shared > last.bbox.height().min(line.bbox.height()) * 0.6 && line.bbox.left >= last.bbox.right - line.size * 0.5
+            shared > last.bbox.height().min(line.bbox.height()) * 0.6
+                && line.bbox.left >= last.bbox.right - line.size * 0.5
         });
         match rows.last_mut() {
             Some(row) if beside => row.push(line),
@@ -167,7 +168,9 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     }
     let in_item = text::split_marker(&first.text).is_some();
     let shift = row.bbox.left - last.bbox.left;
-    let centred = (row.bbox.left + row.bbox.right - last.bbox.left - last.bbox.right).abs() < size && shift.abs() > 1.0;
+    // Centred lines shift by more than any indent, and to both sides alike.
+    let middles = row.bbox.left + row.bbox.right - last.bbox.left - last.bbox.right;
+    let centred = middles.abs() < size && shift.abs() > size * 2.5;
     if centred {
         return false;
     }
@@ -188,7 +191,8 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     }
     if shift < -em {
         // Back from a first line's indent, or out of a hanging paragraph.
-        return !(open.len() == 1 && was_full || open.len() == 1 && shift > -size * 6.0 && !text::ends_sentence(&last.text));
+        return !(open.len() == 1 && was_full
+            || open.len() == 1 && shift > -size * 6.0 && !text::ends_sentence(&last.text));
     }
     // The line had room for more, so it was ended on purpose.
     let room = column.right - last.bbox.right;
@@ -196,10 +200,7 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     if named && !text::starts_lower(&row.text) && last.text.chars().count() >= 4 {
         return true;
     }
-    room > column.width * 0.2
-        && room > size * 4.0
-        && text::ends_sentence(&last.text)
-        && !text::starts_lower(&row.text)
+    room > column.width * 0.2 && room > size * 4.0 && text::ends_sentence(&last.text) && !text::starts_lower(&row.text)
 }
 
 /// Whether two lines begin with bare numbers that follow each other, as footnotes do.
@@ -212,7 +213,9 @@ fn counts_on(first: &str, next: &str) -> bool {
 fn begins_item(marker: &str, open: &[Row<'_>], row: &Row<'_>, was_full: bool) -> bool {
     let Some(number) = text::number_of(marker).filter(|_| text::is_counted(marker)) else {
         // A dash may be one of the sentence's own.
-        return !(matches!(marker, "-" | "–" | "—") && was_full && (row.bbox.left - open[open.len() - 1].bbox.left).abs() < 1.0);
+        return !(matches!(marker, "-" | "–" | "—")
+            && was_full
+            && (row.bbox.left - open[open.len() - 1].bbox.left).abs() < 1.0);
     };
     let before = text::split_marker(&open[0].text).and_then(|(marker, _)| text::number_of(marker));
     let ended = text::ends_sentence(&open[open.len() - 1].text);
@@ -268,7 +271,7 @@ pub fn join_columns(drafts: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
 /// Whether a paragraph's last line reaches as far as its others; an address or a poem is no paragraph.
 fn was_full(draft: &Draft<'_>) -> bool {
     let widest = draft.lines.iter().map(|line| line.bbox.width()).fold(0.0, f32::max);
-    draft.chars() >= 25 && draft.lines.last().is_some_and(|last| last.bbox.width() > widest * 0.75)
+    draft.chars() >= 22 * draft.lines.len() && draft.lines.last().is_some_and(|last| last.bbox.width() > widest * 0.75)
 }
 
 /// Whether a paragraph can run around a block of this kind.

@@ -14,10 +14,10 @@ mod furniture;
 mod headings;
 mod lines;
 mod tables;
-mod text;
-mod xycut;
 #[cfg(test)]
 mod tests;
+mod text;
+mod xycut;
 
 pub use assemble::assemble_blocks;
 
@@ -25,7 +25,14 @@ use super::{Bbox, Block, BlockKind, Line, Locator, Method, Page};
 
 /// Fills `page.blocks` in reading order from `page.lines` and `page.images`.
 pub fn analyse(page: &mut Page) {
-    let all: Vec<Measured<'_>> = page.lines.iter().enumerate().map(|(index, line)| Measured::new(index, line)).collect();
+    let mut all: Vec<Measured<'_>> =
+        page.lines.iter().enumerate().map(|(index, line)| Measured::new(index, line)).collect();
+    // From here on every sort is stable, so the order of lines in the file decides only between equal boxes.
+    all.sort_by(|a, b| {
+        let (a, b) = (&a.bbox, &b.bbox);
+        let edges = [(a.top, b.top), (a.left, b.left), (a.bottom, b.bottom), (a.right, b.right)];
+        edges.into_iter().map(|(a, b)| a.total_cmp(&b)).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+    });
     let metrics = Metrics::of(page, &all);
     let marks = furniture::find(&all, &metrics);
     let body: Vec<&Measured<'_>> = all.iter().filter(|line| marks[line.index].is_none()).collect();
@@ -75,12 +82,15 @@ impl<'a> Measured<'a> {
         let Bbox { left, top, right, bottom } = line.bbox;
         let finite = [left, top, right, bottom].iter().all(|edge| edge.is_finite() && edge.abs() < 1e6);
         let bbox = match finite {
-            true => Bbox { left: left.min(right), top: top.min(bottom), right: left.max(right), bottom: top.max(bottom) },
+            true => {
+                Bbox { left: left.min(right), top: top.min(bottom), right: left.max(right), bottom: top.max(bottom) }
+            }
             false => Bbox::default(),
         };
         // A text layer's boxes run from ascender to descender, about 1.15 of the size.
         let estimate = || (bbox.height().min(bbox.width().max(4.0)) * 0.87).max(1.0);
-        let size = line.font_size.filter(|size| size.is_finite() && *size > 0.5 && *size < 1000.0).unwrap_or_else(estimate);
+        let size =
+            line.font_size.filter(|size| size.is_finite() && *size > 0.5 && *size < 1000.0).unwrap_or_else(estimate);
         Self { index, line, bbox, size, chars: line.text.chars().count() }
     }
 
@@ -114,7 +124,8 @@ impl Metrics {
             seen * 2 >= total
         });
         let bold: usize = lines.iter().filter(|line| line.line.bold).map(|line| line.chars).sum();
-        let read: usize = lines.iter().filter(|line| line.line.method != Method::TextLayer).map(|line| line.chars).sum();
+        let read: usize =
+            lines.iter().filter(|line| line.line.method != Method::TextLayer).map(|line| line.chars).sum();
         let used = lines.iter().map(|line| line.bbox.bottom).fold(1.0, f32::max);
         Self {
             page_no: page.page_no,
@@ -149,7 +160,18 @@ impl<'a> Draft<'a> {
     fn of_lines(lines: Vec<&'a Measured<'a>>, kind: BlockKind) -> Self {
         let text = text::join(lines.iter().map(|line| line.line.text.as_str()));
         let boxes = Bbox::around(lines.iter().map(|line| &line.bbox)).into_iter().collect();
-        Self { kind, lines, text, level: None, marker: None, table: None, boxes, leaf: usize::MAX, apart: false, fields: false }
+        Self {
+            kind,
+            lines,
+            text,
+            level: None,
+            marker: None,
+            table: None,
+            boxes,
+            leaf: usize::MAX,
+            apart: false,
+            fields: false,
+        }
     }
 
     fn of_picture(bbox: Bbox) -> Self {

@@ -31,13 +31,21 @@ impl<'a> Segment<'a> {
     fn of_words(line: &'a Measured<'a>, words: Vec<(f32, f32, &'a str)>) -> Self {
         let mut text = words.iter().map(|word| word.2).collect::<Vec<_>>().join(" ");
         if ends_leader(&words) {
-            let end = text.trim_end_matches(|c: char| c == ' ' || is_leader(c.encode_utf8(&mut [0; 4]))).len();
+            let end = text.trim_end_matches(|c: char| is_leader(c.encode_utf8(&mut [0; 4]))).len();
             text.truncate(if end > 0 { end } else { text.len() });
         }
         let left = words.iter().map(|word| word.0).fold(f32::MAX, f32::min);
         let right = words.iter().map(|word| word.1).fold(f32::MIN, f32::max);
         let chars = text.chars().count();
-        Self { line, bbox: Bbox { left, right, ..line.bbox }, text, chars, bold: line.line.bold, words, marks: Vec::new() }
+        Self {
+            line,
+            bbox: Bbox { left, right, ..line.bbox },
+            text,
+            chars,
+            bold: line.line.bold,
+            words,
+            marks: Vec::new(),
+        }
     }
 
     /// Cuts a segment that runs over several columns where its words do not: figures set so close that no space
@@ -146,12 +154,16 @@ fn segments<'a>(line: &'a Measured<'a>) -> Vec<Segment<'a>> {
 
 /// Whether a word is nothing but dots, as those that lead the eye to the next column.
 fn is_leader(word: &str) -> bool {
-    word.chars().all(|c| matches!(c, '.' | '…' | '·'))
+    word.chars().all(|c| matches!(c, '.' | '…' | '·') || c.is_whitespace())
 }
 
 /// Whether words end in a run of at least three such dots.
 fn ends_leader(words: &[(f32, f32, &str)]) -> bool {
-    let dots = |word: &str| word.chars().rev().take_while(|c| matches!(c, '.' | '·')).count() + 3 * word.matches('…').count();
+    // Some files set the dots as one word with spaces of another kind between them.
+    let dots = |word: &str| {
+        let tail = word.chars().rev().take_while(|c| is_leader(c.encode_utf8(&mut [0; 4])));
+        tail.map(|c| if c == '…' { 3 } else { usize::from(!c.is_whitespace()) }).sum::<usize>()
+    };
     let mut run = 0;
     for word in words.iter().rev() {
         run += dots(word.2);
@@ -234,7 +246,8 @@ fn build_any<'a>(run: &[Row<'a>], metrics: &Metrics, depth: usize) -> Vec<Found<
     // Two tables one above the other are parted by the widest gap; else a row of another make stands between.
     let gap = |at: &usize| run[*at].top - run[*at - 1].bottom;
     let change = |at: &usize| run[*at].segments.len().abs_diff(run[*at - 1].segments.len()) as f32 * metrics.body * 0.2;
-    let Some(cut) = (1..run.len()).max_by(|a, b| (gap(a) + change(a)).total_cmp(&(gap(b) + change(b))).then(b.cmp(a))) else {
+    let Some(cut) = (1..run.len()).max_by(|a, b| (gap(a) + change(a)).total_cmp(&(gap(b) + change(b))).then(b.cmp(a)))
+    else {
         return Vec::new();
     };
     let mut found = build_any(&run[..cut], metrics, depth + 1);
@@ -263,7 +276,8 @@ fn column_edges(core: &[&Row<'_>], least: f32) -> Vec<(f32, f32)> {
                 _ => columns.push((x, x)),
             }
         }
-        if before > tolerated && depth <= tolerated
+        if before > tolerated
+            && depth <= tolerated
             && let Some(last) = columns.last_mut()
         {
             last.1 = x;
@@ -297,8 +311,13 @@ struct Grid<'a> {
 }
 
 impl<'a> Grid<'a> {
-    /// `None` when too many segments share a place.
+    /// `None` when too many segments share a place, or one stands outside of all columns.
     fn fill(run: &[Row<'a>], columns: &[(f32, f32)]) -> Option<Self> {
+        let (left, right) = (columns.first()?.0, columns.last()?.1);
+        let outside = |segment: &Segment<'_>| segment.bbox.right < left || segment.bbox.left > right;
+        if run.iter().flat_map(|row| &row.segments).any(outside) {
+            return None;
+        }
         let mut crowded = 0;
         let mut rows = Vec::with_capacity(run.len());
         for row in run {
@@ -333,9 +352,19 @@ impl<'a> Grid<'a> {
         if filled * 100 < wanted * 45 {
             return false;
         }
-        // Lines of a paragraph beside the cells, at other heights than theirs.
-        let long_alone = self.rows.iter().filter(|row| matches!(row.as_slice(), [(_, _, only)] if only[0].chars > 24));
-        if long_alone.count() * 4 > self.rows.len() {
+        // Lines of a paragraph beside the cells: long ones in rows that are mostly empty.
+        let is_loose = |row: &&CellRow<'_>| {
+            row.len() * 2 <= self.columns && row.iter().any(|cell| cell.2.iter().any(|segment| segment.chars > 24))
+        };
+        if self.rows.iter().filter(is_loose).count() * 4 > self.rows.len() {
+            return false;
+        }
+        // A column that stands at other heights than all others is something else beside the table.
+        let strays = (0..self.columns).any(|column| {
+            let rows = || self.rows.iter().filter(|row| row.iter().any(|cell| cell.0 <= column && column <= cell.1));
+            rows().filter(|row| row.len() == 1).count() * 2 > rows().count()
+        });
+        if strays {
             return false;
         }
         let columns: Vec<Vec<&Segment<'_>>> = (0..self.columns).map(|column| self.column(column)).collect();
@@ -435,7 +464,9 @@ fn is_wrapped_label(above: &CellRow<'_>, row: &CellRow<'_>) -> bool {
 
 /// The columns that a box covers; the nearest when it stands in a gap.
 fn place(bbox: &Bbox, columns: &[(f32, f32)]) -> (usize, usize) {
-    let covered = |(left, right): (f32, f32)| bbox.right.min(right) - bbox.left.max(left) > (right - left).min(bbox.width()) * 0.2;
+    let covered = |(left, right): (f32, f32)| {
+        bbox.right.min(right) - bbox.left.max(left) > (right - left).min(bbox.width()) * 0.2
+    };
     let first = columns.iter().position(|column| covered(*column));
     let last = columns.iter().rposition(|column| covered(*column));
     if let (Some(first), Some(last)) = (first, last) {
@@ -443,7 +474,8 @@ fn place(bbox: &Bbox, columns: &[(f32, f32)]) -> (usize, usize) {
     }
     let middle = (bbox.left + bbox.right) / 2.0;
     let distance = |(left, right): (f32, f32)| (left - middle).max(middle - right).max(0.0);
-    let nearest = (0..columns.len()).min_by(|a, b| distance(columns[*a]).total_cmp(&distance(columns[*b]))).unwrap_or(0);
+    let nearest =
+        (0..columns.len()).min_by(|a, b| distance(columns[*a]).total_cmp(&distance(columns[*b]))).unwrap_or(0);
     (nearest, nearest)
 }
 
@@ -463,7 +495,9 @@ fn is_aligned(column: &[&Segment<'_>], metrics: &Metrics) -> bool {
         }
         best * 10 >= edges.len() * 6
     };
-    most_agree(&|bbox| bbox.left) || most_agree(&|bbox| bbox.right) || most_agree(&|bbox| (bbox.left + bbox.right) / 2.0)
+    most_agree(&|bbox| bbox.left)
+        || most_agree(&|bbox| bbox.right)
+        || most_agree(&|bbox| (bbox.left + bbox.right) / 2.0)
 }
 
 /// Whether a column holds lines of a paragraph: long ones that mostly fill the column.
@@ -493,4 +527,3 @@ pub fn plain(table: &Table) -> String {
     }
     rows.join("\n")
 }
-

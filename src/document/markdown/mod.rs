@@ -23,7 +23,8 @@ pub fn to_markdown(document: &Document) -> String {
     let mut failed = document.pages.iter().filter_map(|page| Some((page.page_no, page.reason.as_ref()?))).peekable();
     for block in &document.blocks {
         let page_no = block.prov.first().and_then(|place| place.page_no);
-        while let Some((failed_no, reason)) = failed.next_if(|(failed_no, _)| page_no.is_some_and(|no| no > *failed_no)) {
+        while let Some((failed_no, reason)) = failed.next_if(|(failed_no, _)| page_no.is_some_and(|no| no > *failed_no))
+        {
             writer.failed_page(failed_no, &reason.message);
         }
         writer.block(block);
