@@ -10,7 +10,7 @@ use deckle::document::{Bbox, Block, BlockKind, Cell, Confidence, Document, Locat
 use deckle::error::Reason;
 
 fn block(kind: BlockKind, text: &str) -> Block {
-    let bbox = Bbox { left: 50.1234567, top: 1.0 / 3.0, right: 500.0, bottom: 120.5 };
+    let bbox = Bbox { left: 50.123_456, top: 1.0 / 3.0, right: 500.0, bottom: 120.5 };
     Block {
         kind,
         text: text.to_owned(),

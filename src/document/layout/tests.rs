@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use proptest::prelude::*;
+use unicode_normalization::UnicodeNormalization;
 
 use super::*;
 use crate::document::{Word, markdown};
@@ -427,7 +428,7 @@ proptest! {
     #[test]
     fn no_letter_is_lost(mut page in any_page()) {
         analyse(&mut page);
-        let count = |text: &str| text.chars().filter(|c| c.is_ascii_alphanumeric()).count();
+        let count = |text: &str| text.nfc().filter(|c| c.is_ascii_alphanumeric()).count();
         let given: usize = page.lines.iter().map(|line| count(&line.text)).sum();
         let told = |block: &Block| count(&block.text) + block.marker.as_deref().map_or(0, count);
         prop_assert_eq!(page.blocks.iter().map(told).sum::<usize>(), given);
