@@ -139,7 +139,9 @@ impl<'a> Packer<'a> {
         }
         let (count, base) = (self.count, self.base);
         for (index, heading) in self.path.iter_mut().enumerate() {
-            if !heading.told && (index < first || heading.shown != heading.text) {
+            // Once one of them stands in the text, those below it follow there, so that the order is kept.
+            let in_text = index < first || heading.shown != heading.text || !draft.units.is_empty();
+            if !heading.told && in_text {
                 let tokens = count(&heading.text).saturating_sub(base);
                 let prov = heading.prov.clone();
                 draft.units.push(Unit { text: heading.text.clone(), tokens, joiner: "\n\n", prov });

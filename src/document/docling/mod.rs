@@ -116,7 +116,8 @@ impl Writer<'_> {
             (BlockKind::Picture, _) => {
                 let picture = tree.add("pictures", BODY, self.floating(block, "picture"));
                 if !block.text.trim().is_empty() {
-                    tree.add("texts", &picture, self.text_item(block));
+                    // Beside the picture, not below it: docling's own exporters skip what is inside pictures.
+                    tree.add("texts", BODY, self.text_item(block));
                 }
                 picture
             }

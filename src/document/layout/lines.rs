@@ -168,7 +168,9 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     }
     let in_item = text::split_marker(&first.text).is_some();
     let shift = row.bbox.left - last.bbox.left;
-    let centred = (row.bbox.left + row.bbox.right - last.bbox.left - last.bbox.right).abs() < size && shift.abs() > 1.0;
+    // Centred lines shift by more than any indent, and to both sides alike.
+    let middles = row.bbox.left + row.bbox.right - last.bbox.left - last.bbox.right;
+    let centred = middles.abs() < size && shift.abs() > size * 2.5;
     if centred {
         return false;
     }
@@ -269,7 +271,7 @@ pub fn join_columns(drafts: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
 /// Whether a paragraph's last line reaches as far as its others; an address or a poem is no paragraph.
 fn was_full(draft: &Draft<'_>) -> bool {
     let widest = draft.lines.iter().map(|line| line.bbox.width()).fold(0.0, f32::max);
-    draft.chars() >= 25 && draft.lines.last().is_some_and(|last| last.bbox.width() > widest * 0.75)
+    draft.chars() >= 22 * draft.lines.len() && draft.lines.last().is_some_and(|last| last.bbox.width() > widest * 0.75)
 }
 
 /// Whether a paragraph can run around a block of this kind.

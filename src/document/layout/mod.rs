@@ -25,8 +25,14 @@ use super::{Bbox, Block, BlockKind, Line, Locator, Method, Page};
 
 /// Fills `page.blocks` in reading order from `page.lines` and `page.images`.
 pub fn analyse(page: &mut Page) {
-    let all: Vec<Measured<'_>> =
+    let mut all: Vec<Measured<'_>> =
         page.lines.iter().enumerate().map(|(index, line)| Measured::new(index, line)).collect();
+    // From here on every sort is stable, so the order of lines in the file decides only between equal boxes.
+    all.sort_by(|a, b| {
+        let (a, b) = (&a.bbox, &b.bbox);
+        let edges = [(a.top, b.top), (a.left, b.left), (a.bottom, b.bottom), (a.right, b.right)];
+        edges.into_iter().map(|(a, b)| a.total_cmp(&b)).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+    });
     let metrics = Metrics::of(page, &all);
     let marks = furniture::find(&all, &metrics);
     let body: Vec<&Measured<'_>> = all.iter().filter(|line| marks[line.index].is_none()).collect();

@@ -1,1 +1,455 @@
+use std::time::Instant;
 
+use proptest::prelude::*;
+use unicode_normalization::UnicodeNormalization;
+
+use super::*;
+use crate::document::{Word, markdown};
+
+/// A line of words set in a fixed pitch of half the size.
+fn line(left: f32, top: f32, size: f32, text: &str) -> Line {
+    let mut words = Vec::new();
+    let mut x = left;
+    for word in text.split(' ') {
+        let width = word.chars().count() as f32 * size * 0.5;
+        if !word.is_empty() {
+            let bbox = Bbox { left: x, top, right: x + width, bottom: top + size * 1.15 };
+            words.push(Word { text: word.to_owned(), bbox, confidence: None });
+        }
+        x += width + size * 0.3;
+    }
+    let bbox = Bbox::around(words.iter().map(|word| &word.bbox)).unwrap_or_default();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    Line {
+        text,
+        bbox,
+        polygon: None,
+        words,
+        confidence: None,
+        method: Method::TextLayer,
+        font_size: Some(size),
+        bold: false,
+    }
+}
+
+fn bold(line: Line) -> Line {
+    Line { bold: true, ..line }
+}
+
+fn page(lines: Vec<Line>) -> Page {
+    Page {
+        page_no: 1,
+        width: 600.0,
+        height: 800.0,
+        rotation: 0,
+        dpi: None,
+        image: None,
+        method: Some(Method::TextLayer),
+        decision: String::new(),
+        lines,
+        images: Vec::new(),
+        blocks: Vec::new(),
+    }
+}
+
+fn analysed(lines: Vec<Line>) -> Vec<Block> {
+    let mut page = page(lines);
+    analyse(&mut page);
+    page.blocks
+}
+
+/// `kind: text` of each block.
+fn told(blocks: &[Block]) -> Vec<String> {
+    blocks.iter().map(|block| format!("{:?}: {}", block.kind, block.text)).collect()
+}
+
+/// A paragraph of `lines` lines that fill `width` points at size 10; its words are `name` with a number.
+fn column(name: &str, left: f32, top: f32, width: f32, lines: usize) -> Vec<Line> {
+    let word = (name.len() + 2) as f32 * 5.0 + 3.0;
+    let words = ((width + 3.0) / word) as usize;
+    let row = |row: usize| {
+        let text: Vec<String> = (0..words).map(|word| format!("{name}{:02}", (row * words + word) % 100)).collect();
+        let end = if row + 1 == lines { "." } else { "" };
+        line(left, top + row as f32 * 12.0, 10.0, &(text.join(" ") + end))
+    };
+    (0..lines).map(row).collect()
+}
+
+#[test]
+fn two_columns_below_a_wide_heading_are_read_one_after_the_other() {
+    let mut lines = column("Right", 310.0, 140.0, 240.0, 20);
+    lines.extend(column("Left", 50.0, 140.0, 240.0, 20));
+    lines.push(line(50.0, 100.0, 20.0, "A heading over both columns"));
+    let blocks = analysed(lines);
+    assert_eq!(blocks[0].kind, BlockKind::Title);
+    assert!(blocks[1].text.starts_with("Left00"), "{:?}", told(&blocks));
+    assert!(blocks.last().unwrap().text.contains("Right00"));
+}
+
+#[test]
+fn a_heading_over_two_of_three_columns_stands_above_those_two() {
+    let mut lines = vec![bold(line(50.0, 100.0, 14.0, "Over the first and the second"))];
+    for (name, left, top) in [("Aaa", 50.0, 130.0), ("Bbb", 222.0, 130.0), ("Ccc", 394.0, 100.0)] {
+        lines.extend(column(name, left, top, 162.0, 20));
+    }
+    let order: Vec<String> = analysed(lines).iter().map(|block| block.text.chars().take(3).collect()).collect();
+    assert_eq!(order, ["Ove", "Aaa", "Bbb", "Ccc"]);
+}
+
+#[test]
+fn full_width_text_between_two_pairs_of_columns_parts_them() {
+    let mut lines = Vec::new();
+    for (name, left, top) in [("One", 50.0, 100.0), ("Two", 310.0, 100.0), ("Thr", 50.0, 320.0), ("Fou", 310.0, 320.0)]
+    {
+        lines.extend(column(name, left, top, 240.0, 12));
+    }
+    lines.extend(column("Wide", 50.0, 270.0, 500.0, 2));
+    let order: Vec<String> = analysed(lines).iter().map(|block| block.text.chars().take(3).collect()).collect();
+    assert_eq!(order, ["One", "Two", "Wid", "Thr", "Fou"]);
+}
+
+#[test]
+fn a_two_column_page_is_no_table() {
+    let mut lines = column("Left", 50.0, 100.0, 240.0, 40);
+    lines.extend(column("Right", 302.0, 100.0, 240.0, 40));
+    assert!(analysed(lines).iter().all(|block| block.kind == BlockKind::Text));
+}
+
+#[test]
+fn aligned_cells_are_a_table_with_boxes() {
+    let mut lines = column("Text", 50.0, 60.0, 500.0, 4);
+    for (row, cells) in
+        [["Item", "Count", "Price"], ["Bolt", "12", "0.10"], ["Nut", "7", "0.20"], ["Washer", "100", "0.05"]]
+            .iter()
+            .enumerate()
+    {
+        for (left, text) in [50.0, 250.0, 400.0].iter().zip(cells) {
+            lines.push(line(*left, 140.0 + row as f32 * 16.0, 10.0, text));
+        }
+    }
+    let blocks = analysed(lines);
+    let block = &blocks[1];
+    let table = block.table.as_ref().expect("a table");
+    assert_eq!((table.rows, table.columns, table.cells.len()), (4, 3, 12));
+    assert!(table.cells[0].header && !table.cells[3].header);
+    assert_eq!(table.cells[4].prov.as_ref().and_then(|place| place.bbox).map(|bbox| bbox.left), Some(250.0));
+    assert_eq!(block.line_indexes.len(), 12);
+}
+
+#[test]
+fn a_line_over_several_cells_is_cut_at_its_wide_gaps() {
+    let rows = ["alpha          10          1.5", "beta           20          2.5", "gamma          30          3.5"];
+    let lines = rows.iter().enumerate().map(|(row, text)| line(50.0, 100.0 + row as f32 * 14.0, 10.0, text)).collect();
+    let blocks = analysed(lines);
+    assert_eq!(blocks[0].table.as_ref().map(|table| (table.rows, table.columns)), Some((3, 3)), "{:?}", told(&blocks));
+}
+
+#[test]
+fn labels_are_read_with_their_values() {
+    let rows = [("Name:", "Ada Lovelace"), ("Born:", "London"), ("Field:", "Engines of all kinds")];
+    let lines = rows.iter().enumerate().flat_map(|(row, (label, value))| {
+        let top = 100.0 + row as f32 * 14.0;
+        [line(50.0, top, 10.0, label), line(150.0, top, 10.0, value)]
+    });
+    let blocks = analysed(lines.collect());
+    assert_eq!(told(&blocks), ["Text: Name: Ada Lovelace", "Text: Born: London", "Text: Field: Engines of all kinds"]);
+}
+
+#[test]
+fn hyphens_are_mended_only_before_lower_case() {
+    assert_eq!(
+        text::join(["a hyphen at the line's end is men-", "ded, but SARS-", "CoV and 3-", "dimensional stay"]),
+        "a hyphen at the line's end is mended, but SARS- CoV and 3- dimensional stay"
+    );
+    assert_eq!(text::join(["e\u{301}te\u{301}", "  spaced   out "]), "été spaced out");
+}
+
+#[test]
+fn markers_of_list_items_are_split_off() {
+    for (given, marker, rest) in [
+        ("• dot", "•", "dot"),
+        ("– dash", "–", "dash"),
+        ("* star", "*", "star"),
+        ("1. one", "1.", "one"),
+        ("(1) one", "(1)", "one"),
+        ("a) letter", "a)", "letter"),
+        ("iv. roman", "iv.", "roman"),
+    ] {
+        assert_eq!(text::split_marker(given), Some((marker, rest)));
+    }
+    for given in ["J. Smith wrote", "2021. A year", "1.5 metres", "-5 degrees", "e.g. this", "•"] {
+        assert_eq!(text::split_marker(given), None, "{given}");
+    }
+}
+
+#[test]
+fn a_list_is_items_with_depth() {
+    let lines = vec![
+        line(50.0, 100.0, 10.0, "Three things are needed to hold two plates together, and no more than these:"),
+        line(60.0, 112.0, 10.0, "• a bolt that is long enough for both of the plates and the nut on the other side,"),
+        line(70.0, 124.0, 10.0, "with a head"),
+        line(80.0, 136.0, 10.0, "– of six sides"),
+        line(60.0, 148.0, 10.0, "• a nut"),
+    ];
+    let blocks = analysed(lines);
+    let items: Vec<(Option<u8>, Option<&str>, &str)> =
+        blocks[1..].iter().map(|block| (block.level, block.marker.as_deref(), block.text.as_str())).collect();
+    assert_eq!(
+        items,
+        [
+            (
+                Some(1),
+                Some("•"),
+                "a bolt that is long enough for both of the plates and the nut on the other side, with a head"
+            ),
+            (Some(2), Some("–"), "of six sides"),
+            (Some(1), Some("•"), "a nut"),
+        ]
+    );
+}
+
+#[test]
+fn an_indent_or_a_gap_begins_a_paragraph() {
+    let mut lines = column("One", 50.0, 100.0, 300.0, 3);
+    lines.push(line(62.0, 136.0, 10.0, "Indented this paragraph begins and goes on for a while,"));
+    lines.extend(column("Two", 50.0, 148.0, 300.0, 2));
+    lines.extend(column("Three", 50.0, 184.0, 300.0, 2));
+    let starts: Vec<String> =
+        analysed(lines).iter().map(|block| block.text.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(starts, ["One00", "Indented", "Three00"]);
+}
+
+#[test]
+fn headings_have_depths_by_their_size() {
+    let mut lines = vec![
+        line(50.0, 60.0, 24.0, "The Title of It All"),
+        line(50.0, 120.0, 16.0, "1 First"),
+        line(50.0, 280.0, 13.0, "1.1 Below the first"),
+        line(50.0, 440.0, 16.0, "2 Second"),
+    ];
+    for top in [150.0, 310.0, 470.0] {
+        lines.extend(column("Text", 50.0, top, 400.0, 5));
+    }
+    let blocks = analysed(lines);
+    let depths: Vec<(BlockKind, Option<u8>)> =
+        blocks.iter().filter(|block| block.kind != BlockKind::Text).map(|block| (block.kind, block.level)).collect();
+    use BlockKind::{SectionHeader, Title};
+    assert_eq!(depths, [(Title, None), (SectionHeader, Some(1)), (SectionHeader, Some(2)), (SectionHeader, Some(1))]);
+}
+
+#[test]
+fn page_numbers_and_small_running_titles_are_furniture() {
+    let mut lines = vec![line(50.0, 20.0, 8.0, "Annual Report of the Society"), line(290.0, 770.0, 10.0, "- 12 -")];
+    lines.extend(column("Text", 50.0, 100.0, 400.0, 30));
+    let blocks = analysed(lines);
+    assert_eq!(blocks.first().map(|block| block.kind), Some(BlockKind::PageHeader));
+    assert_eq!(blocks.last().map(|block| (block.kind, block.text.as_str())), Some((BlockKind::PageFooter, "- 12 -")));
+}
+
+#[test]
+fn pictures_stand_in_order_with_their_captions_and_a_scan_is_none() {
+    let mut page = page(column("Above", 50.0, 60.0, 400.0, 5));
+    page.lines.push(line(50.0, 410.0, 10.0, "Figure 3: Two plates and a bolt"));
+    page.lines.extend(column("Below", 50.0, 450.0, 400.0, 5));
+    page.images = vec![
+        Bbox { left: 0.0, top: 0.0, right: 600.0, bottom: 800.0 },
+        Bbox { left: 50.0, top: 150.0, right: 450.0, bottom: 400.0 },
+    ];
+    analyse(&mut page);
+    let kinds: Vec<BlockKind> = page.blocks.iter().map(|block| block.kind).collect();
+    assert_eq!(kinds, [BlockKind::Text, BlockKind::Picture, BlockKind::Caption, BlockKind::Text]);
+}
+
+#[test]
+fn a_paragraph_that_breaks_over_a_page_becomes_one_with_two_places() {
+    let mut first = page(vec![line(50.0, 100.0, 10.0, "This sentence of some length is not at its end, as it goes")]);
+    let mut second = page(vec![line(50.0, 100.0, 10.0, "on here. And this is the next one.")]);
+    second.page_no = 2;
+    analyse(&mut first);
+    analyse(&mut second);
+    let (_, blocks) = assemble_blocks(vec![&first, &second]);
+    assert_eq!(blocks.len(), 1);
+    assert_eq!(
+        blocks[0].text,
+        "This sentence of some length is not at its end, as it goes on here. And this is the next one."
+    );
+    assert_eq!(blocks[0].prov.iter().map(|place| place.page_no).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    assert!(blocks[0].line_indexes.is_empty());
+}
+
+#[test]
+fn lines_that_repeat_at_their_place_are_furniture_of_the_document() {
+    let pages: Vec<Page> = (1..=3)
+        .map(|page_no| {
+            let mut lines = column("Text", 50.0, 100.0, 400.0, 10);
+            lines.push(line(50.0, 84.0, 10.0, &format!("Society of Bolts, issue {page_no}")));
+            let mut page = Page { page_no, ..page(lines) };
+            analyse(&mut page);
+            page
+        })
+        .collect();
+    let (_, blocks) = assemble_blocks(pages.iter().collect());
+    let headers = blocks.iter().filter(|block| block.kind == BlockKind::PageHeader);
+    assert_eq!(headers.count(), 3, "{:?}", told(&blocks));
+    let (_, two) = assemble_blocks(pages[..2].iter().collect());
+    assert!(two.iter().all(|block| block.kind != BlockKind::PageHeader), "twice is no habit");
+}
+
+#[test]
+fn depths_are_those_of_the_whole_document() {
+    let with = |page_no: u32, size: f32| {
+        let mut lines = column("Text", 50.0, 150.0, 400.0, 10);
+        lines.push(line(50.0, 110.0, size, "A heading"));
+        let mut page = Page { page_no, ..page(lines) };
+        analyse(&mut page);
+        page
+    };
+    let pages = [with(2, 20.0), with(3, 14.0), with(4, 20.0)];
+    let (_, blocks) = assemble_blocks(pages.iter().collect());
+    let depths: Vec<Option<u8>> =
+        blocks.iter().filter(|block| block.kind == BlockKind::SectionHeader).map(|block| block.level).collect();
+    assert_eq!(depths, [Some(1), Some(2), Some(1)]);
+}
+
+#[test]
+fn confidence_is_weighted_by_characters() {
+    let read = |text: &str, top: f32, confidence: f32| Line {
+        confidence: Some(confidence),
+        method: Method::Ocr,
+        ..line(50.0, top, 10.0, text)
+    };
+    let blocks = analysed(vec![read("ninechars", 100.0, 1.0), read("x", 112.0, 0.0)]);
+    assert_eq!(blocks.len(), 1);
+    assert_eq!((blocks[0].confidence, blocks[0].method), (Some(0.9), Method::Ocr));
+}
+
+#[test]
+fn five_thousand_lines_take_no_time() {
+    let mut lines: Vec<Line> = Vec::new();
+    for number in 0..5000 {
+        let (column, row) = (number % 5, number / 5);
+        lines.push(line(20.0 + column as f32 * 115.0, row as f32 * 0.8, 8.0, &format!("word{number} and more")));
+    }
+    let mut grid = page(lines);
+    let mut tall =
+        page((0..5000).map(|row| line(50.0, row as f32 * 12.0, 10.0, &format!("line {row} of a long page"))).collect());
+    let mut pile = page((0..5000).map(|_| line(50.0, 50.0, 10.0, "all in one place")).collect());
+    for page in [&mut grid, &mut tall, &mut pile] {
+        let start = Instant::now();
+        analyse(page);
+        assert!(start.elapsed().as_millis() < 500, "{:?}", start.elapsed());
+        let lines: usize = page.blocks.iter().map(|block| block.line_indexes.len()).sum();
+        assert_eq!(lines, 5000);
+    }
+}
+
+#[test]
+fn a_page_of_a_paper_reads_well() {
+    let mut lines = vec![
+        line(150.0, 60.0, 18.0, "On the Strength of Bolts"),
+        line(240.0, 90.0, 11.0, "A. Lovelace and C. Babbage"),
+        line(290.0, 775.0, 9.0, "1"),
+        bold(line(50.0, 130.0, 12.0, "1   Introduction")),
+        line(50.0, 150.0, 10.0, "Bolts hold together what would other-"),
+        line(50.0, 162.0, 10.0, "wise fall apart. They are made of steel,"),
+        line(50.0, 174.0, 10.0, "and there are three kinds of them:"),
+        line(60.0, 190.0, 10.0, "• short ones"),
+        line(60.0, 204.0, 10.0, "• long ones"),
+        line(50.0, 224.0, 10.0, "and those that were lost before anybody"),
+        line(310.0, 150.0, 10.0, "could say which kind they were. Table 1"),
+        line(310.0, 162.0, 10.0, "tells how many of each kind there are."),
+        line(310.0, 250.0, 10.0, "Table 1: Bolts by kind."),
+        bold(line(310.0, 280.0, 12.0, "2   Results")),
+        line(310.0, 300.0, 10.0, "There are more short bolts than others."),
+    ];
+    for (row, cells) in
+        [["Kind", "Count", "Share"], ["short", "12", "60 %"], ["long", "6", "30 %"], ["lost", "2", "10 %"]]
+            .iter()
+            .enumerate()
+    {
+        for (left, text) in [310.0, 400.0, 470.0].iter().zip(cells) {
+            lines.push(line(*left, 184.0 + row as f32 * 14.0, 10.0, text));
+        }
+    }
+    let mut page = page(lines);
+    analyse(&mut page);
+    let (title, blocks) = assemble_blocks(vec![&page]);
+    let document = crate::document::Document {
+        filename: "bolts.pdf".to_owned(),
+        media_type: "application/pdf".to_owned(),
+        sha256: "00".repeat(32),
+        size_bytes: 1,
+        title,
+        pages: Vec::new(),
+        blocks,
+        confidence: None,
+    };
+    insta::assert_snapshot!(markdown::to_markdown(&document));
+}
+
+fn any_line() -> impl Strategy<Value = Line> {
+    let edge = prop_oneof![200 => (0..60u8).prop_map(|x| f32::from(x) * 10.0), 1 => Just(f32::NAN), 1 => -1e9f32..1e9];
+    let text = prop_oneof![6 => "[a-zA-Z0-9.•–:-]{1,9}( {1,12}[a-z0-9.]{1,9}){0,6}", 1 => Just(String::new()), 1 => "\\PC{0,20}"];
+    (edge.clone(), edge, 6.0..30f32, text, any::<bool>(), prop::option::of(0.0..1f32)).prop_map(
+        |(left, top, size, text, bold, confidence)| {
+            let line = line(left, top, size, &text);
+            let method = if confidence.is_some() { Method::Ocr } else { Method::TextLayer };
+            Line { bold, confidence, method, font_size: if bold { None } else { Some(size) }, ..line }
+        },
+    )
+}
+
+fn any_page() -> impl Strategy<Value = Page> {
+    let image = (0.0..600f32, 0.0..800f32, 0.0..400f32, 0.0..400f32).prop_map(|(left, top, width, height)| Bbox {
+        left,
+        top,
+        right: left + width,
+        bottom: top + height,
+    });
+    (prop::collection::vec(any_line(), 0..80), prop::collection::vec(image, 0..4), 1..4u32)
+        .prop_map(|(lines, images, page_no)| Page { images, page_no, ..page(lines) })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn no_line_is_lost_and_none_doubled(mut page in any_page()) {
+        analyse(&mut page);
+        let mut seen: Vec<u32> = page.blocks.iter().flat_map(|block| block.line_indexes.clone()).collect();
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..page.lines.len() as u32).collect::<Vec<_>>());
+        for block in &page.blocks {
+            prop_assert!(block.prov.iter().all(|place| place.page_no == Some(page.page_no) && place.bbox.is_some()));
+            prop_assert!(!block.line_indexes.is_empty() || block.kind == BlockKind::Picture);
+        }
+    }
+
+    #[test]
+    fn no_letter_is_lost(mut page in any_page()) {
+        analyse(&mut page);
+        let count = |text: &str| text.nfc().filter(|c| c.is_ascii_alphanumeric()).count();
+        let given: usize = page.lines.iter().map(|line| count(&line.text)).sum();
+        let told = |block: &Block| count(&block.text) + block.marker.as_deref().map_or(0, count);
+        prop_assert_eq!(page.blocks.iter().map(told).sum::<usize>(), given);
+        let (_, blocks) = assemble_blocks(vec![&page]);
+        prop_assert_eq!(blocks.iter().map(told).sum::<usize>(), given);
+    }
+
+    #[test]
+    fn the_order_of_lines_in_the_file_does_not_matter(mut page in any_page()) {
+        // Between lines with equal boxes it has to.
+        let finite = |bbox: &Bbox| (bbox.left + bbox.top + bbox.right + bbox.bottom).abs() < 1e6;
+        let mut boxes: Vec<Bbox> = Vec::new();
+        page.lines.retain(|line| {
+            let keep = finite(&line.bbox) && !boxes.contains(&line.bbox);
+            boxes.push(line.bbox);
+            keep
+        });
+        let mut turned = page.clone();
+        turned.lines.reverse();
+        analyse(&mut page);
+        analyse(&mut turned);
+        prop_assert_eq!(told(&page.blocks), told(&turned.blocks));
+    }
+}

@@ -322,25 +322,20 @@ fn reads_by_rows(columns: &[Vec<Item<'_>>], metrics: &Metrics) -> bool {
     aligned > 0.6 && (labelled || numbers || !dense)
 }
 
-/// The share of lines, in the shorter columns, that stand at the height of a line in another column.
+/// The share of lines, in all columns but the longest, that stand at the height of a line in another column.
 fn aligned_share(columns: &[Vec<Item<'_>>], metrics: &Metrics) -> f32 {
     let tolerance = metrics.body * 0.35;
-    let middles: Vec<Vec<f32>> = columns
-        .iter()
-        .map(|column| {
-            let mut middles: Vec<f32> =
-                column.iter().map(|item| (item.bbox().top + item.bbox().bottom) / 2.0).collect();
-            middles.sort_by(f32::total_cmp);
-            middles
-        })
-        .collect();
-    let Some(longest) = (0..middles.len()).max_by_key(|at| (middles[*at].len(), std::cmp::Reverse(*at))) else {
-        return 0.0;
-    };
-    let others = || middles.iter().enumerate().filter(|(at, _)| *at != longest).flat_map(|(_, column)| column);
-    let aligned = others().filter(|middle| {
-        let at = middles[longest].partition_point(|other| *other < **middle - tolerance);
-        middles[longest].get(at).is_some_and(|other| *other <= **middle + tolerance)
+    let middle = |item: &Item<'_>| (item.bbox().top + item.bbox().bottom) / 2.0;
+    let mut middles: Vec<(f32, usize)> = Vec::new();
+    for (number, column) in columns.iter().enumerate() {
+        middles.extend(column.iter().map(|item| (middle(item), number)));
+    }
+    middles.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let longest = (0..columns.len()).max_by_key(|at| (columns[*at].len(), std::cmp::Reverse(*at))).unwrap_or(0);
+    let others = || middles.iter().filter(|(_, column)| *column != longest);
+    let aligned = others().filter(|(middle, column)| {
+        let from = middles.partition_point(|(other, _)| *other < middle - tolerance);
+        middles[from..].iter().take_while(|(other, _)| *other <= middle + tolerance).any(|(_, other)| other != column)
     });
     aligned.count() as f32 / others().count().max(1) as f32
 }

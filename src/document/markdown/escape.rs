@@ -19,6 +19,8 @@ pub enum Position {
 ///
 /// White space is collapsed to single spaces, at line ends trimmed; other control characters are dropped.
 pub fn escape(text: &str, position: Position) -> String {
+    // One alone strikes nothing through.
+    let many_tildes = text.matches('~').count() > 1;
     match position {
         Position::Paragraph | Position::ListItem => {
             let lines = text.lines().map(collapse).filter(|line| !line.is_empty());
@@ -27,13 +29,13 @@ pub fn escape(text: &str, position: Position) -> String {
                 if number > 0 {
                     out.push('\n');
                 }
-                let escaped = inline(&line, false);
+                let escaped = inline(&line, false, many_tildes);
                 out.push_str(&line_start(&escaped, position == Position::ListItem && number == 0));
             }
             out
         }
         Position::Heading => {
-            let escaped = inline(&collapse(text), false);
+            let escaped = inline(&collapse(text), false, many_tildes);
             // A closing run of # would be taken for the heading's own.
             match escaped.trim_end_matches('#') {
                 rest if rest.len() < escaped.len() && (rest.is_empty() || rest.ends_with(' ')) => {
@@ -42,8 +44,8 @@ pub fn escape(text: &str, position: Position) -> String {
                 _ => escaped,
             }
         }
-        Position::Cell => inline(&collapse(text), true),
-        Position::Inline => inline(&collapse(text), false),
+        Position::Cell => inline(&collapse(text), true, many_tildes),
+        Position::Inline => inline(&collapse(text), false, many_tildes),
     }
 }
 
@@ -63,11 +65,10 @@ fn collapse(text: &str) -> String {
     out
 }
 
-fn inline(text: &str, in_cell: bool) -> String {
+fn inline(text: &str, in_cell: bool, many_tildes: bool) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut before = ' ';
     let mut rest = text.chars();
-    let many_tildes = text.matches('~').count() > 1;
     while let Some(c) = rest.next() {
         let after = rest.clone().next().unwrap_or(' ');
         let special = match c {

@@ -1,0 +1,235 @@
+//! Segments put into columns, and whether what comes of it is a table.
+
+use super::super::super::{Bbox, Cell, Locator, Table};
+use super::super::{Measured, Metrics, text};
+use super::segments::{Row, Segment};
+use super::{Found, LEAST_ROWS};
+
+/// Segments in the columns from `first` to `last`.
+#[derive(Debug, Clone)]
+struct Placed<'a> {
+    first: usize,
+    last: usize,
+    segments: Vec<Segment<'a>>,
+}
+
+/// The cells of a row, left to right.
+type CellRow<'a> = Vec<Placed<'a>>;
+
+/// Segments by the columns they cover.
+pub struct Grid<'a> {
+    columns: usize,
+    rows: Vec<CellRow<'a>>,
+}
+
+impl<'a> Grid<'a> {
+    /// Puts each segment into its columns. `None` when too many segments share a place, or one stands outside of all columns.
+    pub fn fill(run: &[Row<'a>], columns: &[(f32, f32)]) -> Option<Self> {
+        let (left, right) = (columns.first()?.0, columns.last()?.1);
+        let outside = |segment: &Segment<'_>| segment.bbox.right < left || segment.bbox.left > right;
+        if run.iter().flat_map(|row| &row.segments).any(outside) {
+            return None;
+        }
+        let mut crowded = 0;
+        let mut rows = Vec::with_capacity(run.len());
+        for row in run {
+            let mut cells: CellRow<'a> = Vec::new();
+            for segment in row.segments.iter().flat_map(|segment| segment.by_columns(columns)) {
+                let (first, last) = place(&segment.bbox, columns);
+                match cells.last_mut() {
+                    Some(cell) if cell.last >= first => {
+                        crowded += 1;
+                        cell.last = cell.last.max(last);
+                        cell.segments.push(segment);
+                    }
+                    _ => cells.push(Placed { first, last, segments: vec![segment] }),
+                }
+            }
+            rows.push(cells);
+        }
+        (crowded * 5 <= run.len()).then_some(Self { columns: columns.len(), rows })
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &Placed<'a>> {
+        self.rows.iter().flatten()
+    }
+
+    fn column(&self, column: usize) -> Vec<&Segment<'a>> {
+        self.cells().filter(|cell| cell.first == column && cell.last == column).map(|cell| &cell.segments[0]).collect()
+    }
+
+    /// Whether it looks like a table; see the rules inside.
+    pub fn is_table(&self, tabular: &[&Row<'_>], metrics: &Metrics) -> bool {
+        let filled = self.cells().count();
+        let wanted = tabular.len() * self.columns;
+        if filled * 100 < wanted * 45 {
+            return false;
+        }
+        // Lines of a paragraph beside the cells: long ones in rows that are mostly empty.
+        let is_loose = |row: &&CellRow<'_>| {
+            row.len() * 2 <= self.columns
+                && row.iter().any(|cell| cell.segments.iter().any(|segment| segment.chars > 24))
+        };
+        if self.rows.iter().filter(is_loose).count() * 4 > self.rows.len() {
+            return false;
+        }
+        // A column that stands at other heights than all others is something else beside the table.
+        let strays = (0..self.columns).any(|column| {
+            let rows =
+                || self.rows.iter().filter(|row| row.iter().any(|cell| cell.first <= column && column <= cell.last));
+            rows().filter(|row| row.len() == 1).count() * 2 > rows().count()
+        });
+        if strays {
+            return false;
+        }
+        let columns: Vec<Vec<&Segment<'_>>> = (0..self.columns).map(|column| self.column(column)).collect();
+        let average = |column: &[&Segment<'_>]| {
+            column.iter().map(|segment| segment.chars).sum::<usize>() as f32 / column.len().max(1) as f32
+        };
+        let aligned: Vec<bool> = columns.iter().map(|column| is_aligned(column, metrics)).collect();
+        let numeric = |column: &[&Segment<'_>]| {
+            let numbers = column.iter().filter(|segment| is_value(&segment.text)).count();
+            numbers * 4 >= column.len() * 3 && !column.is_empty()
+        };
+        if columns.iter().any(|column| is_running_text(column)) {
+            return false;
+        }
+        if self.columns == 2 {
+            // Labels and their values: the values are numbers in one line with each other.
+            let markers = columns[0].iter().filter(|segment| text::is_marker(&segment.text)).count();
+            return markers * 2 < columns[0].len()
+                && columns[0].len() >= LEAST_ROWS
+                && columns[1].len() >= LEAST_ROWS
+                && numeric(&columns[1])
+                && aligned[0]
+                && aligned[1]
+                && average(&columns[0]) <= 45.0
+                && average(&columns[1]) <= 18.0;
+        }
+        // Three columns of running text are cut into lines that are all about equally long and fill their column.
+        let wide = columns.iter().filter(|column| average(column) > 28.0).count();
+        let straight = aligned.iter().filter(|aligned| **aligned).count();
+        wide <= 1 && straight * 3 >= self.columns * 2
+    }
+
+    /// The table and its lines.
+    pub fn finish(&self, run: &[Row<'a>], page_no: u32) -> Found<'a> {
+        let header_rows = self.header_rows();
+        let rows = self.unwrapped();
+        let mut cells = Vec::new();
+        for (row_index, row) in rows.iter().enumerate() {
+            for Placed { first, last, segments } in row {
+                let bbox = Bbox::around(segments.iter().map(|segment| &segment.bbox)).unwrap_or_default();
+                cells.push(Cell {
+                    row_index: row_index as u32,
+                    column_index: *first as u32,
+                    row_span: 1,
+                    column_span: (last - first + 1) as u32,
+                    header: row_index < header_rows,
+                    text: text::join(segments.iter().map(|segment| segment.text.as_str())),
+                    prov: Some(Locator::on_page(page_no, bbox)),
+                });
+            }
+        }
+        let mut lines: Vec<&'a Measured<'a>> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for segment in run.iter().flat_map(|row| &row.segments) {
+            let own = std::iter::once(segment.line).chain(segment.marks.iter().copied());
+            lines.extend(own.filter(|line| seen.insert(line.index)));
+        }
+        (Table { rows: rows.len() as u32, columns: self.columns as u32, cells }, lines)
+    }
+
+    /// The rows, those with nothing but the beginning of a label joined to the row in which the label goes on.
+    fn unwrapped(&self) -> Vec<CellRow<'a>> {
+        let mut rows: Vec<CellRow<'a>> = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            let begun = rows.last().is_some_and(|above| above.len() == 1 && is_wrapped_label(above, row));
+            let mut row = row.clone();
+            if begun && let Some(above) = rows.pop() {
+                let mut label: Vec<Segment<'a>> = above.into_iter().flat_map(|cell| cell.segments).collect();
+                label.append(&mut row[0].segments);
+                row[0].segments = label;
+            }
+            rows.push(row);
+        }
+        rows
+    }
+
+    /// Rows from the top that name the columns: bold above others that are not, or words above values.
+    fn header_rows(&self) -> usize {
+        let bold = |row: &CellRow<'_>| row.iter().all(|cell| cell.segments.iter().all(|segment| segment.bold));
+        let values =
+            |row: &CellRow<'_>| row.iter().any(|cell| cell.segments.iter().any(|segment| is_value(&segment.text)));
+        let leading = self.rows.iter().take_while(|row| bold(row)).count();
+        if (1..=3).contains(&leading) && leading < self.rows.len() {
+            return leading;
+        }
+        let words = self.rows.iter().take_while(|row| !values(row)).count();
+        let below = self.rows.iter().skip(words).filter(|row| values(row)).count();
+        if (1..=3).contains(&words) && below * 2 >= self.rows.len() - words { words } else { 0 }
+    }
+}
+
+/// Whether the only cell of a row is the beginning of the label with which the next row begins.
+fn is_wrapped_label(above: &CellRow<'_>, row: &CellRow<'_>) -> bool {
+    let is_label = |cell: &&Placed<'_>| (cell.first, cell.last) == (0, 0);
+    let (Some(above), Some(label)) = (above.first().filter(is_label), row.first().filter(is_label)) else {
+        return false;
+    };
+    let (above, label) = (&above.segments[0], &label.segments[0]);
+    let tight = label.bbox.top - above.bbox.bottom < label.line.size * 0.6;
+    tight && text::starts_lower(&label.text) && !is_value(&above.text)
+}
+
+/// The columns that a box covers; the nearest when it stands in a gap.
+pub fn place(bbox: &Bbox, columns: &[(f32, f32)]) -> (usize, usize) {
+    let covered = |(left, right): (f32, f32)| {
+        bbox.right.min(right) - bbox.left.max(left) > (right - left).min(bbox.width()) * 0.2
+    };
+    let first = columns.iter().position(|column| covered(*column));
+    let last = columns.iter().rposition(|column| covered(*column));
+    if let (Some(first), Some(last)) = (first, last) {
+        return (first, last);
+    }
+    let middle = (bbox.left + bbox.right) / 2.0;
+    let distance = |(left, right): (f32, f32)| (left - middle).max(middle - right).max(0.0);
+    let nearest =
+        (0..columns.len()).min_by(|a, b| distance(columns[*a]).total_cmp(&distance(columns[*b]))).unwrap_or(0);
+    (nearest, nearest)
+}
+
+/// Whether most left edges, right edges or middles stand in one line.
+fn is_aligned(column: &[&Segment<'_>], metrics: &Metrics) -> bool {
+    let tolerance = metrics.body * 0.5;
+    let most_agree = |edge: &dyn Fn(&Bbox) -> f32| {
+        let mut edges: Vec<f32> = column.iter().map(|segment| edge(&segment.bbox)).collect();
+        edges.sort_by(f32::total_cmp);
+        let mut from = 0;
+        let mut best = 0;
+        for to in 0..edges.len() {
+            while edges[to] - edges[from] > tolerance {
+                from += 1;
+            }
+            best = best.max(to - from + 1);
+        }
+        best * 10 >= edges.len() * 6
+    };
+    most_agree(&|bbox| bbox.left)
+        || most_agree(&|bbox| bbox.right)
+        || most_agree(&|bbox| (bbox.left + bbox.right) / 2.0)
+}
+
+/// Whether a column holds lines of a paragraph: long ones that mostly fill the column.
+fn is_running_text(column: &[&Segment<'_>]) -> bool {
+    let widest = column.iter().map(|segment| segment.bbox.width()).fold(0.0, f32::max);
+    let full = column.iter().filter(|segment| segment.chars > 24 && segment.bbox.width() > widest * 0.85).count();
+    column.len() >= 3 && full * 2 > column.len()
+}
+
+/// Whether a cell holds a number, sum, date or dash rather than words.
+pub fn is_value(text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    (digits > 0 && digits >= letters) || matches!(text.trim(), "-" | "–" | "—" | "(X)" | "(NA)" | "n/a" | "N/A")
+}
