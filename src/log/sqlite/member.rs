@@ -1,6 +1,6 @@
 //! The thread of a membership: it keeps the leases alive, whatever the worker does, and reads when asked.
 //!
-//! The law: what the worker acknowledged or was too slow to acknowledge is out of [`Held`] before its lease is freed
+//! The law: what the worker acknowledged or was too slow to acknowledge is out of `Held` before its lease is freed
 //! in the file, so this member commits nothing of it while another may already own it.
 
 use std::{

@@ -4,10 +4,10 @@
 //! lost a lease can therefore commit nothing, however late it wakes up; clocks and heartbeats only decide how soon
 //! others take over.
 //!
-//! - [`schema`]: connections, tables, the thread of a connection
-//! - [`append`]: records go in; [`fetch`]: records come out
-//! - [`lease`]: who owns which partition; [`member`]: the thread that keeps a membership alive and reads for it
-//! - [`reader`], [`writer`], [`tail`]: the async sides that callers see
+//! - `schema`: connections, tables, the thread of a connection
+//! - `append`: records go in; `fetch`: records come out
+//! - `lease`: who owns which partition; `member`: the thread that keeps a membership alive and reads for it
+//! - `reader`, `writer`, `tail`: the async sides that callers see
 
 mod append;
 mod fetch;
