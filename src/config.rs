@@ -112,19 +112,40 @@ impl Config {
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         match file {
-            Some(file) => figment = figment.merge(Toml::file_exact(file)),
+            Some(file) => {
+                anyhow::ensure!(file.is_file(), "configuration: there is no file {}", file.display());
+                figment = figment.merge(Toml::file_exact(file));
+            }
             None => figment = figment.merge(Toml::file("deckle.toml")),
         }
         let config: Self = figment
-            .merge(Env::prefixed("DECKLE_").split("__"))
+            .merge(Env::prefixed("DECKLE_").ignore(NO_SETTINGS).split("__"))
             .extract()
-            .map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
+            .map_err(|error| anyhow::anyhow!("configuration: {}", complaint(&error)))?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.tenant.is_empty(), "configuration: `tenant` is empty");
+        anyhow::ensure!(
+            !self.tenant.contains(['/', '\\', '\n']) && !self.tenant.starts_with('.'),
+            "configuration: `tenant` leads the keys of blobs and may not hold a slash or start with a dot"
+        );
+        for (name, is_zero) in [
+            ("sandbox.children", self.sandbox.children == Some(0)),
+            ("sandbox.memory_mb", self.sandbox.memory_mb == 0),
+            ("sandbox.wall_s", self.sandbox.wall_s == 0),
+            ("decode.max_pages", self.decode.max_pages == 0),
+            ("worker.max_in_flight_bytes", self.worker.max_in_flight_bytes == 0),
+        ] {
+            anyhow::ensure!(!is_zero, "configuration: `{name}` must be at least 1");
+        }
+        anyhow::ensure!(
+            self.decode.render_dpi.is_finite() && self.decode.render_dpi >= 36.0,
+            "configuration: `decode.render_dpi` must be at least 36; OCR likes 200 to 300"
+        );
+        self.log.sqlite.check().map_err(|failure| anyhow::anyhow!("configuration: {failure}"))?;
         anyhow::ensure!(
             !self.ocr.languages.is_empty(),
             "configuration: `ocr.languages` is empty; for example [\"en\"]"
@@ -191,6 +212,40 @@ impl Config {
         let facts = (limits, &self.ocr, chunking::NAME, weights, RULES);
         let json = serde_json::to_vec(&facts).context("settings as JSON")?;
         Ok(hex::encode(Sha256::digest(json))[..16].to_owned())
+    }
+}
+
+/// `DECKLE_` variables that are no settings: a command's own, the benches', and what children are told.
+const NO_SETTINGS: &[&str] = &["password", "corpus", "decode_settings"];
+
+/// One line on what is wrong, which key it is, and where that was said.
+fn complaint(error: &figment::Error) -> String {
+    use figment::{Source, error::Kind};
+    let key = error.path.join(".");
+    let place = match error.metadata.as_ref().map(|metadata| (&metadata.source, &metadata.name)) {
+        Some((Some(Source::File(file)), _)) => format!(" (in {})", file.display()),
+        Some((_, name)) if name.contains("environment") => {
+            format!(" (in the variable DECKLE_{})", key.replace('.', "__").to_uppercase())
+        }
+        _ => String::new(),
+    };
+    match &error.kind {
+        Kind::UnknownField(_, known) => format!("there is no setting `{key}`{place}; known here: {}", known.join(", ")),
+        Kind::UnknownVariant(value, known) => format!("`{key}` = \"{value}\"{place} is none of {}", known.join(", ")),
+        Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
+            let wanted = match wanted.as_str() {
+                "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+                "f32" | "f64" => "a number",
+                other => other,
+            };
+            format!("`{key}`{place} must be {wanted}, not {found}")
+        }
+        // The parser of TOML draws the place on lines of their own.
+        other => {
+            let text = other.to_string();
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains('|'));
+            lines.collect::<Vec<_>>().join(": ") + &place
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The law: few labels, never an id as a label. Ids belong in log fields (`document_id`, `page`, `stage`).
 
-use std::time::Duration;
+use std::{io::IsTerminal, time::Duration};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -69,7 +69,8 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
 pub fn install_logs(json: bool, default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A second installation is a test harness's business, and harmless.
     let _ = if json { builder.json().try_init() } else { builder.with_target(false).try_init() };
 }

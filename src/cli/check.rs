@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Context, Outcome, print_json};
+use super::{Context, Outcome, print_json, say};
 use crate::{app::App, config::Config, models};
 
 /// Check settings, native libraries, models and folders; each line says ok, or what to do.
@@ -10,7 +10,8 @@ use crate::{app::App, config::Config, models};
 #[command(after_help = "\
 Examples:
   deckle check
-  deckle check --config production.toml --json")]
+  deckle check --config production.toml
+  deckle check --json | jq '.[] | select(.ok | not)'")]
 pub struct Args {}
 
 /// One thing that was looked at.
@@ -35,10 +36,15 @@ pub async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
     lines.extend(models::verify(&config.models()).into_iter().map(|status| Line {
         name: format!("model {}/{}", status.name, status.file),
         ok: status.ok,
-        detail: status.installed_sha256.map(|sha256| sha256[..12].to_owned()).unwrap_or_default(),
+        detail: status.installed_sha256.map_or_else(|| "missing".to_owned(), |sha256| sha256[..12].to_owned()),
         advice: status.advice,
     }));
-    lines.push(runtime(&config).await);
+    let model = lines.iter().all(|line| line.ok || !line.name.starts_with("model "));
+    lines.push(if model {
+        runtime(&config).await
+    } else {
+        bad("ONNX Runtime", "not tried without the model".to_owned(), "put the model in place first")
+    });
     match context.open() {
         Ok(app) => lines.extend(native(&app).await),
         Err(error) => lines.push(bad("log, store, blobs", format!("{error:#}"), "look at the path named")),
@@ -47,10 +53,11 @@ pub async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
     if json {
         print_json(&lines)?;
     } else {
+        let widest = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
         for line in &lines {
-            println!("{} {:<34} {}", if line.ok { "✓" } else { "✗" }, line.name, line.detail);
+            say(format_args!("{} {:<widest$}  {}", if line.ok { "✓" } else { "✗" }, line.name, line.detail))?;
             if !line.ok {
-                println!("    → {}", line.advice);
+                say(format_args!("    → {}", line.advice))?;
             }
         }
     }

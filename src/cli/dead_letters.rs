@@ -1,6 +1,9 @@
 //! `deckle dead-letters`: records that failed for good.
 
-use super::{Context, Outcome, print_json, table};
+use super::{
+    Context, Outcome, print_json, say,
+    table::{self, Fit},
+};
 use crate::{
     app::App,
     log::{self, Topic},
@@ -12,7 +15,8 @@ use crate::{
 #[command(after_help = "\
 Examples:
   deckle dead-letters list
-  deckle dead-letters show 3f2a     by the start of its id")]
+  deckle dead-letters show 3f2a     by the start of its id
+  deckle dead-letters list --json | jq -r '.[].reason.message'")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -35,8 +39,8 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let letters = letters(&app).await?;
     match args.what {
         What::List if json => print_json(&letters.iter().map(for_programs).collect::<Vec<_>>())?,
-        What::List if letters.is_empty() => println!("no dead letters"),
-        What::List => list(&letters),
+        What::List if letters.is_empty() => say("no dead letters")?,
+        What::List => list(&letters)?,
         What::Show { id } => show(&letters, &id, json)?,
     }
     Ok(Outcome::Done)
@@ -56,20 +60,28 @@ async fn letters(app: &App) -> anyhow::Result<Vec<DeadLetter>> {
     }
 }
 
-fn list(letters: &[DeadLetter]) {
-    let mut rows = table::table(&["id", "stage", "kind", "document", "page", "code", "what was wrong"]);
+fn list(letters: &[DeadLetter]) -> anyhow::Result<()> {
+    let mut rows = table::Rows::new(&[
+        ("id", Fit::Keep),
+        ("stage", Fit::Drop(2)),
+        ("kind", Fit::Drop(3)),
+        ("document", Fit::Keep),
+        ("page", Fit::Keep),
+        ("code", Fit::Drop(1)),
+        ("what was wrong", Fit::Wrap),
+    ]);
     for letter in letters {
-        rows.add_row(vec![
-            comfy_table::Cell::new(&letter.envelope.event_id[..letter.envelope.event_id.len().min(8)]),
-            comfy_table::Cell::new(&letter.stage),
-            comfy_table::Cell::new(&letter.kind),
-            comfy_table::Cell::new(&letter.envelope.document_id),
+        rows.add(vec![
+            table::id(&letter.envelope.event_id),
+            table::text(&letter.stage),
+            table::text(&letter.kind),
+            table::id(&letter.envelope.document_id),
             table::number(letter.page_no),
-            comfy_table::Cell::new(&letter.reason.code),
-            comfy_table::Cell::new(&letter.reason.message),
+            table::text(&letter.reason.code),
+            table::text(&letter.reason.message),
         ]);
     }
-    println!("{rows}");
+    say(rows)
 }
 
 fn show(letters: &[DeadLetter], id: &str, json: bool) -> anyhow::Result<()> {
@@ -80,23 +92,24 @@ fn show(letters: &[DeadLetter], id: &str, json: bool) -> anyhow::Result<()> {
         return print_json(&for_programs(letter));
     }
     let appended_at = jiff::Timestamp::from_microsecond(letter.appended_at)?;
-    println!("id          {}", letter.envelope.event_id);
-    println!(
-        "document    {} (run {}, version {})",
-        letter.envelope.document_id, letter.envelope.run, letter.envelope.version
-    );
-    println!("stage       {} after {} attempts", letter.stage, letter.attempts);
-    println!("because     {} [{}, {}]", letter.reason.message, letter.reason.code, letter.kind);
-    println!("retryable   {}", if letter.reason.retryable { "yes" } else { "no: the same bytes fail the same way" });
-    println!("record      {}[{}] offset {}, appended {appended_at}", letter.topic, letter.partition, letter.offset);
+    let (envelope, reason) = (&letter.envelope, &letter.reason);
+    let attempts = table::count(letter.attempts.unsigned_abs(), "attempt");
+    let page = letter.page_no.map(|page_no| format!(", page {page_no}")).unwrap_or_default();
+    let retryable = if reason.retryable { "yes" } else { "no: the same bytes fail the same way" };
+    say(format_args!("id          {}", envelope.event_id))?;
+    say(format_args!("document    {} (run {}, version {})", envelope.document_id, envelope.run, envelope.version))?;
+    say(format_args!("stage       {}{page}, after {attempts}", letter.stage))?;
+    say(format_args!("because     {} [{}, {}]", reason.message, reason.code, letter.kind))?;
+    say(format_args!("retryable   {retryable}"))?;
+    say(format_args!("record      {}[{}] offset {}", letter.topic, letter.partition, letter.offset))?;
+    say(format_args!("appended    {appended_at}"))?;
     for (name, value) in &letter.headers {
-        println!("header      {name}: {value}");
+        say(format_args!("header      {name}: {value}"))?;
     }
     match wire::decode_to_json(&letter.topic, &letter.value) {
-        Ok(value) => println!("{}", serde_json::to_string_pretty(&value)?),
-        Err(error) => println!("bytes       {} (not decodable: {error})", letter.value.len()),
+        Ok(value) => say(serde_json::to_string_pretty(&value)?),
+        Err(error) => say(format_args!("bytes       {} (not decodable: {error})", letter.value.len())),
     }
-    Ok(())
 }
 
 /// A dead letter without its bytes, which may hold a password.

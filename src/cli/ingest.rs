@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use futures::{StreamExt, stream};
 
-use super::{Context, Outcome, print_json, submit};
+use super::{Context, Outcome, print_json, say, submit};
 use crate::record::{Lane, Options};
 
 /// Files brought in at once.
@@ -59,13 +59,14 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
                 "status": state,
             }));
         } else {
-            println!("{state:<10} {}  {}", submission.key.document_id, submission.input.path.display());
+            say(format_args!("{state:<10} {}  {}", submission.key.document_id, submission.input.path.display()))?;
         }
     }
     if json {
         print_json(&rows)?;
     } else {
-        println!("{queued} queued, {unchanged} unchanged");
+        let next = if queued > 0 { "; `deckle run` works on them" } else { "" };
+        say(format_args!("{queued} queued, {unchanged} unchanged{next}"))?;
     }
     Ok(Outcome::Done)
 }

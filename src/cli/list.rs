@@ -1,6 +1,9 @@
 //! `deckle list`: what is known of which documents.
 
-use super::{Context, Outcome, print_json, table};
+use super::{
+    Context, Outcome, print_json, say,
+    table::{self, Fit},
+};
 use crate::{record::Status, store::ListFilter};
 
 /// List documents and how they ended.
@@ -9,7 +12,7 @@ use crate::{record::Status, store::ListFilter};
 Examples:
   deckle list
   deckle list --status failed --limit 20
-  deckle list --json | jq '.documents[].document_id'")]
+  deckle list --json | jq -r '.documents[].document_id'")]
 pub struct Args {
     /// Only documents of this status: processing, published, partial, failed, erased.
     #[arg(long, value_parser = parse_status)]
@@ -23,7 +26,8 @@ pub struct Args {
 }
 
 fn parse_status(text: &str) -> Result<Status, String> {
-    serde_json::from_value(serde_json::Value::from(text)).map_err(|_| format!("`{text}` is no status"))
+    serde_json::from_value(serde_json::Value::from(text))
+        .map_err(|_| "one of processing, published, partial, failed, erased".to_owned())
 }
 
 pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
@@ -37,26 +41,38 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     if listing.headers.is_empty() {
-        println!("no documents; bring some in with `deckle process FILE`");
+        say(match args.status {
+            Some(status) => format!("no document is {}", status.as_str()),
+            None => "no documents; bring some in with `deckle process FILE`".to_owned(),
+        })?;
         return Ok(Outcome::Done);
     }
-    let mut rows = table::table(&["document", "file", "type", "pages", "chunks", "status", "why"]);
+    let mut rows = table::Rows::new(&[
+        ("document", Fit::Keep),
+        ("file", Fit::Wrap),
+        ("type", Fit::Drop(2)),
+        ("pages", Fit::Drop(1)),
+        ("chunks", Fit::Drop(3)),
+        ("status", Fit::Keep),
+        ("why", Fit::Wrap),
+    ]);
     for header in &listing.headers {
         let current = header.current.as_ref();
         let source = header.source();
-        rows.add_row(vec![
-            comfy_table::Cell::new(&header.key.document_id),
-            comfy_table::Cell::new(source.map_or("", |source| &source.filename)),
-            comfy_table::Cell::new(source.map_or("", |source| table::kind(&source.media_type))),
+        rows.add(vec![
+            table::id(&header.key.document_id),
+            table::text(source.map_or("", |source| &source.filename)),
+            table::text(source.map_or("", |source| table::kind(&source.media_type))),
             table::number(current.map(|current| current.page_count).filter(|pages| *pages > 0)),
             table::number(current.map(|current| current.chunk_count)),
             table::status(header.status()),
-            comfy_table::Cell::new(table::why(header)),
+            table::text(table::why(header)),
         ]);
     }
-    println!("{rows}");
+    say(rows)?;
     if let Some(next) = &listing.next {
-        println!("more: deckle list --after {next}");
+        let status = args.status.map(|status| format!("--status {} ", status.as_str())).unwrap_or_default();
+        say(format_args!("more: deckle list {status}--limit {} --after {next}", args.limit))?;
     }
     Ok(Outcome::Done)
 }

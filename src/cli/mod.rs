@@ -1,7 +1,7 @@
 //! The command line: one file per command, each a thin reader of the same library that services would use.
 //!
 //! The law: results go to standard output, progress and complaints to standard error; the exit code is 0 when all is
-//! done, 1 when some documents failed, 2 for a mistake of usage or configuration.
+//! done, 1 when some documents failed, 2 for a mistake of usage or configuration, 130 when interrupted.
 
 mod check;
 mod dead_letters;
@@ -17,7 +17,7 @@ mod show;
 mod submit;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -40,13 +40,15 @@ Examples:
   deckle ingest inbox/ && deckle run             queue files, then work on them in the background
   deckle check                                   is everything in place?
 
-`deckle COMMAND --help` shows examples of each command. Settings: deckle.toml, then DECKLE_* variables."
+`deckle COMMAND --help` shows examples of each command.
+Settings: deckle.toml, then DECKLE_* variables (DECKLE_HOME names the folder of data and models).
+Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or the settings, 130 interrupted."
 )]
 struct Cli {
     /// Settings file; `deckle.toml` in this folder is read when there is one.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON instead of tables.
+    /// Print JSON instead of tables; `run` then logs JSON.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -88,6 +90,8 @@ enum Outcome {
     Done,
     /// Some documents failed.
     SomeFailed,
+    /// Told to stop before the end.
+    Interrupted,
 }
 
 /// Parses the arguments and runs the command.
@@ -99,11 +103,20 @@ pub fn main() -> ExitCode {
     match run_command(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        // What shells say of a program that Ctrl-C ended.
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        // As in `deckle list | head`: the reader has what it wanted.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("deckle: {error:#}");
+            complain(format_args!("deckle: {error:#}"));
             ExitCode::from(2)
         }
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
@@ -127,8 +140,17 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
     })
 }
 
+/// Writes a line of results. Unlike `println!` it does not panic when nobody reads on.
+fn say(line: impl Display) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
+}
+
+/// Writes a line for people to standard error, if anybody reads it.
+fn complain(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 /// Prints a value as JSON for programs.
 fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    say(serde_json::to_string_pretty(value)?)
 }

@@ -1,6 +1,9 @@
 //! `deckle models`: which models are installed, and are they what they should be?
 
-use super::{Context, Outcome, print_json, table};
+use super::{
+    Context, Outcome, print_json, say,
+    table::{self, Fit},
+};
 use crate::models::Catalogue;
 
 /// List the models: task, size, licence, and whether the installed files are the right ones.
@@ -8,7 +11,7 @@ use crate::models::Catalogue;
 #[command(after_help = "\
 Examples:
   deckle models
-  deckle models --json | jq '.[].files[].sha256'")]
+  deckle models --json | jq -r '.[].files[].sha256'")]
 pub struct Args {}
 
 pub fn run(context: &Context, _: &Args) -> anyhow::Result<Outcome> {
@@ -38,23 +41,31 @@ pub fn run(context: &Context, _: &Args) -> anyhow::Result<Outcome> {
             .collect();
         print_json(&models)?;
     } else {
-        let mut rows = table::table(&["model", "task", "file", "MB", "sha256", "licence", "installed"]);
+        let mut rows = table::Rows::new(&[
+            ("model", Fit::Keep),
+            ("task", Fit::Drop(3)),
+            ("file", Fit::Keep),
+            ("size", Fit::Drop(2)),
+            ("sha256", Fit::Drop(1)),
+            ("licence", Fit::Drop(0)),
+            ("installed", Fit::Wrap),
+        ]);
         for (entry, files) in &checked {
             for (file, status) in entry.files.iter().zip(files) {
-                rows.add_row(vec![
-                    comfy_table::Cell::new(&entry.name),
-                    comfy_table::Cell::new(&entry.task),
-                    comfy_table::Cell::new(&file.name),
-                    table::number(Some(format!("{:.1}", file.bytes as f64 / 1e6))),
-                    comfy_table::Cell::new(file.sha256.get(..12).unwrap_or(&file.sha256)),
-                    comfy_table::Cell::new(&entry.licence),
-                    comfy_table::Cell::new(if status.ok { "ok" } else { &status.advice }),
+                rows.add(vec![
+                    table::text(&entry.name),
+                    table::text(&entry.task),
+                    table::text(&file.name),
+                    table::number(Some(table::size(i64::try_from(file.bytes).unwrap_or(i64::MAX)))),
+                    table::text(file.sha256.get(..12).unwrap_or(&file.sha256)),
+                    table::text(&entry.licence),
+                    table::text(if status.ok { "ok" } else { &status.advice }),
                 ]);
             }
         }
-        println!("{rows}");
+        say(rows)?;
     }
     let whole = checked.iter().flat_map(|(_, files)| files).all(|status| status.ok);
-    anyhow::ensure!(whole || context.json, "some model files are missing or altered; run `make setup`");
+    anyhow::ensure!(whole, "some model files are missing or altered; run `make setup`");
     Ok(Outcome::Done)
 }

@@ -1,22 +1,27 @@
 //! `deckle process`: runs the whole pipeline in this process until the files are done.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Context, Outcome, export,
+    Context, Outcome, complain, export,
     ingest::SUBMISSIONS,
     print_json,
     progress::Progress,
-    show,
+    say, show,
     submit::{self, Submission, Submitted},
-    table,
+    table::{self, Fit},
 };
 use crate::{
     app::App,
     log::{self, Record, Topic},
+    readiness,
     record::{Event, Lane, OcrMode, Options, PageAnalysed, Published, Status, wire},
     store::Header,
 };
@@ -31,7 +36,11 @@ Examples:
   deckle process inbox/ 'scans/*.png' --out out write Markdown and JSON to out/
   deckle process old.pdf --force                read it again
   deckle process brief.pdf --language de,en     what OCR should expect
-Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or the settings.")]
+  deckle process inbox/ --json | jq -r '.documents[] | [.path, .outcome] | @tsv'
+
+A document of which some pages failed is `partial`: done, and shown with the reason. `time` is processor time spent on
+a document now. Of many documents those that are not whole are always shown, the others up to 40.
+Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or the settings, 130 interrupted.")]
 pub struct Args {
     /// Files, folders and patterns.
     #[arg(required = true, value_name = "PATH")]
@@ -74,10 +83,16 @@ struct Row {
 
 /// How often the store is asked for documents whose end was not seen in the log.
 const LOOK: Duration = Duration::from_secs(2);
+/// Rows of the final table; documents that are not whole come on top of that.
+const ROWS: usize = 40;
 
 pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
+    let started = Instant::now();
     let inputs = submit::find(&args.paths)?;
+    if let Some(folder) = &args.out {
+        std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    }
     let app = context.open()?;
     let request = submit::Request { force: args.force, lane: Lane::Interactive, options: options(&args) };
     let submissions: Vec<Submission> = stream::iter(inputs)
@@ -92,8 +107,11 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
             Row { submission, status: unchanged.then_some(Status::Unchanged) }
         })
         .collect();
-    if rows.iter().any(|row| row.status.is_none()) {
-        until_all_ended(&app, &mut rows, json).await?;
+    if rows.iter().any(|row| row.status.is_none())
+        && until_all_ended(&app, &mut rows, json).await? == Outcome::Interrupted
+    {
+        complain("deckle: interrupted; the same command goes on where this one was");
+        return Ok(Outcome::Interrupted);
     }
     let headers = headers(&app, &rows).await?;
     if let Some(folder) = &args.out {
@@ -104,8 +122,13 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
             }
         }
     }
-    report(&rows, &headers, json)?;
-    let failed = headers.iter().any(|header| header.status() == Status::Failed);
+    let failed = rows.iter().zip(&headers).any(|(row, header)| outcome(row, header) == Status::Failed);
+    if json {
+        print_json(&for_programs(&rows, &headers))?;
+    } else {
+        report(&rows, &headers)?;
+        summarise(&rows, &headers, started.elapsed(), args.out.as_deref())?;
+    }
     Ok(if failed { Outcome::SomeFailed } else { Outcome::Done })
 }
 
@@ -123,30 +146,47 @@ fn options(args: &Args) -> Options {
 }
 
 /// Runs the pipeline until every document's path ended.
-async fn until_all_ended(app: &App, rows: &mut [Row], json: bool) -> anyhow::Result<()> {
+async fn until_all_ended(app: &App, rows: &mut [Row], json: bool) -> anyhow::Result<Outcome> {
     let topics = [Topic::from(PageAnalysed::TOPIC), Topic::from(Published::TOPIC)];
     let mut tail = app.log.tail(&topics, log::From::Start).await?;
     let waiting = rows.iter().filter(|row| row.status.is_none());
     let mut progress = Progress::new(waiting.map(|row| (row.submission.key.document_id.clone(), name(row))), json);
-    progress.say("starting");
     let mut running = app.start(&[]).await?;
-    progress.say("");
+    // A worker would wait for a model that is missing; a person wants to know.
+    let embedders = app.embedders().clone();
+    let mut model = tokio::spawn(async move { embedders.get().await });
+    let mut is_loaded = false;
     let mut looks = tokio::time::interval(LOOK);
     let mut interrupted = std::pin::pin!(super::run::stop_signal());
     while rows.iter().any(|row| row.status.is_none()) {
         tokio::select! {
             records = tail.next() => follow(rows, &mut progress, &records?)?,
-            _ = looks.tick() => look(app, rows, &mut progress).await?,
-            result = running.failed() => return result.context("the pipeline stopped"),
+            loaded = &mut model, if !is_loaded => {
+                loaded??;
+                is_loaded = true;
+            }
+            _ = looks.tick() => {
+                look(app, rows, &mut progress).await?;
+                progress.waiting_for(&readiness::waits());
+            }
+            result = running.failed() => {
+                result.context("the pipeline stopped")?;
+                anyhow::bail!("the pipeline stopped");
+            }
             () = &mut interrupted => {
                 progress.finish();
-                running.stop().await?;
-                anyhow::bail!("interrupted; the same command goes on where this one was");
+                complain("stopping: what is on its way is finished first; Ctrl-C again leaves at once");
+                tokio::select! {
+                    stopped = running.stop() => stopped?,
+                    () = super::run::stop_signal() => {}
+                }
+                return Ok(Outcome::Interrupted);
             }
         }
     }
     progress.finish();
-    running.stop().await
+    running.stop().await?;
+    Ok(Outcome::Done)
 }
 
 fn name(row: &Row) -> String {
@@ -164,7 +204,7 @@ fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) -> anyh
             let upload_id = &published.envelope.upload_id;
             for row in rows.iter_mut().filter(|row| row.submission.upload_id == *upload_id) {
                 row.status = Some(published.status);
-                progress.ended(&published.envelope.document_id, published.status.as_str());
+                progress.ended(&published.envelope.document_id, published.status);
             }
         }
     }
@@ -176,10 +216,9 @@ async fn look(app: &App, rows: &mut [Row], progress: &mut Progress) -> anyhow::R
     for row in rows.iter_mut().filter(|row| row.status.is_none()) {
         let Some(header) = app.store.header(&row.submission.key).await? else { continue };
         let ours = header.intake.as_ref().is_some_and(|intake| intake.upload_id == row.submission.upload_id);
-        if ours && header.is_ended() {
-            row.status = Some(header.status());
-            progress.ended(&row.submission.key.document_id, header.status().as_str());
-        }
+        let Some(ended) = header.ended.as_ref().filter(|_| ours && header.is_ended()) else { continue };
+        row.status = Some(ended.status);
+        progress.ended(&row.submission.key.document_id, ended.status);
     }
     Ok(())
 }
@@ -193,49 +232,75 @@ async fn headers(app: &App, rows: &[Row]) -> anyhow::Result<Vec<Header>> {
     Ok(headers)
 }
 
-fn report(rows: &[Row], headers: &[Header], json: bool) -> anyhow::Result<()> {
-    if json {
-        let documents: Vec<_> = rows
-            .iter()
-            .zip(headers)
-            .map(|(row, header)| {
-                let mut value = show::summary(header);
-                value["path"] = serde_json::json!(row.submission.input.path);
-                value["outcome"] = serde_json::json!(outcome(row, header));
-                value
-            })
-            .collect();
-        return print_json(&serde_json::json!({ "documents": documents }));
-    }
-    let mut lines = table::table(&["document", "type", "pages", "blocks", "chunks", "confidence", "time", "status"]);
-    let mut counts: HashMap<&str, usize> = HashMap::new();
+fn for_programs(rows: &[Row], headers: &[Header]) -> serde_json::Value {
+    let documents = rows.iter().zip(headers).map(|(row, header)| {
+        let mut value = show::summary(header);
+        value["path"] = serde_json::json!(row.submission.input.path);
+        value["outcome"] = serde_json::json!(outcome(row, header));
+        value
+    });
+    serde_json::json!({ "documents": documents.collect::<Vec<_>>() })
+}
+
+/// The table: every document that is not whole, and others while there is room.
+fn report(rows: &[Row], headers: &[Header]) -> anyhow::Result<()> {
+    let mut lines = table::Rows::new(&[
+        ("document", Fit::Wrap),
+        ("type", Fit::Drop(2)),
+        ("pages", Fit::Drop(1)),
+        ("blocks", Fit::Drop(6)),
+        ("chunks", Fit::Drop(5)),
+        ("confidence", Fit::Drop(4)),
+        ("time", Fit::Drop(3)),
+        ("status", Fit::Keep),
+        ("why", Fit::Wrap),
+    ]);
+    let mut room = ROWS;
+    let mut left_out = 0_u64;
     for (row, header) in rows.iter().zip(headers) {
-        let current = header.current.as_ref();
-        let source = header.source();
         let outcome = outcome(row, header);
-        *counts.entry(outcome.as_str()).or_default() += 1;
-        lines.add_row(vec![
-            comfy_table::Cell::new(name(row)),
-            comfy_table::Cell::new(source.map_or("", |source| table::kind(&source.media_type))),
+        if matches!(outcome, Status::Published | Status::Unchanged) {
+            if room == 0 {
+                left_out += 1;
+                continue;
+            }
+            room -= 1;
+        }
+        // What an earlier run found says nothing about a file that failed now.
+        let current = header.current.as_ref().filter(|_| outcome != Status::Failed);
+        let spent =
+            current.filter(|_| outcome != Status::Unchanged).map(|it| it.trail.iter().map(|entry| entry.cpu_us));
+        let source = header.source().filter(|source| !source.media_type.is_empty());
+        lines.add(vec![
+            table::text(name(row)),
+            table::text(source.map_or("–", |source| table::kind(&source.media_type))),
             table::number(current.map(|current| current.page_count).filter(|pages| *pages > 0)),
             table::number(current.map(|current| current.block_count)),
             table::number(current.map(|current| current.chunk_count)),
             table::number(current.and_then(|current| current.confidence).map(|it| format!("{:.2}", it.mean))),
-            table::number(current.map(|current| table::seconds(current.published_at - current.run))),
+            table::number(spent.map(|us| table::duration(us.sum()))),
             table::status(outcome),
+            table::text(table::why(header)),
         ]);
     }
-    println!("{lines}");
-    for (row, header) in rows.iter().zip(headers) {
-        let why = table::why(header);
-        if !why.is_empty() {
-            println!("{}: {why}", name(row));
-        }
+    say(lines)?;
+    if left_out > 0 {
+        let others = table::count(left_out, "other document");
+        say(format_args!("… and {others}, all of them whole; `deckle list` or --json shows them"))?;
     }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_unstable();
-    println!("{}", counts.iter().map(|(status, count)| format!("{count} {status}")).collect::<Vec<_>>().join(", "));
     Ok(())
+}
+
+/// The last line: how many ended how, how long it took, and where the exports are.
+fn summarise(rows: &[Row], headers: &[Header], took: Duration, out: Option<&Path>) -> anyhow::Result<()> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (row, header) in rows.iter().zip(headers) {
+        *counts.entry(outcome(row, header).as_str()).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
+    let took = table::duration(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+    let exports = out.map(|folder| format!("; exports in {}", folder.display())).unwrap_or_default();
+    say(format_args!("{} in {took}{exports}", counts.join(", ")))
 }
 
 /// What a person is told: a document that failed before is failed, not unchanged.

@@ -1,22 +1,30 @@
 //! Progress bars: one for everything, one for each document on its way.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io::IsTerminal,
     time::Duration,
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::complain;
+use crate::record::Status;
+
 /// Documents whose bars are shown at once; the rest only count in the total.
 const BARS: usize = 12;
+/// Where there are no bars: of more documents than this, those that end well are only counted.
+const LINES: usize = 40;
 
-/// Bars on a terminal; one line per finished document elsewhere.
+/// Bars on a terminal; lines about documents elsewhere.
 pub struct Progress {
     bars: MultiProgress,
     total: ProgressBar,
     documents: HashMap<String, Document>,
+    /// Lines instead of bars.
     plain: bool,
+    /// What was last said to be away.
+    waiting: String,
 }
 
 struct Document {
@@ -26,28 +34,29 @@ struct Document {
 }
 
 impl Progress {
-    /// Bars for documents by their id and name.
+    /// Bars for documents by their id and name. `quiet` leaves out the lines where there are no bars.
     pub fn new(documents: impl IntoIterator<Item = (String, String)>, quiet: bool) -> Self {
         let bars = MultiProgress::new();
         let plain = !std::io::stderr().is_terminal();
-        if quiet || plain {
+        if plain {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
         let documents: HashMap<String, Document> =
             documents.into_iter().map(|(id, name)| (id, Document { name, pages: HashSet::new(), bar: None })).collect();
         let total = bars.add(ProgressBar::new(documents.len() as u64));
-        total.set_style(style("{bar:30.green/dim} {pos}/{len} documents  {elapsed_precise}  {msg}"));
+        total.set_style(style("{bar:30.green/dim} {pos}/{len} documents  {elapsed}  {wide_msg}"));
         total.enable_steady_tick(Duration::from_millis(200));
-        Self { bars, total, documents, plain: plain && !quiet }
+        Self { bars, total, documents, plain: plain && !quiet, waiting: String::new() }
     }
 
     /// A page of a document was analysed, or failed.
     pub fn page(&mut self, document_id: &str, page_no: i32, page_count: i32) {
         let shown = self.documents.values().filter(|document| document.bar.is_some()).count();
         let Some(document) = self.documents.get_mut(document_id) else { return };
-        if document.bar.is_none() && shown < BARS {
+        // A document of one page is done before its bar could be read.
+        if document.bar.is_none() && shown < BARS && page_count > 1 {
             let bar = self.bars.insert_before(&self.total, ProgressBar::new(u64::try_from(page_count).unwrap_or(0)));
-            bar.set_style(style("{bar:30.cyan/dim} {pos}/{len} pages  {msg}"));
+            bar.set_style(style("{bar:30.cyan/dim} {pos:>5}/{len:<5} pages  {wide_msg}"));
             bar.set_message(document.name.clone());
             document.bar = Some(bar);
         }
@@ -58,25 +67,46 @@ impl Progress {
     }
 
     /// A document's path ended.
-    pub fn ended(&mut self, document_id: &str, status: &str) {
+    pub fn ended(&mut self, document_id: &str, status: Status) {
         let Some(document) = self.documents.remove(document_id) else { return };
         if let Some(bar) = document.bar {
             bar.finish_and_clear();
             self.bars.remove(&bar);
         }
         self.total.inc(1);
-        if self.plain {
-            eprintln!("{status:<10} {}", document.name);
+        let (done, all) = (self.total.position(), self.total.length().unwrap_or(0));
+        if !self.plain {
+            return;
+        }
+        let is_few = all <= LINES as u64;
+        if is_few || !matches!(status, Status::Published | Status::Unchanged) {
+            complain(format_args!("{:<10} {}", status.as_str(), document.name));
+        }
+        if !is_few && done * 10 / all > (done - 1) * 10 / all {
+            complain(format_args!("{done} of {all} documents"));
         }
     }
 
-    /// Says what is going on besides.
-    pub fn say(&self, message: &'static str) {
+    /// Says what records wait for, when that changed.
+    pub fn waiting_for(&mut self, waits: &BTreeMap<String, usize>) {
+        let names: Vec<_> = waits.keys().map(String::as_str).collect();
+        let waiting = names.join(", ");
+        if waiting == self.waiting {
+            return;
+        }
+        let message = if waiting.is_empty() { String::new() } else { format!("waiting for: {waiting}") };
+        if self.plain && !message.is_empty() {
+            complain(&message);
+        }
         self.total.set_message(message);
+        self.waiting = waiting;
     }
 
     /// Takes all bars away.
     pub fn finish(&self) {
+        for bar in self.documents.values().filter_map(|document| document.bar.as_ref()) {
+            bar.finish_and_clear();
+        }
         self.total.finish_and_clear();
     }
 }
@@ -95,7 +125,7 @@ mod tests {
         progress.page("d", 1, 3);
         progress.page("d", 1, 3);
         assert_eq!(progress.documents["d"].pages.len(), 1);
-        progress.ended("d", "published");
+        progress.ended("d", Status::Published);
         assert_eq!(progress.total.position(), 1);
     }
 }

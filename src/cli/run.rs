@@ -12,12 +12,14 @@ use crate::{readiness, stages, telemetry};
 
 /// Work on what is queued until told to stop.
 ///
-/// SIGTERM or Ctrl-C: records in flight are finished and committed, then it leaves. Several processes share the work.
+/// SIGTERM or Ctrl-C: records in flight are finished and committed, then it leaves; a second one leaves at once.
+/// Several processes share the work. Logs go to standard error; RUST_LOG chooses what, --json makes them JSON.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   deckle run                       all stages
   deckle run --stage ocr,vision    only these; others run elsewhere on the same log
+  deckle run --listen 127.0.0.1:0  a second process on this machine: any free port
   curl localhost:9464/metrics      Prometheus metrics; also /healthz and /readyz")]
 pub struct Args {
     /// Stages to run; all when none is named.
@@ -42,7 +44,13 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         result = running.failed() => result?,
         () = stop_signal() => tracing::info!("stopping: records in flight are finished first"),
     }
-    running.stop().await?;
+    tokio::select! {
+        stopped = running.stop() => stopped?,
+        () = stop_signal() => {
+            tracing::warn!("left at once; what was in flight is worked on again");
+            return Ok(Outcome::Interrupted);
+        }
+    }
     tracing::info!("stopped");
     Ok(Outcome::Done)
 }
@@ -62,7 +70,7 @@ pub async fn stop_signal() {
 async fn serve(listen: &str, metrics: PrometheusHandle) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(listen)
         .await
-        .with_context(|| format!("`http.listen` = {listen} cannot be used"))?;
+        .with_context(|| format!("`http.listen` = {listen} cannot be used; port 0 takes a free one, \"\" none"))?;
     tracing::info!(address = %listener.local_addr()?, "metrics and health");
     let router = Router::new()
         .route("/metrics", get(|State(metrics): State<Arc<PrometheusHandle>>| async move { metrics.render() }))

@@ -1,17 +1,21 @@
 //! `deckle search`: the passages nearest in meaning.
 
-use super::{Context, Outcome, print_json, table};
+use super::{
+    Context, Outcome, print_json, say,
+    table::{self, Fit},
+};
 use crate::store::{Hit, Query};
 
 /// Find the passages nearest in meaning to a question.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  deckle search \"when does the museum open on Sundays\"
+  deckle search when does the museum open on Sundays
   deckle search \"spare parts\" --k 3 --json")]
 pub struct Args {
     /// A question, a sentence or a few words.
-    words: String,
+    #[arg(required = true)]
+    words: Vec<String>,
     /// Passages at most.
     #[arg(long, short, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     k: u16,
@@ -21,7 +25,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let app = context.open()?;
     let embedder = app.embedders().get().await?;
-    let question = embedder.embed(&args.words).await?;
+    let question = embedder.embed(&args.words.join(" ")).await?;
     let query =
         Query { model: embedder.name().to_owned(), vector: question.vector, k: usize::from(args.k), tenant: None };
     let hits = app.store.search(&query).await?;
@@ -31,19 +35,20 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     if hits.is_empty() {
-        println!("nothing to search yet; bring documents in with `deckle process FILE`");
+        say("nothing to search yet; bring documents in with `deckle process FILE`")?;
         return Ok(Outcome::Done);
     }
-    let mut rows = table::table(&["score", "document", "page", "passage"]);
+    let mut rows =
+        table::Rows::new(&[("score", Fit::Keep), ("document", Fit::Wrap), ("page", Fit::Keep), ("passage", Fit::Wrap)]);
     for hit in &hits {
-        rows.add_row(vec![
+        rows.add(vec![
             table::number(Some(format!("{:.3}", hit.score))),
-            comfy_table::Cell::new(&hit.filename),
+            table::text(&hit.filename),
             table::number(hit.first_locator().and_then(|locator| locator.page_no)),
-            comfy_table::Cell::new(snippet(hit)),
+            table::text(snippet(hit)),
         ]);
     }
-    println!("{rows}");
+    say(rows)?;
     Ok(Outcome::Done)
 }
 

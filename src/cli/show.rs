@@ -2,12 +2,18 @@
 
 use serde_json::json;
 
-use super::{Context, Outcome, export, print_json, table};
+use super::{
+    Context, Outcome, export, print_json, say,
+    table::{self, Fit},
+};
 use crate::{
     app::App,
-    document::BlockKind,
-    store::{DocumentRun, Header, ListFilter},
+    document::{BlockKind, Method},
+    store::{DocumentRun, Header, ListFilter, PageRow},
 };
+
+/// Headings shown at most.
+const HEADINGS: usize = 40;
 
 /// Show one document: its pages, blocks, chunks, and what each stage cost.
 #[derive(Debug, clap::Args)]
@@ -32,7 +38,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         let current = header.current.as_ref();
         let current =
             current.ok_or_else(|| anyhow::anyhow!("{} has no content: {}", args.document, table::why(&header)))?;
-        println!("{}", format.render(&export::document(&app, current).await?)?);
+        say(format.render(&export::document(&app, current).await?)?.trim_end())?;
         return Ok(Outcome::Done);
     }
     let run = app.store.document(&header.key).await?;
@@ -42,10 +48,10 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         value["chunks"] = json!(run.as_ref().map(|run| &run.chunks));
         print_json(&value)?;
     } else {
-        facts(&header);
+        facts(&header)?;
         if let Some(run) = &run {
-            pages(run);
-            cost(run);
+            pages(run)?;
+            cost(run)?;
             outline(&app, &header).await?;
         }
     }
@@ -90,77 +96,106 @@ pub fn summary(header: &Header) -> serde_json::Value {
     })
 }
 
-fn facts(header: &Header) {
-    println!("document    {}", header.key.document_id);
-    println!("status      {}", header.status().as_str());
+fn facts(header: &Header) -> anyhow::Result<()> {
+    say(format_args!("document    {}", header.key.document_id))?;
+    say(format_args!("status      {}", header.status().as_str()))?;
     if let Some(source) = header.source() {
-        println!("file        {} ({}, {} bytes)", source.filename, source.media_type, source.size_bytes);
-        println!("sha256      {}", source.sha256);
+        let media_type = if source.media_type.is_empty() { "unknown type" } else { &source.media_type };
+        say(format_args!("file        {} ({media_type}, {})", source.filename, table::size(source.size_bytes)))?;
+        say(format_args!("sha256      {}", source.sha256))?;
     }
     if let Some(current) = &header.current {
         if let Some(title) = &current.title {
-            println!("title       {title}");
+            say(format_args!("title       {title}"))?;
         }
-        println!("language    {}", current.language);
-        println!(
-            "holds       {} pages, {} blocks, {} chunks",
-            current.page_count, current.block_count, current.chunk_count
-        );
+        say(format_args!("language    {}", current.language))?;
+        let [pages, blocks, chunks] =
+            [(current.page_count, "page"), (current.block_count, "block"), (current.chunk_count, "chunk")]
+                .map(|(number, noun)| table::count(number, noun));
+        say(format_args!("holds       {pages}, {blocks}, {chunks}"))?;
         if let Some(confidence) = current.confidence {
-            println!("confidence  {:.2} mean, {:.2} in the worst tenth", confidence.mean, confidence.p10);
+            say(format_args!("confidence  {:.2} mean, {:.2} in the worst tenth", confidence.mean, confidence.p10))?;
         }
-        println!("run         {} (version {})", current.run, current.version);
+        let at = jiff::Timestamp::from_microsecond(current.published_at)?;
+        say(format_args!("published   {at:.0}"))?;
+        say(format_args!("run         {} (version {})", current.run, current.version))?;
     }
     for reason in header.reasons() {
-        let page = reason.page_no.map(|page_no| format!(" page {page_no}")).unwrap_or_default();
-        println!("because    {page} {} [{}, stage {}]", reason.message, reason.code, reason.stage);
+        let page = reason.page_no.map(|page_no| format!("page {page_no}: ")).unwrap_or_default();
+        say(format_args!("because     {page}{} [{}, stage {}]", reason.message, reason.code, reason.stage))?;
     }
+    Ok(())
 }
 
-fn pages(run: &DocumentRun) {
-    if run.pages.is_empty() {
-        return;
-    }
-    let mut rows = table::table(&["page", "text from", "confidence", "trouble"]);
-    for page in &run.pages {
-        rows.add_row(vec![
-            table::number(Some(page.page_no)),
-            comfy_table::Cell::new(page.method.map_or("–".to_owned(), |method| {
-                serde_json::to_value(method).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-            })),
-            table::number(page.confidence.map(|confidence| format!("{:.2}", confidence.mean))),
-            comfy_table::Cell::new(page.reason.as_ref().map_or("", |reason| &reason.message)),
+/// Pages that stand together and were read alike are one row.
+fn pages(run: &DocumentRun) -> anyhow::Result<()> {
+    let alike = |left: &PageRow, right: &PageRow| left.method == right.method && left.reason == right.reason;
+    let mut rows = table::Rows::new(&[
+        ("pages", Fit::Keep),
+        ("text from", Fit::Keep),
+        ("confidence", Fit::Keep),
+        ("trouble", Fit::Wrap),
+    ]);
+    for group in run.pages.chunk_by(alike) {
+        let (first, last) = (&group[0], &group[group.len() - 1]);
+        let means = || group.iter().filter_map(|page| page.confidence).map(|it| format!("{:.2}", it.mean));
+        let method = match first.method {
+            Some(Method::TextLayer) => "text layer",
+            Some(Method::Ocr) => "OCR",
+            Some(Method::Model) => "model",
+            None => "–",
+        };
+        rows.add(vec![
+            table::number(Some(span(first.page_no.to_string(), last.page_no.to_string()))),
+            table::text(method),
+            table::number(means().min().zip(means().max()).map(|(least, most)| span(least, most))),
+            table::text(first.reason.as_ref().map_or("", |reason| &reason.message)),
         ]);
     }
-    println!("{rows}");
+    if run.pages.is_empty() { Ok(()) } else { say(rows) }
 }
 
-fn cost(run: &DocumentRun) {
-    let Some(current) = &run.header.current else { return };
-    let mut rows = table::table(&["stage", "model", "time", "processor", "pages", "tokens"]);
+/// `3`, or `3 to 5`.
+fn span(first: String, last: String) -> String {
+    if first == last { first } else { format!("{first} to {last}") }
+}
+
+fn cost(run: &DocumentRun) -> anyhow::Result<()> {
+    let Some(current) = &run.header.current else { return Ok(()) };
+    let mut rows = table::Rows::new(&[
+        ("stage", Fit::Keep),
+        ("model", Fit::Keep),
+        ("elapsed", Fit::Keep),
+        ("processor", Fit::Keep),
+        ("pages", Fit::Drop(1)),
+        ("tokens", Fit::Drop(2)),
+    ]);
     for entry in &current.trail {
-        rows.add_row(vec![
-            comfy_table::Cell::new(&entry.stage),
-            comfy_table::Cell::new(entry.model.as_deref().unwrap_or("–")),
-            table::number(Some(table::seconds(entry.wall_us))),
-            table::number(Some(table::seconds(entry.cpu_us))),
+        rows.add(vec![
+            table::text(&entry.stage),
+            table::text(entry.model.as_deref().unwrap_or("–")),
+            table::number(Some(table::duration(entry.wall_us))),
+            table::number(Some(table::duration(entry.cpu_us))),
             table::number(Some(entry.pages).filter(|pages| *pages > 0)),
             table::number(Some(entry.tokens).filter(|tokens| *tokens > 0)),
         ]);
     }
-    println!("{rows}");
+    say(rows)
 }
 
 async fn outline(app: &App, header: &Header) -> anyhow::Result<()> {
     let Some(current) = &header.current else { return Ok(()) };
     let document = export::document(app, current).await?;
-    for block in &document.blocks {
-        if matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader) {
-            let depth = usize::from(block.level.unwrap_or(0));
-            let page =
-                block.prov.first().and_then(|prov| prov.page_no).map(|no| format!("  (page {no})")).unwrap_or_default();
-            println!("{}{}{page}", "  ".repeat(depth), block.text);
-        }
+    let headings: Vec<_> =
+        document.blocks.iter().filter(|it| matches!(it.kind, BlockKind::Title | BlockKind::SectionHeader)).collect();
+    for block in headings.iter().take(HEADINGS) {
+        let depth = usize::from(block.level.unwrap_or(0));
+        let page_no = block.prov.first().and_then(|prov| prov.page_no);
+        let page = page_no.map(|page_no| format!("  (page {page_no})")).unwrap_or_default();
+        say(format_args!("{}{}{page}", "  ".repeat(depth), block.text))?;
+    }
+    if headings.len() > HEADINGS {
+        say(format_args!("… and {} more headings", headings.len() - HEADINGS))?;
     }
     Ok(())
 }

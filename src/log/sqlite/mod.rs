@@ -70,7 +70,11 @@ impl Default for Config {
 }
 
 impl Config {
-    fn check(&self) -> Result<()> {
+    /// Checks across the settings.
+    ///
+    /// # Errors
+    /// When a member could lose its partitions while it is alive.
+    pub fn check(&self) -> Result<()> {
         if self.heartbeat_ms == 0 || self.heartbeat_ms * 2 > self.lease_ms || self.revoke_ms >= self.lease_ms {
             return Err(Failure::defect(format!(
                 "log.sqlite: heartbeat_ms ({}) must be at most half of lease_ms ({}), and revoke_ms ({}) below it",

@@ -1,0 +1,74 @@
+//! The settings: the example says what the program does, and every complaint is one line that names the key.
+
+use std::{fs, path::Path};
+
+use deckle::config::Config;
+
+fn complaint(toml: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deckle.toml");
+    fs::write(&file, toml).unwrap();
+    format!("{:#}", Config::load(Some(&file)).expect_err(toml))
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/deckle.example.toml");
+    let written: toml::Table = fs::read_to_string(&example).unwrap().parse().unwrap();
+    let known: toml::Table = toml::Table::try_from(Config::default()).unwrap();
+    // As text, because a default that is left out of the file would still load as the default.
+    assert_eq!(toml::to_string(&written).unwrap(), toml::to_string(&known).unwrap());
+}
+
+#[test]
+fn the_example_names_the_settings_without_a_default() {
+    let text = include_str!("../deploy/deckle.example.toml");
+    let uncommented: String = text.lines().map(|line| uncomment(line) + "\n").collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deckle.toml");
+    fs::write(&file, uncommented).unwrap();
+    let config = Config::load(Some(&file)).unwrap();
+    assert!(config.sandbox.children.is_some() && config.decode.pdfium.is_some());
+    let inference = &config.inference;
+    assert!(inference.library.is_some() && inference.sessions.is_some());
+    assert!(inference.threads_per_session.is_some() && inference.max_batch.is_some());
+}
+
+/// A setting that is commented out, without its mark.
+fn uncomment(line: &str) -> String {
+    let setting = line.strip_prefix("# ").filter(|rest| {
+        let name = rest.split(" = ").next().unwrap_or_default();
+        rest.contains(" = ") && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+    });
+    setting.unwrap_or(line).to_owned()
+}
+
+#[test]
+fn a_complaint_is_one_line_that_names_the_key_and_the_file() {
+    for (toml, key) in [
+        ("worker.retrys = 3", "worker.retrys"),
+        ("worker.retry_s = \"soon\"", "worker.retry_s"),
+        ("worker.retry_s = -1", "worker.retry_s"),
+        ("inference.provider = \"cda\"", "inference.provider"),
+        ("worker = {", "line 1"),
+    ] {
+        let said = complaint(toml);
+        assert!(said.contains(key) && said.contains("deckle.toml") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn settings_are_checked_against_each_other() {
+    for (toml, key) in [
+        ("worker.revoke_s = 10", "worker.revoke_s"),
+        ("log.sqlite.heartbeat_ms = 9000", "heartbeat_ms"),
+        ("sandbox.children = 0", "sandbox.children"),
+        ("concurrency.vision = 0", "concurrency.vision"),
+        ("ocr.languages = []", "ocr.languages"),
+        ("tenant = \"../other\"", "tenant"),
+        ("decode.render_dpi = 0", "decode.render_dpi"),
+    ] {
+        let said = complaint(toml);
+        assert!(said.starts_with("configuration: ") && said.contains(key) && said.lines().count() == 1, "{said}");
+    }
+}
