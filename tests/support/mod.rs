@@ -373,12 +373,14 @@ pub async fn document(app: &App, header: &Header) -> Document {
 }
 
 /// What readers and programs see of a document, times and trail left out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Seen {
     pub filename: String,
     pub status: &'static str,
     /// Code, page and stage of each reason.
     pub reasons: Vec<(String, Option<u32>, String)>,
+    /// For people: not compared.
+    pub messages: Vec<String>,
     /// Pages, failed pages, blocks, chunks.
     pub counts: Option<[u32; 4]>,
     pub language: Option<String>,
@@ -395,7 +397,7 @@ impl Seen {
     pub fn assert_like(&self, other: &Self) {
         let name = &self.filename;
         assert_eq!(self.filename, other.filename);
-        assert_eq!(self.status, other.status, "{name}: {:?} {:?}", self.reasons, other.reasons);
+        assert_eq!(self.status, other.status, "{name}: {:?} {:?}", self.messages, other.messages);
         assert_eq!(self.reasons, other.reasons, "{name}");
         assert_eq!(self.counts, other.counts, "{name}");
         assert_eq!(self.language, other.language, "{name}");
@@ -452,6 +454,7 @@ pub async fn seen(app: &App, header: &Header) -> Seen {
         filename: header.source().map(|source| source.filename.clone()).unwrap_or_default(),
         status: header.status().as_str(),
         reasons: reasons.map(|it| (it.code.clone(), it.page_no, it.stage.clone())).collect(),
+        messages: header.reasons().iter().map(|it| it.message.clone()).collect(),
         counts: current.map(|it| [it.page_count, it.failed_pages, it.block_count, it.chunk_count]),
         language: current.map(|it| it.language.clone()),
         document,
