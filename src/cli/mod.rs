@@ -119,9 +119,12 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
+/// What a service logs unless RUST_LOG says otherwise; ONNX Runtime tells of every pass over a graph at `info`.
+const SERVICE_LOGS: &str = "info,ort=warn";
+
 fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
     let service = matches!(cli.command, Command::Run(_));
-    telemetry::install_logs(service && cli.json, if service { "info" } else { "error" });
+    telemetry::install_logs(service && cli.json, if service { SERVICE_LOGS } else { "error" });
     let context = Context { config: Config::load(cli.config.as_deref())?, json: cli.json };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

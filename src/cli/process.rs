@@ -202,7 +202,9 @@ fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) -> anyh
         } else {
             let published: Published = wire::decode(&record.value)?;
             let upload_id = &published.envelope.upload_id;
-            for row in rows.iter_mut().filter(|row| row.submission.upload_id == *upload_id) {
+            // The log also tells of earlier ends of files that are unchanged now.
+            let ended = |row: &&mut Row| row.status.is_none() && row.submission.upload_id == *upload_id;
+            for row in rows.iter_mut().filter(ended) {
                 row.status = Some(published.status);
                 progress.ended(&published.envelope.document_id, published.status);
             }

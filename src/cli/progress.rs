@@ -108,6 +108,8 @@ impl Progress {
             bar.finish_and_clear();
         }
         self.total.finish_and_clear();
+        // What cannot be taken away, on a terminal that is gone, need not be.
+        let _ = self.bars.clear();
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         Query { model: embedder.name().to_owned(), vector: question.vector, k: usize::from(args.k), tenant: None };
     let hits = app.store.search(&query).await?;
     if json {
-        let hits: Vec<_> = hits.iter().map(|hit| for_programs(hit)).collect();
+        let hits: Vec<_> = hits.iter().map(for_programs).collect();
         print_json(&hits)?;
         return Ok(Outcome::Done);
     }
@@ -67,7 +67,7 @@ fn for_programs(hit: &Hit) -> serde_json::Value {
 
 /// The start of a passage on one line, under its nearest heading.
 fn snippet(hit: &Hit) -> String {
-    const CHARACTERS: usize = 160;
+    const CHARACTERS: usize = 200;
     let words = hit.chunk.text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut text: String = words.chars().take(CHARACTERS).collect();
     if text.len() < words.len() {
