@@ -1,1 +1,7 @@
-fn main(){}
+//! The program; replaced by the command line.
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("sandbox") {
+        deckle::decode::child();
+    }
+}

@@ -1,0 +1,190 @@
+//! PDF, through PDFium.
+//!
+//! The law: coordinates leave this module as points of the upright page, with the origin at its top left.
+
+mod library;
+mod lines;
+mod objects;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use unicode_normalization::UnicodeNormalization;
+
+use self::library::{Library, PdfFile, PdfPage, Rect};
+use super::{Config, Opened, PageContent, raster::Grey, request::Rendered, sniff};
+use crate::{
+    document::Bbox,
+    error::{Failure, Result, code},
+};
+
+/// PDF allows pages of at most 14,400 points; some writers go beyond, and garbage far beyond.
+const LARGEST_SIDE: f32 = 1_000_000.0;
+
+/// A resolution below which a rendering is no use for reading: such a page is over the pixel limit.
+const LEAST_DPI: f32 = 20.0;
+
+/// PDFium and the document that was used last.
+pub struct Pdf {
+    library: Library,
+    open: Option<(String, Option<String>, PdfFile)>,
+}
+
+impl Pdf {
+    /// Loads PDFium.
+    pub fn load(folder: Option<&Path>) -> Result<Self> {
+        Ok(Self { library: Library::load(folder)?, open: None })
+    }
+
+    /// Opens a file and tells what it is.
+    pub fn open(&mut self, sha256: &str, bytes: &Bytes, password: Option<&str>, config: &Config) -> Result<Opened> {
+        let file = self.file(sha256, bytes, password)?;
+        let page_count = file.page_count();
+        if page_count == 0 {
+            return Err(Failure::rejected(code::PDF_DAMAGED, "the PDF is damaged: it has no pages"));
+        }
+        if page_count > config.max_pages {
+            return Err(Failure::rejected(
+                code::LIMIT_PAGES,
+                format!("the PDF has {page_count} pages; {} are allowed (decode.max_pages)", config.max_pages),
+            ));
+        }
+        Ok(Opened {
+            media_type: sniff::PDF.to_owned(),
+            page_count: Some(page_count),
+            title: useful_title(&file.title()),
+            blocks: Vec::new(),
+        })
+    }
+
+    /// Reads the text layer of a page, counted from 1.
+    pub fn read(&mut self, sha256: &str, bytes: &Bytes, password: Option<&str>, page_no: u32) -> Result<PageContent> {
+        let file = self.file(sha256, bytes, password)?;
+        let page = page(file, page_no)?;
+        let view = View::of(&page)?;
+        Ok(objects::read(&page, &view))
+    }
+
+    /// Renders a page, counted from 1.
+    pub fn render(
+        &mut self,
+        sha256: &str,
+        bytes: &Bytes,
+        password: Option<&str>,
+        page_no: u32,
+        config: &Config,
+    ) -> Result<(Rendered, Grey)> {
+        let file = self.file(sha256, bytes, password)?;
+        let page = page(file, page_no)?;
+        let view = View::of(&page)?;
+        let (page_width, page_height) = (view.width, view.height);
+        let square_inches = f64::from(page_width) * f64::from(page_height) / (72.0 * 72.0);
+        let allowed_dpi = (config.max_pixels as f64 / square_inches).sqrt() as f32;
+        let dpi = config.render_dpi.min(allowed_dpi * 0.999);
+        if dpi < LEAST_DPI {
+            return Err(Failure::rejected(
+                code::LIMIT_PIXELS,
+                format!(
+                    "page {page_no} measures {page_width:.0} × {page_height:.0} points; within {} pixels \
+                     (decode.max_pixels) it would be unreadable",
+                    config.max_pixels
+                ),
+            ));
+        }
+        let pixels = |points: f32| ((points * dpi / 72.0).round() as i32).max(1);
+        let (width, height) = (pixels(page_width), pixels(page_height));
+        let pixels = page.render(width, height).ok_or_else(|| {
+            Failure::rejected(code::LIMIT_MEMORY, format!("no memory to render page {page_no} ({width} × {height} pixels)"))
+        })?;
+        let (width_px, height_px) = (width as u32, height as u32);
+        let rendered = Rendered { dpi, width_px, height_px, page_width, page_height, rotation: view.rotation() };
+        Ok((rendered, Grey { width: width_px, height: height_px, pixels }))
+    }
+
+    fn file(&mut self, sha256: &str, bytes: &Bytes, password: Option<&str>) -> Result<&PdfFile> {
+        let same = |(name, used, _): &(String, Option<String>, PdfFile)| name == sha256 && used.as_deref() == password;
+        if !self.open.as_ref().is_some_and(same) {
+            self.open = None;
+            let file = self.library.open(bytes.clone(), password)?;
+            self.open = Some((sha256.to_owned(), password.map(str::to_owned), file));
+        }
+        let (_, _, file) = self.open.as_ref().expect("it was just put there");
+        Ok(file)
+    }
+}
+
+fn page(file: &PdfFile, page_no: u32) -> Result<PdfPage<'_>> {
+    let count = file.page_count();
+    if page_no == 0 || page_no > count {
+        return Err(Failure::defect(format!("page {page_no} was asked for; the PDF has {count}")));
+    }
+    let damaged = || Failure::rejected(code::PDF_DAMAGED, format!("page {page_no} is damaged and cannot be read"));
+    file.page(page_no - 1).ok_or_else(damaged)
+}
+
+/// Titles that writing programs put in by themselves say nothing.
+fn useful_title(title: &str) -> Option<String> {
+    let title: String = title.nfc().collect();
+    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lower = title.to_lowercase();
+    let automatic = ["untitled", "microsoft word - ", "microsoft powerpoint - ", "powerpoint presentation"];
+    let is_file_name = [".doc", ".docx", ".indd", ".qxd", ".tex", ".dvi", ".pdf", ".ppt", ".pptx", ".xls", ".xlsx"];
+    let useless = title.is_empty()
+        || automatic.iter().any(|a| lower.starts_with(a))
+        || is_file_name.iter().any(|end| lower.ends_with(end));
+    (!useless).then_some(title)
+}
+
+/// From the page's own coordinates to points of the upright page.
+struct View {
+    visible: Rect,
+    quarter_turns: u16,
+    width: f32,
+    height: f32,
+}
+
+impl View {
+    fn of(page: &PdfPage<'_>) -> Result<Self> {
+        let (width, height) = page.size();
+        let sane = |side: f32| side.is_finite() && side > 0.0 && side <= LARGEST_SIDE;
+        let visible = page.visible().filter(|_| sane(width) && sane(height));
+        let visible = visible.ok_or_else(|| Failure::rejected(code::PDF_DAMAGED, "a page has no size"))?;
+        Ok(Self { visible, quarter_turns: page.quarter_turns(), width, height })
+    }
+
+    /// Clockwise degrees.
+    fn rotation(&self) -> u16 {
+        self.quarter_turns * 90
+    }
+
+    /// A box on the upright page, cut at its edges; `None` where nothing of it is on the page.
+    fn bbox(&self, rect: Rect) -> Option<Bbox> {
+        let v = self.visible;
+        let (left, right, top, bottom) = match self.quarter_turns {
+            0 => (rect.left - v.left, rect.right - v.left, v.top - rect.top, v.top - rect.bottom),
+            1 => (rect.bottom - v.bottom, rect.top - v.bottom, rect.left - v.left, rect.right - v.left),
+            2 => (v.right - rect.right, v.right - rect.left, rect.bottom - v.bottom, rect.top - v.bottom),
+            _ => (v.top - rect.top, v.top - rect.bottom, v.right - rect.right, v.right - rect.left),
+        };
+        // PDFium scales pages that state a user unit.
+        let turned = self.quarter_turns % 2 == 1;
+        let (across, up) = (v.right - v.left, v.top - v.bottom);
+        let (natural_width, natural_height) = if turned { (up, across) } else { (across, up) };
+        let (sx, sy) = (self.width / natural_width, self.height / natural_height);
+        let bbox = Bbox { left: left * sx, top: top * sy, right: right * sx, bottom: bottom * sy };
+        let finite = [bbox.left, bbox.top, bbox.right, bbox.bottom].iter().all(|n| n.is_finite());
+        let touches = bbox.left < self.width && bbox.right > 0.0 && bbox.top < self.height && bbox.bottom > 0.0;
+        (finite && touches).then_some(Bbox {
+            left: bbox.left.max(0.0),
+            top: bbox.top.max(0.0),
+            right: bbox.right.min(self.width),
+            bottom: bbox.bottom.min(self.height),
+        })
+    }
+
+    /// The direction of a vector of the page's own coordinates on the upright page, in degrees clockwise from
+    /// rightwards.
+    fn direction(&self, x: f32, y: f32) -> f32 {
+        ((-y).atan2(x).to_degrees() + f32::from(self.rotation())).rem_euclid(360.0)
+    }
+}
