@@ -1,1 +1,166 @@
-//! placeholder
+//! The three things that a picture's metadata says about its geometry: orientation and resolution, from EXIF, JFIF or
+//! PNG chunks. Anything odd is taken as not said.
+
+/// What the metadata says.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Geometry {
+    /// EXIF orientation, 1 to 8.
+    pub orientation: Option<u8>,
+    /// Pixels per inch.
+    pub dpi: Option<f32>,
+}
+
+/// Resolutions outside of this are mistakes.
+const SANE_DPI: std::ops::RangeInclusive<f32> = 30.0..=4800.0;
+
+const INCHES_PER_CENTIMETRE: f32 = 2.54;
+
+/// What a JPEG's segments say: EXIF before JFIF.
+pub fn of_jpeg(bytes: &[u8]) -> Geometry {
+    let mut exif = Geometry::default();
+    let mut jfif = None;
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let [0xFF, marker, high, low, tail @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some(content) = length.checked_sub(2).and_then(|n| tail.get(..n)) else { break };
+        match marker {
+            0xE1 if content.starts_with(b"Exif\0\0") && exif == Geometry::default() => exif = of_tiff(&content[6..]),
+            0xE0 if content.starts_with(b"JFIF\0") => jfif = of_jfif(content),
+            0xDA => break,
+            _ => {}
+        }
+        rest = &tail[content.len()..];
+    }
+    Geometry { dpi: exif.dpi.or(jfif), ..exif }
+}
+
+/// Whether the picture data of a JPEG has its end mark. Decoders fill what is missing with grey.
+pub fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let [0xFF, marker, high, low, tail @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some(after) = length.checked_sub(2).and_then(|n| tail.get(n..)) else { return false };
+        if *marker == 0xDA {
+            return after.windows(2).any(|pair| pair == [0xFF, 0xD9]);
+        }
+        rest = after;
+    }
+    false
+}
+
+/// Whether the chunks of a PNG reach its end.
+pub fn png_is_whole(bytes: &[u8]) -> bool {
+    chunks(bytes).any(|(name, _)| name == *b"IEND")
+}
+
+/// What a PNG's chunks say.
+pub fn of_png(bytes: &[u8]) -> Geometry {
+    let mut geometry = Geometry::default();
+    for (name, content) in chunks(bytes) {
+        match (&name, content) {
+            (b"pHYs", [a, b, c, d, _, _, _, _, 1]) => {
+                let per_metre = u32::from_be_bytes([*a, *b, *c, *d]) as f32;
+                geometry.dpi = sane(per_metre / 100.0 * INCHES_PER_CENTIMETRE);
+            }
+            (b"eXIf", content) => {
+                let exif = of_tiff(content);
+                geometry = Geometry { orientation: exif.orientation, dpi: geometry.dpi.or(exif.dpi) };
+            }
+            (b"IDAT", _) => break,
+            _ => {}
+        }
+    }
+    geometry
+}
+
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (length, tail) = rest.split_first_chunk::<4>()?;
+        let (name, tail) = tail.split_first_chunk::<4>()?;
+        let (content, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        // The checksum follows.
+        rest = tail.get(4..)?;
+        Some((*name, content))
+    })
+}
+
+fn of_jfif(content: &[u8]) -> Option<f32> {
+    let [unit, high, low] = content.get(7..10)? else { return None };
+    let density = f32::from(u16::from_be_bytes([*high, *low]));
+    match unit {
+        1 => sane(density),
+        2 => sane(density * INCHES_PER_CENTIMETRE),
+        _ => None,
+    }
+}
+
+/// The first directory of a TIFF structure, which is what EXIF is.
+fn of_tiff(tiff: &[u8]) -> Geometry {
+    directory(tiff).unwrap_or_default()
+}
+
+fn directory(tiff: &[u8]) -> Option<Geometry> {
+    let big = match tiff.get(..2)? {
+        b"MM" => true,
+        b"II" => false,
+        _ => return None,
+    };
+    let u16_at = |at: usize| -> Option<u16> {
+        let pair = *tiff.get(at..)?.first_chunk::<2>()?;
+        Some(if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) })
+    };
+    let u32_at = |at: usize| -> Option<u32> {
+        let four = *tiff.get(at..)?.first_chunk::<4>()?;
+        Some(if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) })
+    };
+    let start = u32_at(4)? as usize;
+    let (mut orientation, mut resolution, mut unit) = (None, None, 2);
+    for entry in (0..usize::from(u16_at(start)?)).map(|i| start + 2 + i * 12) {
+        match u16_at(entry)? {
+            0x0112 => orientation = u8::try_from(u16_at(entry + 8)?).ok().filter(|o| (1..=8).contains(o)),
+            0x011A => {
+                let at = u32_at(entry + 8)? as usize;
+                resolution = u32_at(at).zip(u32_at(at + 4)).map(|(n, d)| n as f32 / d as f32);
+            }
+            0x0128 => unit = u16_at(entry + 8)?,
+            _ => {}
+        }
+    }
+    let dpi = match unit {
+        2 => resolution,
+        3 => resolution.map(|r| r * INCHES_PER_CENTIMETRE),
+        _ => None,
+    };
+    Some(Geometry { orientation, dpi: dpi.and_then(sane) })
+}
+
+fn sane(dpi: f32) -> Option<f32> {
+    // 72.009 is what 2835 pixels per metre come to.
+    let rounded = dpi.round();
+    let dpi = if (dpi - rounded).abs() < 0.1 { rounded } else { dpi };
+    SANE_DPI.contains(&dpi).then_some(dpi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exif_is_read_in_both_byte_orders() {
+        let big = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let little = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        for exif in [&big[..], &little[..]] {
+            assert_eq!(of_tiff(exif), Geometry { orientation: Some(6), dpi: None });
+            // Cut anywhere, it says less and breaks nothing.
+            (0..exif.len()).for_each(|n| drop(of_tiff(&exif[..n])));
+        }
+    }
+
+    #[test]
+    fn a_jpeg_without_its_end_is_not_whole() {
+        let whole = b"\xFF\xD8\xFF\xDA\0\x02\x12\x34\xFF\xD9";
+        assert!(jpeg_is_whole(whole));
+        assert!((0..whole.len()).all(|n| !jpeg_is_whole(&whole[..n])));
+    }
+}

@@ -151,7 +151,10 @@ impl Tesseract {
         if languages == "eng" && !installed.iter().any(|name| name == "eng") {
             return Err(Failure::unavailable(
                 "tesseract",
-                format!("no English data in {}; on Debian and Ubuntu: apt-get install tesseract-ocr-eng", tessdata.display()),
+                format!(
+                    "no English data in {}; on Debian and Ubuntu: apt-get install tesseract-ocr-eng",
+                    tessdata.display()
+                ),
             ));
         }
         let failed = |e: TesseractError| {

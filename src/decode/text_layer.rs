@@ -33,7 +33,7 @@ pub mod threshold {
     /// Share of stop words in any of the languages known here.
     pub const STOP_WORDS: f32 = 0.10;
     /// Share of words made of letter pairs that languages use.
-    pub const PLAUSIBLE: f32 = 0.30;
+    pub const PLAUSIBLE: f32 = 0.35;
     /// Share of invisible characters from which the layer is somebody else's recognition.
     pub const INVISIBLE: f32 = 0.5;
     /// Share of the page that the picture under such a layer covers.
@@ -129,9 +129,8 @@ pub fn judge(signals: &Signals) -> Decision {
     let s = signals;
     // 1. Hardly any characters: a scan, drawn letters, or an empty page.
     if s.characters < t::CHARACTERS {
-        let anything = s.characters > 0
-            || s.largest_picture() >= t::PICTURE_ON_EMPTY_PAGE
-            || s.paths > t::PATHS_ON_EMPTY_PAGE;
+        let anything =
+            s.characters > 0 || s.largest_picture() >= t::PICTURE_ON_EMPTY_PAGE || s.paths > t::PATHS_ON_EMPTY_PAGE;
         return if anything { Decision::Ocr("no_text_layer") } else { Decision::Empty };
     }
     // 2. Characters without a meaning.

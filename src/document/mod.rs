@@ -385,6 +385,10 @@ pub struct Chunk {
 impl Chunk {
     /// What the embedding model reads: the headings as context, then the text.
     pub fn embedded_text(&self) -> String {
-        if self.headings.is_empty() { self.text.clone() } else { format!("{}\n{}", self.headings.join(" > "), self.text) }
+        if self.headings.is_empty() {
+            self.text.clone()
+        } else {
+            format!("{}\n{}", self.headings.join(" > "), self.text)
+        }
     }
 }

@@ -3,10 +3,7 @@
 //! All of it is applied by the child to itself before it sees its first byte of input, so that starting one needs no
 //! code between fork and exec. What the kernel does not offer is left out and told by [`confinement`].
 
-use std::{
-    path::PathBuf,
-    sync::OnceLock,
-};
+use std::{path::PathBuf, sync::OnceLock};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,

@@ -74,8 +74,7 @@ impl Pool {
     pub fn new(program: PathBuf, args: Vec<String>, mut env: Vec<(String, String)>, config: Config) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let children = config.children.unwrap_or_else(cores).max(1);
-        let limits =
-            Limits { memory_mb: config.memory_mb, cpu_s: config.cpu_s, readable: config.readable.clone() };
+        let limits = Limits { memory_mb: config.memory_mb, cpu_s: config.cpu_s, readable: config.readable.clone() };
         let limits = serde_json::to_string(&limits).expect("numbers and paths are always JSON");
         env.push((LIMITS_VARIABLE.to_owned(), limits));
         // Read by the OpenMP runtime when it is loaded: one thread is nine times as fast as its own choice.

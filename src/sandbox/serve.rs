@@ -61,9 +61,7 @@ fn answer_all(
         let sha256 = std::str::from_utf8(&call.sha256).map_err(io::Error::other)?;
         let file = match call.file {
             FILE_NONE => None,
-            FILE_HELD => {
-                Some(held.touch(sha256).cloned().ok_or_else(|| io::Error::other("a file that is not held"))?)
-            }
+            FILE_HELD => Some(held.touch(sha256).cloned().ok_or_else(|| io::Error::other("a file that is not held"))?),
             FILE_SENT => {
                 let bytes = Bytes::from(read_vec(&mut input, call.file_len)?);
                 let file = File { sha256: sha256.to_owned(), bytes };

@@ -236,7 +236,13 @@ pub trait Store: Send + Sync {
     /// Writes chunks of a run.
     async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()>;
     /// Writes vectors of a run. A zero or NaN vector, or one of another dimension, is a defect.
-    async fn put_vectors(&self, run: &RunKey, version: i64, space: &VectorSpace, rows: &[(u32, Vec<f32>)]) -> Result<()>;
+    async fn put_vectors(
+        &self,
+        run: &RunKey,
+        version: i64,
+        space: &VectorSpace,
+        rows: &[(u32, Vec<f32>)],
+    ) -> Result<()>;
     /// Deletes the chunks and vectors of a run numbered `chunk_count` and above, as of `version`.
     async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()>;
     /// Flips the header to a run, at (run, version): an older one never wins.

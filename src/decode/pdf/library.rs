@@ -204,30 +204,18 @@ impl Matrix {
     /// The box around a transformed box.
     pub fn apply(&self, rect: Rect) -> Rect {
         let [a, b, c, d, e, f] = self.0;
-        let corners = [(rect.left, rect.bottom), (rect.left, rect.top), (rect.right, rect.bottom), (rect.right, rect.top)];
+        let corners =
+            [(rect.left, rect.bottom), (rect.left, rect.top), (rect.right, rect.bottom), (rect.right, rect.top)];
         let points = corners.map(|(x, y)| (a * x + c * y + e, b * x + d * y + f));
-        points.iter().fold(
-            Rect { left: f32::MAX, bottom: f32::MAX, right: f32::MIN, top: f32::MIN },
-            |r, &(x, y)| Rect {
-                left: r.left.min(x),
-                bottom: r.bottom.min(y),
-                right: r.right.max(x),
-                top: r.top.max(y),
-            },
-        )
+        points.iter().fold(Rect { left: f32::MAX, bottom: f32::MAX, right: f32::MIN, top: f32::MIN }, |r, &(x, y)| {
+            Rect { left: r.left.min(x), bottom: r.bottom.min(y), right: r.right.max(x), top: r.top.max(y) }
+        })
     }
 
     /// First `self`, then `outer`.
     pub fn then(&self, outer: &Self) -> Self {
         let ([a, b, c, d, e, f], [p, q, r, s, t, u]) = (self.0, outer.0);
-        Self([
-            a * p + b * r,
-            a * q + b * s,
-            c * p + d * r,
-            c * q + d * s,
-            e * p + f * r + t,
-            e * q + f * s + u,
-        ])
+        Self([a * p + b * r, a * q + b * s, c * p + d * r, c * q + d * s, e * p + f * r + t, e * q + f * s + u])
     }
 }
 

@@ -94,7 +94,10 @@ impl Pdf {
         let pixels = |points: f32| ((points * dpi / 72.0).round() as i32).max(1);
         let (width, height) = (pixels(page_width), pixels(page_height));
         let pixels = page.render(width, height).ok_or_else(|| {
-            Failure::rejected(code::LIMIT_MEMORY, format!("no memory to render page {page_no} ({width} × {height} pixels)"))
+            Failure::rejected(
+                code::LIMIT_MEMORY,
+                format!("no memory to render page {page_no} ({width} × {height} pixels)"),
+            )
         })?;
         let (width_px, height_px) = (width as u32, height as u32);
         let rendered = Rendered { dpi, width_px, height_px, page_width, page_height, rotation: view.rotation() };

@@ -31,8 +31,7 @@ const FREE_SHARE: f32 = 0.5;
 pub fn read(page: &PdfPage<'_>, view: &View) -> PageContent {
     let mut found = Found::default();
     found.walk(page, view, page.objects().collect(), &Matrix::IDENTITY, 0);
-    let mut signals =
-        Signals { page_area: view.width * view.height, paths: found.paths, ..Signals::default() };
+    let mut signals = Signals { page_area: view.width * view.height, paths: found.paths, ..Signals::default() };
     let text = page.text();
     let mut lines = Vec::new();
     let mut seen = HashSet::new();
@@ -83,14 +82,7 @@ struct Found<'p> {
 }
 
 impl<'p> Found<'p> {
-    fn walk(
-        &mut self,
-        page: &'p PdfPage<'_>,
-        view: &View,
-        objects: Vec<Object<'p>>,
-        outer: &Matrix,
-        depth: u8,
-    ) {
+    fn walk(&mut self, page: &'p PdfPage<'_>, view: &View, objects: Vec<Object<'p>>, outer: &Matrix, depth: u8) {
         for object in objects {
             self.objects += 1;
             if self.objects > MOST_OBJECTS {
@@ -147,12 +139,7 @@ struct Reader<'a, 'p> {
 
 impl<'p> Reader<'_, 'p> {
     /// Reads all characters into lines, counts them, and tells which text objects they came from and where ink is.
-    fn read(
-        &mut self,
-        signals: &mut Signals,
-        seen: &mut HashSet<Object<'p>>,
-        ink: &mut Vec<Bbox>,
-    ) -> Vec<Line> {
+    fn read(&mut self, signals: &mut Signals, seen: &mut HashSet<Object<'p>>, ink: &mut Vec<Bbox>) -> Vec<Line> {
         let mut builder = Builder::default();
         let mut high_surrogate = None;
         for index in 0..self.text.len() {
