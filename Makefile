@@ -1,0 +1,54 @@
+# Everything a developer does, one target each. Bare `make` lists them.
+
+SAMPLES := tests/data/samples
+# A folder of documents for `make bench CORPUS=…`.
+CORPUS ?= $(SAMPLES)
+# Development tools come as prebuilt programs from pinned packages: deploy/setup/requirements-test.txt.
+TOOLS := .deckle/venv-test/bin
+
+# Where the native libraries, the models and the embedded pipeline's data live.
+export DECKLE_HOME := $(CURDIR)/.deckle
+# Tesseract's own threads cost ten times what they give: one per process, set before the library loads.
+export OMP_THREAD_LIMIT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test run test check bench soak clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what building and running needs (packages, native libraries, models)
+	@deploy/setup/setup.sh run
+
+setup-test:
+	@deploy/setup/setup.sh test
+
+run: setup ## process the sample documents into out/
+	cargo build
+	target/debug/deckle process $(SAMPLES) --out out
+
+# The runner with the summary comes last, so that the output ends in the count of tests.
+test: setup-test ## run all tests
+	cargo test --quiet --doc
+	$(TOOLS)/cargo-nextest nextest run
+
+check: setup-test ## format, lints, licences, documentation, unused dependencies, spelling, shell scripts
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	$(TOOLS)/cargo-deny --log-level error check bans licenses sources
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items
+	$(TOOLS)/cargo-shear
+	$(TOOLS)/typos
+	$(TOOLS)/shellcheck deploy/setup/*.sh .ci/run
+
+bench: setup ## measure speed; CORPUS=folder takes other documents than the samples
+	DECKLE_CORPUS="$(abspath $(CORPUS))" cargo bench
+
+soak: setup-test ## run the long tests that `make test` leaves out
+	$(TOOLS)/cargo-nextest nextest run --profile soak --run-ignored only
+
+clean: ## remove what was built and produced, keep libraries and models
+	rm -rf target out .deckle/data
+
+distclean: clean ## remove libraries, models and tools too
+	rm -rf .deckle tests/data/.venv

