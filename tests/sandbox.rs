@@ -35,9 +35,11 @@ fn obey(request: &str, file: Option<&File>, served: u32) -> String {
         "file" => file.map_or("none".to_owned(), |f| String::from_utf8_lossy(&f.bytes).into_owned()),
         "die_unless_fresh" if served == 1 => "alive".to_owned(),
         "die" | "die_unless_fresh" => {
-            // SAFETY: ends this process.
-            unsafe { libc::raise(rest.parse().unwrap_or(libc::SIGKILL)) };
-            unreachable!()
+            // SAFETY: ends this process; the second time, where Rust catches a fault that it does not know once.
+            let signal = rest.parse().unwrap_or(libc::SIGKILL);
+            loop {
+                unsafe { libc::raise(signal) };
+            }
         }
         "spin" => loop {
             std::hint::spin_loop();
@@ -55,7 +57,7 @@ fn obey(request: &str, file: Option<&File>, served: u32) -> String {
         "hog_in_c" => {
             // SAFETY: allocates until it cannot, touching nothing, then aborts without a word as PDFium does.
             unsafe {
-                while !libc::malloc(64 << 20).is_null() {}
+                while !std::hint::black_box(libc::malloc(64 << 20)).is_null() {}
                 libc::abort()
             }
         }
@@ -86,7 +88,7 @@ fn obey(request: &str, file: Option<&File>, served: u32) -> String {
 
 fn pool(config: Config) -> Pool {
     let me = std::env::current_exe().unwrap();
-    let script = "exec \"$0\" --exact child --nocapture --test-threads=1 3>&1 1>&2";
+    let script = "exec \"$0\" --exact child --nocapture --test-threads=1 3>&1 1>/dev/null";
     let args = vec!["-c".to_owned(), script.to_owned(), me.display().to_string()];
     Pool::new(PathBuf::from("/bin/sh"), args, vec![(CHILD.to_owned(), "1".to_owned())], config)
 }
@@ -259,7 +261,9 @@ async fn landlock_shuts_files_and_the_network() {
         assert_eq!(ask(&pool, &request).await.unwrap(), "Err(PermissionDenied)", "{request}");
     }
     // The same would succeed outside.
-    assert!(std::fs::read("/etc/passwd").is_ok() && std::net::TcpStream::connect(listener.local_addr().unwrap()).is_ok());
+    assert!(
+        std::fs::read("/etc/passwd").is_ok() && std::net::TcpStream::connect(listener.local_addr().unwrap()).is_ok()
+    );
 }
 
 #[tokio::test]
