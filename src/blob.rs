@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -278,7 +278,7 @@ fn remove_abandoned(temporary: &Path) -> io::Result<()> {
         let entry = entry?;
         // Another process may finish or remove it between these lines.
         let Ok(modified) = entry.metadata().and_then(|file| file.modified()) else { continue };
-        if SystemTime::now().duration_since(modified).is_ok_and(|age| age > ABANDONED) {
+        if modified.elapsed().is_ok_and(|age| age > ABANDONED) {
             std::fs::remove_file(entry.path()).or_else(unless_missing)?;
         }
     }

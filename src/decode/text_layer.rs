@@ -163,3 +163,98 @@ pub fn judge(signals: &Signals) -> Decision {
 fn share(part: u32, whole: u32) -> f32 {
     if whole == 0 { 0.0 } else { part as f32 / whole as f32 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A good page of 1,000 characters without pictures.
+    fn good() -> Signals {
+        Signals {
+            page_area: 500_000.0,
+            characters: 1_000,
+            text_area: 50_000.0,
+            words: WordCounts {
+                words: 180,
+                shaped: 178,
+                stop_words: 60,
+                spelled: 120,
+                plausible: 105,
+                letters: 800,
+                latin: 800,
+            },
+            ..Signals::default()
+        }
+    }
+
+    /// A picture over a share of the page.
+    fn picture(share: f32, text_share: f32) -> Picture {
+        Picture { bbox: Bbox { left: 0.0, top: 0.0, right: 1_000.0, bottom: 500.0 * share }, text_share }
+    }
+
+    #[test]
+    fn a_good_page_is_taken() {
+        assert_eq!(judge(&good()), Decision::TextLayer);
+    }
+
+    #[test]
+    fn case_1_a_page_without_characters_is_read_if_anything_stands_on_it() {
+        let empty = Signals { page_area: 500_000.0, ..Signals::default() };
+        assert_eq!(judge(&empty), Decision::Empty);
+        assert_eq!(judge(&Signals { paths: 10, ..empty.clone() }), Decision::Empty);
+        assert_eq!(judge(&Signals { paths: 11, ..empty.clone() }), Decision::Ocr("no_text_layer"));
+        assert_eq!(judge(&Signals { characters: 9, ..empty.clone() }), Decision::Ocr("no_text_layer"));
+        let scan = Signals { pictures: vec![picture(0.05, 0.0)], ..empty.clone() };
+        assert_eq!(judge(&scan), Decision::Ocr("no_text_layer"));
+        let speck = Signals { pictures: vec![picture(0.04, 0.0)], ..empty };
+        assert_eq!(judge(&speck), Decision::Empty);
+    }
+
+    #[test]
+    fn case_2_characters_without_meaning_are_read() {
+        assert_eq!(judge(&Signals { unmapped: 201, ..good() }), Decision::Ocr("unmapped"));
+        let bullets = Signals { unmapped: 83, ..good() };
+        assert_eq!(judge(&bullets), Decision::TextLayer);
+        assert!(bullets.is_suspect() && !good().is_suspect());
+    }
+
+    #[test]
+    fn case_3_letters_that_make_no_words_are_read() {
+        let with = |words| Signals { words, ..good() };
+        let shapeless = WordCounts { shaped: 80, ..good().words };
+        assert_eq!(judge(&with(shapeless)), Decision::Ocr("no_words"));
+        let exchanged = WordCounts { shaped: 160, stop_words: 2, plausible: 20, ..good().words };
+        assert_eq!(judge(&with(exchanged)), Decision::Ocr("no_words"));
+        // Mathematics, tables of names, and other scripts are no noise.
+        let mathematics = WordCounts { shaped: 101, ..good().words };
+        let names = WordCounts { shaped: 160, stop_words: 2, ..good().words };
+        let other_script = WordCounts { latin: 100, shaped: 0, ..good().words };
+        let few = WordCounts { words: 19, shaped: 0, ..good().words };
+        for words in [mathematics, names, other_script, few] {
+            assert_eq!(judge(&with(words)), Decision::TextLayer, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn case_4_an_invisible_layer_over_a_scan_is_read_again() {
+        let scan = Signals { invisible: 501, pictures: vec![picture(0.5, 0.4)], ..good() };
+        assert_eq!(judge(&scan), Decision::Ocr("invisible"));
+        assert_eq!(judge(&Signals { invisible: 500, ..scan.clone() }), Decision::TextLayer);
+        assert_eq!(judge(&Signals { pictures: Vec::new(), ..scan }), Decision::TextLayer);
+    }
+
+    #[test]
+    fn case_5_text_that_gives_no_characters_is_read() {
+        assert_eq!(judge(&Signals { silent_area: 10_001.0, ..good() }), Decision::Ocr("silent"));
+        assert_eq!(judge(&Signals { silent_area: 9_999.0, ..good() }), Decision::TextLayer);
+    }
+
+    #[test]
+    fn case_6_pictures_without_text_are_read_besides() {
+        let (unread, small, captioned) = (picture(0.03, 0.04), picture(0.02, 0.0), picture(0.3, 0.05));
+        let page = Signals { pictures: vec![unread, small, captioned], ..good() };
+        assert_eq!(judge(&page), Decision::TextLayerAndImages(vec![unread.bbox]));
+        let page = Signals { pictures: vec![small, captioned], ..good() };
+        assert_eq!(judge(&page), Decision::TextLayer);
+    }
+}

@@ -166,6 +166,7 @@ impl Process {
     /// One request and its answer. After an error the child must not be used again.
     pub async fn exchange(&mut self, file: Option<&File>, request: &[u8]) -> Result<Answer, Broken> {
         self.served += 1;
+        self.last_words.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let id = self.served;
         let (mark, bytes) = match file {
             None => (FILE_NONE, &[][..]),

@@ -23,6 +23,7 @@ const EXIT_PROTOCOL: i32 = 70;
 /// The handler gets the file of the request, if it has one, and the request; it returns a reply and a payload.
 /// Confines the process first: nothing that the handler needs later may lie outside [`super::Config::readable`].
 /// Whatever native code prints to standard output goes to standard error instead.
+#[expect(clippy::disallowed_methods, reason = "a child has nothing to drain, and must not return to its caller's main")]
 pub fn serve(mut handler: impl FnMut(Option<&File>, &[u8]) -> (Vec<u8>, Vec<u8>)) -> ! {
     let served = take_pipes().and_then(|(input, output)| {
         let limits = std::env::var(LIMITS_VARIABLE).map_err(io::Error::other)?;

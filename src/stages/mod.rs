@@ -3,9 +3,15 @@
 //! The law: a stage is at-least-once inside and once in effect. Whatever it writes is idempotent and a pure function
 //! of its input; its outputs become visible together with its progress, or not at all.
 
-mod claim_check;
-
 pub use claim_check::Files;
+
+pub mod assemble;
+mod claim_check;
+pub mod language;
+pub mod ocr;
+pub mod publish;
+pub mod split;
+pub mod vision;
 
 use std::{collections::BTreeMap, marker::PhantomData, sync::Arc, time::Instant};
 
@@ -24,11 +30,9 @@ use crate::{
     store::Store,
 };
 
-/// Declares the stages, each by its module and type, in the order of a document's path.
+/// Lists the stages, each by its module and type, in the order of a document's path.
 macro_rules! stages {
     ($($module:ident::$stage:ident),* $(,)?) => {
-        $(pub mod $module;)*
-
         /// The names of all stages, in the order of a document's path.
         pub const NAMES: &[&str] = &[$($module::NAME),*];
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use image::GenericImageView;
 
-use super::{Parts, Files, Meter, Output, Stage, claim_check, compute};
+use super::{Files, Meter, Output, Parts, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     decode::{

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Parts, Meter, Output, Stage, claim_check};
+use super::{Meter, Output, Parts, Stage, claim_check};
 use crate::{
     blob::Blobs,
     document::{Chunk, Document},

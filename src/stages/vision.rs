@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Parts, Meter, Output, Stage, claim_check, compute};
+use super::{Meter, Output, Parts, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     document::{Page, layout},
@@ -26,10 +26,7 @@ pub struct Vision {
 impl Vision {
     /// Takes its parts.
     pub fn new(parts: &Parts) -> Self {
-        Self {
-            blobs: Arc::clone(&parts.blobs),
-            config_hash: parts.settings.config_hash.clone(),
-        }
+        Self { blobs: Arc::clone(&parts.blobs), config_hash: parts.settings.config_hash.clone() }
     }
 }
 

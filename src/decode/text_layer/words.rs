@@ -154,7 +154,7 @@ mod tests {
     fn prose_looks_like_words() {
         let c = counts("Der Vertrag vom 3. März 2021 gilt für alle Teile (siehe Abschnitt 4.2); the rest isn't.");
         assert_eq!((c.shaped, c.letters), (c.words, c.latin));
-        assert!(c.stop_words >= 4, "{c:?}");
+        assert!(c.stop_words >= 3, "{c:?}");
         assert!(c.plausible * 10 >= c.spelled * 8, "{c:?}");
     }
 
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn noise_has_no_shape_and_leaders_are_no_words() {
-        let c = counts("aQ4xZ $%x&f r~t]w ..... -- #!%");
+        let c = counts("aQ4xZ $%x&~f r~t]w ..... -- #!%");
         assert_eq!((c.words, c.shaped), (4, 0), "{c:?}");
     }
 }

@@ -26,7 +26,8 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn new(group: &str, member: &str, topics: &[Topic]) -> Self {
-        let incarnation = (Uuid::new_v4().as_u128() >> 65) as i64;
+        // Random bits only: a name for this process's lease, which never leaves the file.
+        let incarnation = (Uuid::now_v7().as_u128() & (i64::MAX as u128)) as i64;
         Self { group: group.to_owned(), member: member.to_owned(), incarnation, topics: topics.to_vec() }
     }
 }

@@ -191,6 +191,7 @@ impl Member {
         transaction.commit().map_err(failure)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the member has a thread of its own")]
     fn run(mut self) {
         loop {
             match self.turn() {

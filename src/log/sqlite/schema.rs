@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
@@ -79,6 +79,7 @@ CREATE TABLE leases (
 ";
 
 /// Opens the file, and makes its tables when it is new.
+#[expect(clippy::disallowed_methods, reason = "opening blocks, once, before anything runs")]
 pub(super) fn connect(path: &Path, config: &Config) -> Result<Connection> {
     let opened = || -> rusqlite::Result<Connection> {
         let mut connection = Connection::open(path)?;
@@ -178,7 +179,7 @@ pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// µs since 1970.
 pub(super) fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+    jiff::Timestamp::now().as_microsecond()
 }
 
 /// Whether another writer held the file for too long.

@@ -224,6 +224,7 @@ fn migrate(connection: &mut Connection) -> Result<()> {
 }
 
 /// Repeats an opening that finds the file busy: the change to WAL at a first start does not wait by itself.
+#[expect(clippy::disallowed_methods, reason = "opening blocks, once, before anything runs")]
 fn patiently<T>(limit: Duration, mut attempt: impl FnMut() -> rusqlite::Result<T>) -> Result<T> {
     let start = Instant::now();
     loop {
