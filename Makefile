@@ -36,7 +36,7 @@ check: setup-test ## format, lints, licences, documentation, unused dependencies
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(TOOLS)/cargo-deny --log-level error check bans licenses sources
-	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --no-deps --document-private-items
 	$(TOOLS)/cargo-shear
 	$(TOOLS)/typos
 	$(TOOLS)/shellcheck deploy/setup/*.sh .ci/run

@@ -34,7 +34,7 @@ macro_rules! for_every_law {
 }
 
 fn new_tenant() -> String {
-    uuid::Uuid::new_v4().to_string()
+    uuid::Uuid::now_v7().to_string()
 }
 
 fn is_rejected<T>(result: Result<T, Failure>, with: &str) -> bool {
@@ -243,7 +243,7 @@ mod folder {
     use std::{
         fs,
         path::{Path, PathBuf},
-        time::{Duration, SystemTime},
+        time::Duration,
     };
 
     use tempfile::TempDir;
@@ -317,7 +317,7 @@ mod folder {
         let (root, blobs) = new();
         let blob = blobs.put("t", "d", PDF, bytes(1, 1000)).await.unwrap();
         let path = root.path().join("blobs").join(&blob.key);
-        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
         fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&bytes(1, 1000)).unwrap();
@@ -333,8 +333,9 @@ mod folder {
         let temporary = root.path().join("blobs/.tmp");
         let (old, fresh) = (temporary.join("old"), temporary.join("fresh"));
         for (path, age) in [(&old, 61), (&fresh, 59)] {
-            let modified = SystemTime::now() - Duration::from_secs(60 * age);
-            fs::File::create(path).unwrap().set_modified(modified).unwrap();
+            let file = fs::File::create(path).unwrap();
+            let now = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(now - Duration::from_secs(60 * age)).unwrap();
         }
         Folder::open(root.path().join("blobs")).unwrap();
         assert_eq!((old.exists(), fresh.exists()), (false, true));

@@ -172,7 +172,7 @@ pub struct Decoders {
 }
 
 impl Decoders {
-    /// Uses a pool whose children run [`child`] with the same configuration; [`Decoders::start`] makes one.
+    /// Uses a pool whose children run [`child()`] with the same configuration; [`Decoders::start`] makes one.
     pub fn new(pool: Arc<sandbox::Pool>, config: Config) -> Self {
         Self { pool, config: Arc::new(config) }
     }

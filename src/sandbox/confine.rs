@@ -44,7 +44,7 @@ pub struct Confinement {
 
 static CONFINEMENT: OnceLock<Confinement> = OnceLock::new();
 
-/// What this process is kept from; `None` in a process that does not [`serve`](super::serve).
+/// What this process is kept from; `None` in a process that does not [`serve`](super::serve()).
 pub fn confinement() -> Option<&'static Confinement> {
     CONFINEMENT.get()
 }

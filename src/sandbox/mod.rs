@@ -11,7 +11,7 @@
 //!            ◄───────────── Answer { reply, payload } ───
 //! ```
 //!
-//! [`Pool`] is the parent's side, [`serve`] the child's; [`confine`] is what the child may not do.
+//! [`Pool`] is the parent's side, [`serve()`] the child's; [`confine`] is what the child may not do.
 
 mod confine;
 mod frame;

@@ -70,7 +70,7 @@ enum Attempt {
 
 impl Pool {
     /// Makes a pool; starts nothing. Children run `program args…` with nothing in their environment but `env` and what
-    /// the pool needs itself; they must call [`super::serve`].
+    /// the pool needs itself; they must call [`serve`](super::serve()).
     pub fn new(program: PathBuf, args: Vec<String>, mut env: Vec<(String, String)>, config: Config) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let children = config.children.unwrap_or_else(cores).max(1);

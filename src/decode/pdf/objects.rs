@@ -1,4 +1,4 @@
-//! One page read: its lines, the boxes of its pictures, and the counts that [`text_layer::judge`] needs.
+//! One page read: its lines, the boxes of its pictures, and the counts that [`text_layer::judge`](super::super::text_layer::judge) needs.
 
 use std::collections::{HashMap, HashSet};
 
