@@ -329,18 +329,22 @@ async fn a_restarted_member_takes_its_partitions_back_and_fences_its_former_self
     let log = bench.open().await;
     log.append(numbered(&bench.topic("in"), 0..20)).await.unwrap();
     let topics = [bench.topic("in")];
-    let mut former = Member::join(&*log, "g", "a", &topics).await;
-    former.read(20).await;
-    let began = std::time::Instant::now();
-    let mut present = Member::join(&*bench.open().await, "g", "a", &topics).await;
-    present.read(20).await;
-    assert!(began.elapsed() < side.dead_after(), "without waiting for the former one's death");
+    for group in ["the former self lives on", "the former self died"] {
+        let mut former = Member::join(&*log, group, "a", &topics).await;
+        former.read(20).await;
+        let positions = former.owned.keys().map(|partition| (partition.clone(), past(&former, partition))).collect();
+        let step = Step { outputs: numbered(&bench.topic("out"), 0..1), positions };
+        let Member { reader, mut writer, .. } = former;
+        let _lives_on = group.ends_with("lives on").then_some(reader);
 
-    let positions = former.owned.keys().map(|partition| (partition.clone(), past(&former, partition))).collect();
-    let step = Step { outputs: numbered(&bench.topic("out"), 0..1), positions };
-    let outcome = former.writer.commit(&step).await;
-    assert!(matches!(outcome, Err(CommitError::Fenced(_))), "{outcome:?}");
-    present.writer.commit(&step).await.unwrap();
+        let began = std::time::Instant::now();
+        let mut present = Member::join(&*bench.open().await, group, "a", &topics).await;
+        present.read(20).await;
+        assert!(began.elapsed() < side.dead_after(), "{group}: without waiting for its leases");
+        let outcome = writer.commit(&step).await;
+        assert!(matches!(outcome, Err(CommitError::Fenced(_))), "{group}: {outcome:?}");
+        present.writer.commit(&step).await.unwrap();
+    }
 }
 
 async fn a_paused_partition_is_silent_and_loses_nothing(side: &dyn Side) {
