@@ -29,6 +29,7 @@ pub fn classify(drafts: &mut [Draft<'_>], metrics: &Metrics) {
             }
         }
     }
+    demote_common(drafts);
     title(drafts, metrics);
     let size = |draft: &Draft<'_>| (draft.kind == BlockKind::SectionHeader).then(|| draft.size());
     let sizes = drafts.iter().map(size).collect();
@@ -37,22 +38,55 @@ pub fn classify(drafts: &mut [Draft<'_>], metrics: &Metrics) {
     }
 }
 
-/// Depths of headings from their sizes: equal within a twentieth are one step, the largest is 1, and none is below 6.
+/// Distinct depths of headings; readers and their Markdown know no more.
+const DEPTHS: usize = 4;
+
+/// Depths of headings from their sizes, 1 for the largest. Sizes within a twelfth are one step; of more than
+/// [`DEPTHS`] steps the rarest go, and their headings count as the next smaller step that is left.
 pub fn levels(sizes: Vec<Option<f32>>) -> Vec<Option<u8>> {
-    let mut steps: Vec<f32> = sizes.iter().flatten().copied().collect();
-    steps.sort_by(|a, b| b.total_cmp(a));
-    let mut starts: Vec<f32> = Vec::new();
-    for size in steps {
-        if starts.last().is_none_or(|start| size < start * 0.95) {
-            starts.push(size);
+    let mut sorted: Vec<f32> = sizes.iter().flatten().copied().collect();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let mut steps: Vec<(f32, usize)> = Vec::new();
+    for size in sorted {
+        match steps.last_mut() {
+            Some((start, count)) if size >= *start * SAME => *count += 1,
+            _ => steps.push((size, 1)),
         }
     }
-    let depth = |size: f32| starts.partition_point(|start| size < start * 0.95) + 1;
-    sizes.into_iter().map(|size| size.map(|size| depth(size).clamp(1, 6) as u8)).collect()
+    while steps.len() > DEPTHS {
+        let rarest = (0..steps.len()).min_by_key(|at| steps[*at].1).unwrap_or(0);
+        steps.remove(rarest);
+    }
+    let depth = |size: f32| (steps.partition_point(|(start, _)| size < start * SAME) + 1).min(steps.len().max(1));
+    sizes.into_iter().map(|size| size.map(|size| depth(size) as u8)).collect()
+}
+
+/// Sizes down to this share of the step's largest are the same step.
+const SAME: f32 = 0.92;
+
+/// Where much of a page is larger than its body, as on slides, size alone makes no heading: only the largest stay.
+fn demote_common(drafts: &mut [Draft<'_>]) {
+    let chars = |kind: Option<BlockKind>| -> usize {
+        let counted = drafts.iter().filter(|draft| kind.is_none_or(|kind| draft.kind == kind));
+        counted.map(Draft::chars).sum()
+    };
+    if chars(Some(BlockKind::SectionHeader)) * 100 <= chars(None) * 35 {
+        return;
+    }
+    let is_header = |draft: &&Draft<'_>| draft.kind == BlockKind::SectionHeader;
+    let largest = drafts.iter().filter(is_header).map(Draft::size).fold(0.0, f32::max);
+    for draft in drafts.iter_mut() {
+        if draft.kind == BlockKind::SectionHeader && draft.size() < largest * SAME {
+            draft.kind = BlockKind::Text;
+        }
+    }
 }
 
 fn is_heading(draft: &Draft<'_>, next: Option<&Draft<'_>>, metrics: &Metrics) -> bool {
     let chars = draft.chars();
+    if draft.marker.as_deref().is_some_and(|marker| !text::is_counted(marker)) {
+        return false;
+    }
     if draft.lines.len() > LINES || chars > LONGEST || !is_wordy(&draft.text) {
         return false;
     }
@@ -66,7 +100,9 @@ fn is_heading(draft: &Draft<'_>, next: Option<&Draft<'_>>, metrics: &Metrics) ->
         return false;
     }
     // A bold line, or one in capitals, with text of its own below it.
-    let followed = next.is_some_and(|next| !matches!(next.kind, BlockKind::Picture) && next.leaf == draft.leaf);
+    let followed = next.is_some_and(|next| {
+        !matches!(next.kind, BlockKind::Picture) && next.leaf == draft.leaf && !text::starts_lower(&next.text)
+    });
     let bold = draft.is_bold() && !metrics.mostly_bold && chars <= 120;
     let capitals =
         draft.apart && !draft.text.contains(':') && draft.lines.len() <= 2 && chars <= 80 && is_capitals(&draft.text);

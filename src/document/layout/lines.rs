@@ -168,9 +168,10 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     }
     let in_item = text::split_marker(&first.text).is_some();
     let shift = row.bbox.left - last.bbox.left;
-    // Centred lines shift by more than any indent, and to both sides alike.
+    // Centred lines shift to both sides alike; after a full stop a small shift is rather an indent.
     let middles = row.bbox.left + row.bbox.right - last.bbox.left - last.bbox.right;
-    let centred = middles.abs() < size && shift.abs() > size * 2.5;
+    let is_indent = text::ends_sentence(&last.text) && shift.abs() < size * 2.5;
+    let centred = middles.abs() < size * 0.3 && shift.abs() > 1.0 && !is_indent;
     if centred {
         return false;
     }

@@ -3,9 +3,9 @@
 //! The law: every line of the page ends in exactly one block, whatever the rules make of it. Lines are the truth; the
 //! rules decide only their order and grouping. Equal pages give equal blocks: every sort is stable and total.
 //!
-//! The steps: page furniture is set aside by its place ([`furniture`]), tables are found by their aligned columns
-//! ([`tables`]), a recursive XY-cut orders what is left ([`xycut`]), the lines of each column become blocks by spacing,
-//! indentation and markers ([`lines`]), and blocks get their kind by size, weight and neighbours ([`headings`]).
+//! The steps: page furniture is set aside by its place (`furniture`), tables are found by their aligned columns
+//! (`tables`), a recursive XY-cut orders what is left (`xycut`), the lines of each column become blocks by spacing,
+//! indentation and markers (`lines`), and blocks get their kind by size, weight and neighbours (`headings`).
 //! [`assemble_blocks`] then looks at all pages of a document at once.
 
 mod assemble;

@@ -62,7 +62,8 @@ pub fn is_marker(word: &str) -> bool {
     let mut chars = word.chars();
     let (Some(first), second) = (chars.next(), chars.next()) else { return false };
     if second.is_none() {
-        return "•‣▪▫■□●○◦◆◇►▶–—-*·➢➤✓✔❖\u{f0b7}\u{f0a7}\u{f0d8}\u{2219}\u{25aa}".contains(first);
+        // Symbol fonts without a mapping put their bullets into the private use area.
+        return "•‣▪▫■□●○◦◆◇►▶–—-*·➢➤✓✔❖\u{2219}".contains(first) || ('\u{e000}'..='\u{f8ff}').contains(&first);
     }
     number_of(word).is_some()
 }

@@ -311,6 +311,10 @@ fn reads_by_rows(columns: &[Vec<Item<'_>>], metrics: &Metrics) -> bool {
         return true;
     }
     let aligned = aligned_share(columns, metrics);
+    // A row of names above a row of values: too few for a table.
+    if looks.iter().all(|look| look.lines <= 2 && !look.prose) {
+        return aligned > 0.6;
+    }
     if looks.iter().any(|look| look.prose) {
         // Labels beside the paragraphs they name, or a column of its own beside the text.
         let sparse_labels = looks.iter().filter(|look| !look.prose).all(|look| !look.dense || look.labels > 0.5);
