@@ -25,8 +25,9 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// Crashes alone in flight that make a record a defect.
 pub const CRASHES: u32 = 2;
-/// Deaths of unknown cause alone in flight that make a record a defect.
-pub const KILLS: u32 = 6;
+/// Deaths of unknown cause alone in flight that make a record a defect. With 6, two of seven runs of `tests/kill.rs`
+/// blamed a good page: suspects run one by one, so the slowest of them is alone at most kills of a worker.
+pub const KILLS: u32 = 20;
 
 /// The file is written anew above this size: some ten thousand records.
 const COMPACT_BYTES: usize = 1 << 20;
