@@ -1,0 +1,102 @@
+//! Searching finds what was read: the sentence itself first, what a person would ask among the first.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use deckle::{
+    app::App,
+    store::{Hit, Query},
+};
+use serde_json::{Value, json};
+use support::Home;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentence_is_found_first_and_a_paraphrase_within_three() {
+    let home = Home::new();
+    home.deckle(["process".as_ref(), support::samples().as_os_str()]).await.ended(0);
+    let truth = support::truth();
+    let cases = truth["search"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    let app = home.app();
+    let mut missed = Vec::new();
+    for case in cases {
+        let [sentence, paraphrase, document] =
+            ["sentence", "paraphrase", "document"].map(|name| case[name].as_str().unwrap());
+        let hits = search(&app, sentence).await;
+        let is_it = |hit: &Value| hit["filename"] == document && holds(hit, sentence);
+        if !is_it(&hits[0]) {
+            missed.push(format!("{document}: {sentence:?} gave {}", brief(&hits[0])));
+        }
+        let Some(chunk) = hits.iter().find(|hit| is_it(hit)) else { continue };
+        let hits = search(&app, paraphrase).await;
+        let found = hits
+            .iter()
+            .take(3)
+            .any(|hit| hit["document_id"] == chunk["document_id"] && hit["chunk_no"] == chunk["chunk_no"]);
+        if !found {
+            let first: Vec<_> = hits.iter().take(3).map(brief).collect();
+            missed.push(format!("{document}: {paraphrase:?} gave {first:?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{} of {}: {missed:#?}", missed.len(), 2 * cases.len());
+}
+
+/// What `deckle search` prints, without a process and a model for each question; the test below holds both equal.
+async fn search(app: &App, words: &str) -> Vec<Value> {
+    let embedder = app.embedders().get().await.unwrap();
+    let vector = embedder.embed(words).await.unwrap().vector;
+    let query = Query { model: embedder.name().to_owned(), vector, k: 10, tenant: None };
+    let hits = app.store.search(&query).await.unwrap();
+    let for_programs = |hit: &Hit| {
+        json!({
+            "document_id": hit.key.document_id, "filename": hit.filename, "chunk_no": hit.chunk.chunk_no,
+            "score": hit.score, "text": hit.chunk.text,
+        })
+    };
+    hits.iter().map(for_programs).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_prints_what_the_store_finds_best_first() {
+    let home = Home::new();
+    home.deckle(["process".as_ref(), support::samples().join("handbook.pdf").as_os_str()]).await.ended(0);
+    let words = "How do I fix a flat bike wheel?";
+    let ran = home.deckle(["search", words, "--json", "--k", "5"]).await.ended(0);
+    let Value::Array(printed) = ran.json() else { panic!("hits are a list: {ran:?}") };
+    let found = search(&home.app(), words).await;
+    assert_eq!(printed.len(), 5);
+    for (printed, found) in printed.iter().zip(&found) {
+        assert_eq!((&printed["chunk_no"], &printed["text"]), (&found["chunk_no"], &found["text"]));
+        assert_eq!(printed["filename"], "handbook.pdf");
+        assert!(printed["page_no"].as_i64().is_some_and(|page_no| (1..=4).contains(&page_no)), "{printed}");
+    }
+    let scores: Vec<f64> = printed.iter().map(|hit| hit["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    let table = home.deckle(["search", words]).await.ended(0).stdout;
+    assert!(table.contains("handbook.pdf") && table.contains("puncture"), "{table}");
+}
+
+/// Whether a passage holds a sentence; recognised text may have a word in twenty wrong.
+fn holds(hit: &Value, sentence: &str) -> bool {
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric()).filter(|it| !it.is_empty()).map(str::to_lowercase).collect()
+    };
+    let held: BTreeSet<String> = words(hit["text"].as_str().unwrap()).into_iter().collect();
+    let asked = words(sentence);
+    let found = asked.iter().filter(|word| held.contains(*word)).count();
+    found * 100 >= asked.len() * 90
+}
+
+fn brief(hit: &Value) -> String {
+    let text: String = hit["text"].as_str().unwrap().chars().take(70).collect();
+    format!("{:.3} {} {} {text:?}", hit["score"].as_f64().unwrap(), hit["filename"], hit["chunk_no"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_anything_was_read_search_says_so() {
+    let home = Home::new();
+    let ran = home.deckle(["search", "anything"]).await.ended(0);
+    assert!(ran.stdout.contains("deckle process"), "{ran:?}");
+    assert_eq!(home.deckle(["search", "anything", "--json"]).await.ended(0).json(), Value::Array(Vec::new()));
+}
