@@ -46,7 +46,7 @@ fn uncomment(line: &str) -> String {
 #[test]
 fn a_complaint_is_one_line_that_names_the_key_and_the_file() {
     for (toml, key) in [
-        ("worker.retrys = 3", "worker.retrys"),
+        ("worker.retry = 3", "worker.retry"),
         ("worker.retry_s = \"soon\"", "worker.retry_s"),
         ("worker.retry_s = -1", "worker.retry_s"),
         ("inference.provider = \"cda\"", "inference.provider"),

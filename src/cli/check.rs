@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Context, Outcome, print_json, say};
 use crate::{app::App, config::Config, models};
 
-/// Check settings, native libraries, models and folders; each line says ok, or what to do.
+/// Check that everything is in place; each line says ok, or what to do.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -34,15 +34,16 @@ use crate::{app::App, config::Config, telemetry};
     max_term_width = 100,
     after_help = "\
 Examples:
-  deckle process report.pdf scans/ --out out     read files, write Markdown and JSON to out/
-  deckle search \"who pays for the return\"        find the passages nearest in meaning
-  deckle list --status failed                    what could not be read
-  deckle ingest inbox/ && deckle run             queue files, then work on them in the background
-  deckle check                                   is everything in place?
+  deckle process report.pdf scans/ --out out  read files, write Markdown and JSON
+  deckle search \"who pays for the return\"     passages nearest in meaning
+  deckle list --status failed                 what could not be read
+  deckle ingest inbox/ && deckle run          queue files, work until told to stop
+  deckle check                                is everything in place?
 
 `deckle COMMAND --help` shows examples of each command.
-Settings: deckle.toml, then DECKLE_* variables (DECKLE_HOME names the folder of data and models).
-Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or the settings, 130 interrupted."
+Settings: deckle.toml, then DECKLE_* variables (DECKLE_HOME: data and models).
+Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or
+the settings, 130 interrupted."
 )]
 struct Cli {
     /// Settings file; `deckle.toml` in this folder is read when there is one.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::models::Catalogue;
 
-/// List the models: task, size, licence, and whether the installed files are the right ones.
+/// List the models: size, hash, licence, and whether they are installed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -26,21 +26,23 @@ use crate::{
     store::Header,
 };
 
-/// Read files now: text, structure and vectors into the store, exports into a folder.
+/// Read files now, and write exports into a folder.
 ///
 /// The same files again are `unchanged` and cost nothing. Interrupted or killed and run again, it goes on where it was.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  deckle process report.pdf                     read one file
-  deckle process inbox/ 'scans/*.png' --out out write Markdown and JSON to out/
-  deckle process old.pdf --force                read it again
-  deckle process brief.pdf --language de,en     what OCR should expect
+  deckle process report.pdf                      read one file
+  deckle process inbox/ 'scans/*.png' --out out  write Markdown and JSON to out/
+  deckle process old.pdf --force                 read it again
+  deckle process brief.pdf --language de,en      what OCR should expect
   deckle process inbox/ --json | jq -r '.documents[] | [.path, .outcome] | @tsv'
 
-A document of which some pages failed is `partial`: done, and shown with the reason. `time` is processor time spent on
-a document now. Of many documents those that are not whole are always shown, the others up to 40.
-Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or the settings, 130 interrupted.")]
+A document of which some pages failed is `partial`: done, and shown with the reason.
+The column `time` is processor time spent on a document now.
+Of many documents 40 that are whole are shown, and all that are not.
+Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or
+the settings, 130 interrupted.")]
 pub struct Args {
     /// Files, folders and patterns.
     #[arg(required = true, value_name = "PATH")]
