@@ -140,7 +140,7 @@ fn plain(c: char) -> Vec<char> {
 
 /// The stretch along the writing direction, from low to high, and the place across it.
 fn along(bbox: &Bbox, direction: u8) -> (f32, f32) {
-    if direction % 2 == 0 { (bbox.left, bbox.right) } else { (bbox.top, bbox.bottom) }
+    if direction.is_multiple_of(2) { (bbox.left, bbox.right) } else { (bbox.top, bbox.bottom) }
 }
 
 fn across(bbox: &Bbox, direction: u8) -> (f32, f32) {
