@@ -37,7 +37,7 @@ const LIMITS_VARIABLE: &str = "DECKLE_SANDBOX_LIMITS";
 pub struct Config {
     /// How many children at most; `None` is one per core.
     pub children: Option<usize>,
-    /// Address space of one child in MiB. PDFium and Tesseract map about 300 MiB before they do any work.
+    /// Address space of one child in MiB. With both libraries at work on a common page it maps about 140 MiB.
     pub memory_mb: u64,
     /// Longest time for one request in seconds; the parent kills the child then.
     pub wall_s: u64,

@@ -10,6 +10,7 @@ use std::{ffi::c_ulong, path::Path, pin::Pin};
 use bytes::Bytes;
 use pdfium_render::prelude::*;
 
+use super::geometry::{Matrix, Rect};
 use crate::error::{Failure, Result, code};
 
 /// `FPDF_ERR_…` of `fpdfview.h`.
@@ -177,45 +178,6 @@ impl Drop for PdfPage<'_> {
             }
             self.pdfium.FPDF_ClosePage(self.handle);
         }
-    }
-}
-
-/// A rectangle in the page's own, unrotated coordinates: y grows upwards.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rect {
-    /// Least x.
-    pub left: f32,
-    /// Least y.
-    pub bottom: f32,
-    /// Greatest x.
-    pub right: f32,
-    /// Greatest y.
-    pub top: f32,
-}
-
-/// A transformation `[a b c d e f]` as PDF writes it: x' = ax + cy + e, y' = bx + dy + f.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Matrix(pub [f32; 6]);
-
-impl Matrix {
-    /// Changes nothing.
-    pub const IDENTITY: Self = Self([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
-
-    /// The box around a transformed box.
-    pub fn apply(&self, rect: Rect) -> Rect {
-        let [a, b, c, d, e, f] = self.0;
-        let corners =
-            [(rect.left, rect.bottom), (rect.left, rect.top), (rect.right, rect.bottom), (rect.right, rect.top)];
-        let points = corners.map(|(x, y)| (a * x + c * y + e, b * x + d * y + f));
-        points.iter().fold(Rect { left: f32::MAX, bottom: f32::MAX, right: f32::MIN, top: f32::MIN }, |r, &(x, y)| {
-            Rect { left: r.left.min(x), bottom: r.bottom.min(y), right: r.right.max(x), top: r.top.max(y) }
-        })
-    }
-
-    /// First `self`, then `outer`.
-    pub fn then(&self, outer: &Self) -> Self {
-        let ([a, b, c, d, e, f], [p, q, r, s, t, u]) = (self.0, outer.0);
-        Self([a * p + b * r, a * q + b * s, c * p + d * r, c * q + d * s, e * p + f * r + t, e * q + f * s + u])
     }
 }
 

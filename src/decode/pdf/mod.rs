@@ -2,6 +2,7 @@
 //!
 //! The law: coordinates leave this module as points of the upright page, with the origin at its top left.
 
+mod geometry;
 mod library;
 mod lines;
 mod objects;
@@ -11,7 +12,10 @@ use std::path::Path;
 use bytes::Bytes;
 use unicode_normalization::UnicodeNormalization;
 
-use self::library::{Library, PdfFile, PdfPage, Rect};
+use self::{
+    geometry::Rect,
+    library::{Library, PdfFile, PdfPage},
+};
 use super::{Config, Opened, PageContent, raster::Grey, request::Rendered, sniff};
 use crate::{
     document::Bbox,

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     View,
-    library::{Matrix, Object, ObjectKind, PdfPage, Rect, TextPage},
+    geometry::{Matrix, Rect},
+    library::{Object, ObjectKind, PdfPage, TextPage},
     lines::{Builder, Glyph},
 };
 use crate::{

@@ -1,5 +1,7 @@
 //! Do the tokens of a page look like words? Without a dictionary: by their shape, by stop words, and by letter pairs.
 
+use std::{collections::HashSet, sync::LazyLock};
+
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
@@ -95,14 +97,17 @@ impl WordCounts {
         self.words += 1;
         self.shaped += u32::from(is_shaped(core));
         let folded: String = core.nfd().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect();
-        if folded.len() as u32 >= 2 && STOP_WORDS.split_ascii_whitespace().any(|word| word == folded) {
-            self.stop_words += 1;
-        }
+        self.stop_words += u32::from(folded.len() >= 2 && is_stop_word(&folded));
         if folded.len() >= 3 && letters as usize >= 3 {
             self.spelled += 1;
             self.plausible += u32::from(is_plausible(&folded));
         }
     }
+}
+
+fn is_stop_word(folded: &str) -> bool {
+    static KNOWN: LazyLock<HashSet<&str>> = LazyLock::new(|| STOP_WORDS.split_ascii_whitespace().collect());
+    KNOWN.contains(folded)
 }
 
 fn is_latin(c: char) -> bool {
