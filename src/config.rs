@@ -124,6 +124,9 @@ impl Default for Http {
     }
 }
 
+/// Variables that begin like a setting and are none: `process --password` is read from one.
+const NOT_SETTINGS: &[&str] = &["password"];
+
 impl Config {
     /// Reads defaults, then `file` (or `deckle.toml` here, where there is one), then `DECKLE_*` variables
     /// (`DECKLE_WORKER__RETRY_S=5` sets `worker.retry_s`), and checks the result.
@@ -137,9 +140,9 @@ impl Config {
             None => figment = figment.merge(Toml::file("deckle.toml")),
         }
         let config: Self = figment
-            .merge(Env::prefixed("DECKLE_").split("__"))
+            .merge(Env::prefixed("DECKLE_").ignore(NOT_SETTINGS).split("__"))
             .extract()
-            .map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
+            .map_err(|error| anyhow::anyhow!("configuration: {}", one_line(&error)))?;
         config.check()?;
         Ok(config)
     }
@@ -219,6 +222,11 @@ impl Config {
         let json = serde_json::to_vec(&facts).context("settings as JSON")?;
         Ok(hex::encode(Sha256::digest(json))[..16].to_owned())
     }
+}
+
+/// An error on one line; figment sets the place that it speaks of on a second one.
+fn one_line(error: &figment::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Raised when a rule in the code changes results (layout, text-layer judgement), so that files are read again.
