@@ -215,8 +215,8 @@ impl Config {
     }
 }
 
-/// `DECKLE_` variables that are no settings: a command's own, the benches', and what children are told.
-const NO_SETTINGS: &[&str] = &["password", "corpus", "decode_settings"];
+/// `DECKLE_` variables that are no settings: a command's own, and those of benches and tests.
+const NO_SETTINGS: &[&str] = &["password", "corpus", "seed", "bless"];
 
 /// One line on what is wrong, which key it is, and where that was said.
 fn complaint(error: &figment::Error) -> String {

@@ -355,9 +355,8 @@ async fn a_password_may_come_by_the_environment() {
 async fn a_tenant_may_have_any_name() {
     let home = Home::new();
     home.configure("tenant = \"Acme & Söhne\"\n");
-    let ran =
-        process(&home, &[support::samples().join("notes.md"), support::samples().join("letter.png")], &["--json"]);
-    for (name, document) in documents(&ran.await.ended(0)) {
+    let paths = ["notes.md", "letter.png"].map(|name| support::samples().join(name));
+    for (name, document) in documents(&process(&home, &paths, &["--json"]).await.ended(0)) {
         assert_eq!((&document["status"], &document["tenant"]), (&"published".into(), &"Acme & Söhne".into()), "{name}");
     }
 }

@@ -64,8 +64,9 @@ async fn queued() -> (Home, usize) {
     let inbox = home.join("inbox");
     std::fs::create_dir(&inbox).unwrap();
     support::write_texts(&inbox, 0, TEXTS);
-    let ran = home.deckle(["ingest".as_ref(), support::samples().as_os_str(), inbox.as_os_str(), "--json".as_ref()]);
-    let rows = ran.await.ended(0).json();
+    let samples = support::samples();
+    let ran = home.deckle(["ingest".as_ref(), samples.as_os_str(), inbox.as_os_str(), "--json".as_ref()]).await;
+    let rows = ran.ended(0).json();
     let rows = rows.as_array().unwrap();
     assert!(rows.iter().all(|row| row["status"] == "queued"), "{rows:?}");
     (home, rows.len())

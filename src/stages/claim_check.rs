@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OnceCell;
 
 use crate::{
-    blob::Blobs,
+    blob::{self, Blobs},
     decode::File,
     document::BlobRef,
     error::{Failure, Result, code},
@@ -38,7 +38,7 @@ pub fn source_blob(envelope: &Envelope, source: &Source) -> Result<BlobRef> {
     let key = source.uri.strip_prefix("blob:").ok_or_else(|| {
         invalid(format!("the source `{}` is not in the blob store; upload it with `deckle ingest`", source.uri))
     })?;
-    if !key.starts_with(&format!("{}/", envelope.tenant)) {
+    if !key.starts_with(&format!("{}/", blob::encode_name(&envelope.tenant))) {
         return Err(invalid(format!("the source `{key}` does not belong to tenant `{}`", envelope.tenant)));
     }
     Ok(BlobRef {
