@@ -34,10 +34,10 @@ use crate::{app::App, config::Config, telemetry};
     max_term_width = 100,
     after_help = "\
 Examples:
-  deckle process report.pdf scans/ --out out  read files, write Markdown and JSON
+  deckle process report.pdf scans/ --out out  read files, write exports
   deckle search \"who pays for the return\"     passages nearest in meaning
   deckle list --status failed                 what could not be read
-  deckle ingest inbox/ && deckle run          queue files, work until told to stop
+  deckle ingest inbox/ && deckle run          queue files, then work on them
   deckle check                                is everything in place?
 
 `deckle COMMAND --help` shows examples of each command.

@@ -104,12 +104,10 @@ impl Progress {
 
     /// Takes all bars away.
     pub fn finish(&self) {
-        for bar in self.documents.values().filter_map(|document| document.bar.as_ref()) {
-            bar.finish_and_clear();
-        }
-        self.total.finish_and_clear();
         // What cannot be taken away, on a terminal that is gone, need not be.
         let _ = self.bars.clear();
+        // Bars that are dropped later would draw themselves once more.
+        self.bars.set_draw_target(ProgressDrawTarget::hidden());
     }
 }
 
