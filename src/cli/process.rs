@@ -219,8 +219,7 @@ fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) -> anyh
 async fn look(app: &App, rows: &mut [Row], progress: &mut Progress) -> anyhow::Result<()> {
     for row in rows.iter_mut().filter(|row| row.status.is_none()) {
         let Some(header) = app.store.header(&row.submission.key).await? else { continue };
-        let ours = header.intake.as_ref().is_some_and(|intake| intake.upload_id == row.submission.upload_id);
-        let Some(ended) = header.ended.as_ref().filter(|_| ours && header.is_ended()) else { continue };
+        let Some(ended) = header.end_of(&row.submission.upload_id) else { continue };
         row.status = Some(ended.status);
         progress.ended(&row.submission.key.document_id, ended.status);
     }

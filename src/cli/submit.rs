@@ -141,11 +141,13 @@ pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Resul
     let upload_id = upload.envelope.upload_id.clone();
     if !request.force
         && let Some(header) = app.store.header(&key).await?
-        && header.intake.as_ref().is_some_and(|intake| intake.upload_id == upload_id)
     {
-        let ended = header.is_ended();
-        let state = if ended { Submitted::Unchanged } else { Submitted::Pending };
-        return Ok(Submission { input, key, upload_id, state });
+        if header.end_of(&upload_id).is_some() {
+            return Ok(Submission { input, key, upload_id, state: Submitted::Unchanged });
+        }
+        if header.is_under_way(&upload_id) {
+            return Ok(Submission { input, key, upload_id, state: Submitted::Pending });
+        }
     }
     let blob = app.blobs.put_file(&tenant, &document_id, "application/octet-stream", &input.path).await?;
     anyhow::ensure!(blob.sha256 == upload.source.sha256, "the file {} changed while it was read", input.path.display());

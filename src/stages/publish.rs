@@ -67,6 +67,7 @@ impl Stage for Publish {
         let ended = Ended {
             run: envelope.run,
             version: envelope.version,
+            upload_id: envelope.upload_id.clone(),
             event_id: envelope.event_id.clone(),
             status: published.status,
             source: enriched.source.clone(),

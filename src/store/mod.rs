@@ -101,6 +101,8 @@ pub struct Ended {
     pub run: i64,
     /// Its version.
     pub version: i64,
+    /// Names the submission.
+    pub upload_id: String,
     /// The event that ended it: a second one for the same run and version ends nothing.
     pub event_id: String,
     /// Any of the statuses that end a path.
@@ -133,6 +135,16 @@ impl Header {
     pub fn is_ended(&self) -> bool {
         let taken_in = self.intake.as_ref().map_or(i64::MIN, |intake| intake.run);
         self.ended.as_ref().is_some_and(|ended| ended.run >= taken_in)
+    }
+
+    /// How a submission ended; `None` when it is on its way, or was never heard of.
+    pub fn end_of(&self, upload_id: &str) -> Option<&Ended> {
+        self.ended.as_ref().filter(|ended| ended.upload_id == upload_id && self.is_ended())
+    }
+
+    /// Whether a submission is on its way: taken in, and not ended.
+    pub fn is_under_way(&self, upload_id: &str) -> bool {
+        self.intake.as_ref().is_some_and(|intake| intake.upload_id == upload_id) && !self.is_ended()
     }
 
     /// What a person is told of the document: what readers see, or else how the newest run ended.

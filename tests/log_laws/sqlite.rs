@@ -68,7 +68,7 @@ mod promises {
         collections::BTreeMap,
         path::Path,
         process::{Child, Command, Stdio},
-        time::{Instant, SystemTime},
+        time::Instant,
     };
 
     use deckle::log::{Event, From, NewRecord, Position, Record, Step, sqlite::SqliteLog};
@@ -133,7 +133,7 @@ mod promises {
         log.append(numbered(&"in".into(), 0..total)).await.unwrap();
         let mut tail = log.tail(&["out".into()], From::Start).await.unwrap();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
+        let seed = jiff::Timestamp::now().subsec_nanosecond().unsigned_abs();
         println!("seed {seed}");
         let mut random = u64::from(seed) | 1;
         for round in 0..8 {

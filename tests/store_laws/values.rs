@@ -15,7 +15,7 @@ use deckle::{
 
 /// A document of a tenant that no other test knows.
 pub fn new_document() -> DocumentKey {
-    DocumentKey { tenant: format!("tenant-{}", uuid::Uuid::new_v4()), document_id: "document".into() }
+    DocumentKey { tenant: format!("tenant-{}", uuid::Uuid::now_v7()), document_id: "document".into() }
 }
 
 pub fn run_of(key: &DocumentKey, run: i64) -> RunKey {
@@ -80,6 +80,7 @@ pub fn ended(run: i64, version: i64, status: Status) -> Ended {
     Ended {
         run,
         version,
+        upload_id: "u".into(),
         event_id: "e".into(),
         status,
         source: source(&format!("run-{run}.pdf")),

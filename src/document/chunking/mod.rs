@@ -4,7 +4,7 @@
 //! page furniture is lost; it stands in a chunk's text or, for headings, in its path.
 //!
 //! Headings are context: each chunk carries the path of the section it stands in. Paragraphs of one section are merged
-//! up to the limit; a list stays together where it fits; a table is split between rows with its header repeated; only
+//! until they hold half of the limit, since a vector of many small matters is near to none of them; a list stays together where it fits; a table is split between rows with its header repeated; only
 //! a block that is longer than the limit is cut, between sentences, then words. Counting is the dear part (a tokenizer
 //! run), so each block is counted once and each chunk once more.
 
@@ -18,35 +18,7 @@ use super::{Block, BlockKind, Chunk};
 use draft::{Packer, Unit};
 
 /// The chunking's name and parameters; part of the key of every vector, so it changes with the result.
-pub const NAME: &str = "structure-v1/256";
-
-/// The limit in [`NAME`]: tokens that the built-in embedding model reads at most.
-pub const LIMIT: usize = 256;
-
-/// A chunking with its parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chunker {
-    /// Tokens that a chunk's embedded text may have at most, special tokens included; at least 16 makes sense.
-    pub limit: usize,
-}
-
-impl Default for Chunker {
-    fn default() -> Self {
-        Self { limit: LIMIT }
-    }
-}
-
-impl Chunker {
-    /// Its name and parameters, such as `structure-v1/256`.
-    pub fn name(&self) -> String {
-        format!("structure-v1/{}", self.limit)
-    }
-
-    /// Chunks a document's blocks; see [`chunk`].
-    pub fn chunk(&self, blocks: &[Block], count: &dyn Fn(&str) -> usize) -> Vec<Chunk> {
-        chunk(blocks, self.limit, count)
-    }
-}
+pub const NAME: &str = "structure-v1/256/128";
 
 /// Cuts blocks in reading order into chunks of at most `limit` tokens by `count`, numbered from 0.
 ///
