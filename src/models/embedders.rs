@@ -7,7 +7,8 @@ use tokio::sync::OnceCell;
 use super::minilm::Embedder;
 use crate::{
     error::{Failure, Result},
-    inference,
+    inference::{self, Report},
+    telemetry,
 };
 
 /// Cheap to clone; all clones share one model.
@@ -38,8 +39,18 @@ impl Embedders {
             let loading = tokio::task::spawn_blocking(move || Embedder::load(&shared.folder, &shared.config));
             let loaded =
                 loading.await.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
-            loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))
+            let embedder = loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))?;
+            embedder.observe(measure);
+            Ok(embedder)
         };
         self.shared.loaded.get_or_try_init(load).await.cloned()
+    }
+}
+
+/// Tells the metrics of a batch; one that failed is halved and tells again.
+fn measure(report: &Report<'_>) {
+    if !report.failed {
+        let fill = report.cost as f64 / report.padded_cost.max(1) as f64;
+        telemetry::batch_run("minilm", report.tags.len(), fill, report.waited, report.busy);
     }
 }
