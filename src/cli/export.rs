@@ -115,9 +115,12 @@ fn is_newer(path: &Path, published_at: i64) -> bool {
 fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().context("an export lies in a folder")?;
     std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    // One name for each export: what a kill leaves behind is written over by the next attempt.
+    let name = path.file_name().context("an export has a name")?;
+    let draft = folder.join(format!(".{}.part", name.to_string_lossy()));
+    let mut file = std::fs::File::create(&draft)?;
     file.write_all(bytes)?;
-    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    file.persist(path)?;
+    drop(file);
+    std::fs::rename(&draft, path)?;
     Ok(())
 }

@@ -1,13 +1,12 @@
-//! The child's side: one handler that loads each decoder when it is first asked for, and keeps it.
+//! The child's side: one handler that keeps the decoders it has used.
 
 use super::{
-    CONFIG_VARIABLE, Check, Config, Opened, PageContent, image, markdown,
-    pdf::Pdf,
+    CONFIG_VARIABLE, Check, Config, Opened,
+    format::{self, Asked, Format},
     raster::Grey,
     request::{Outcome, Rendered, Request, Secret},
-    sniff,
+    sniff::{self, Identity},
     tesseract::{self, Tesseract},
-    text,
 };
 use crate::{
     error::{Failure, Result, code},
@@ -18,14 +17,14 @@ use serde::Serialize;
 /// Runs the child process of [`super::Decoders`]: what the hidden command `deckle sandbox` does. Never returns.
 pub fn child() -> ! {
     let config = std::env::var(CONFIG_VARIABLE).ok().and_then(|text| serde_json::from_str(&text).ok());
-    let mut workshop = Workshop { config: config.unwrap_or_default(), pdf: None, tesseract: None };
+    let mut workshop = Workshop { config: config.unwrap_or_default(), formats: format::all(), tesseract: None };
     sandbox::serve(move |file, request| workshop.answer(file, request))
 }
 
 /// The decoders of one child.
 struct Workshop {
     config: Config,
-    pdf: Option<Pdf>,
+    formats: Vec<Box<dyn Format>>,
     tesseract: Option<Tesseract>,
 }
 
@@ -39,11 +38,15 @@ impl Workshop {
             Request::Open { filename, password } => {
                 encode(needed(file).and_then(|file| self.open(file, &filename, password.as_ref())))
             }
-            Request::ReadPage { media_type, page_no, password } => {
-                encode(needed(file).and_then(|file| self.read(file, &media_type, page_no, password.as_ref())))
-            }
+            Request::ReadPage { media_type, page_no, password } => encode(needed(file).and_then(|file| {
+                let ask = |format: &mut dyn Format, asked: &Asked<'_>| format.read_page(asked, page_no);
+                self.with_format(file, &media_type, password.as_ref(), ask)
+            })),
             Request::RenderPage { media_type, page_no, password } => {
-                let rendered = needed(file).and_then(|file| self.render(file, &media_type, page_no, password.as_ref()));
+                let rendered = needed(file).and_then(|file| {
+                    let ask = |format: &mut dyn Format, asked: &Asked<'_>| format.render_page(asked, page_no);
+                    self.with_format(file, &media_type, password.as_ref(), ask)
+                });
                 return match rendered.and_then(|(rendered, grey)| Ok((rendered, grey.to_png()?))) {
                     Ok((rendered, png)) => (encode(Ok(rendered)), png),
                     Err(failure) => (encode::<Rendered>(Err(failure)), Vec::new()),
@@ -60,66 +63,33 @@ impl Workshop {
     }
 
     fn open(&mut self, file: &File, filename: &str, password: Option<&Secret>) -> Result<Opened> {
-        match sniff::media_type(&file.bytes, filename)? {
-            sniff::PDF => {
-                let config = self.config.clone();
-                self.pdf()?.open(&file.sha256, &file.bytes, password.map(Secret::reveal), &config)
-            }
-            media_type @ (sniff::PNG | sniff::JPEG) => image::open(&file.bytes, media_type, &self.config),
-            sniff::MARKDOWN => Ok(markdown::open(&text::decode(&file.bytes)?)),
-            _ => Ok(text::open(&text::decode(&file.bytes)?)),
+        let Identity { media_type, name } = sniff::identify(&file.bytes, filename)?;
+        if !self.formats.iter().any(|format| format.media_types().contains(&media_type)) {
+            let reads = format::names(&self.formats);
+            let message = format!("this is {name} ({media_type}); deckle reads {reads}");
+            return Err(Failure::rejected(code::UNSUPPORTED_TYPE, message));
         }
+        self.with_format(file, media_type, password, |format, asked| format.open(asked))
     }
 
-    fn read(&mut self, file: &File, media_type: &str, page_no: u32, password: Option<&Secret>) -> Result<PageContent> {
-        match media_type {
-            sniff::PDF => self.pdf()?.read(&file.sha256, &file.bytes, password.map(Secret::reveal), page_no),
-            sniff::PNG | sniff::JPEG => image::read(&file.bytes, media_type, page_no, &self.config),
-            other => Err(no_pages(other)),
-        }
-    }
-
-    fn render(
+    /// Asks the decoder of a media type.
+    fn with_format<T>(
         &mut self,
         file: &File,
         media_type: &str,
-        page_no: u32,
         password: Option<&Secret>,
-    ) -> Result<(Rendered, Grey)> {
-        match media_type {
-            sniff::PDF => {
-                let config = self.config.clone();
-                self.pdf()?.render(&file.sha256, &file.bytes, password.map(Secret::reveal), page_no, &config)
-            }
-            sniff::PNG | sniff::JPEG => image::render(&file.bytes, media_type, page_no, &self.config),
-            other => Err(no_pages(other)),
-        }
-    }
-
-    fn pdf(&mut self) -> Result<&mut Pdf> {
-        match &mut self.pdf {
-            Some(pdf) => Ok(pdf),
-            empty => Ok(empty.insert(Pdf::load(self.config.pdfium.as_deref())?)),
-        }
+        ask: impl FnOnce(&mut dyn Format, &Asked<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let asked = Asked { file, media_type, password: password.map(Secret::reveal), config: &self.config };
+        let format = self.formats.iter_mut().find(|format| format.media_types().contains(&media_type));
+        let format = format.ok_or_else(|| Failure::defect(format!("no decoder reads {media_type}")))?;
+        ask(&mut **format, &asked)
     }
 
     fn check(&mut self) -> Vec<Check> {
-        vec![self.check_pdfium(), check_tesseract(&self.config), check_confinement()]
-    }
-
-    fn check_pdfium(&mut self) -> Check {
-        let loaded = self.pdf().map(|_| ());
-        let folder = self.config.pdfium.as_ref().map_or("the system's libraries".into(), |p| p.display().to_string());
-        Check {
-            name: "pdfium".to_owned(),
-            ok: loaded.is_ok(),
-            detail: loaded.map_or_else(|failure| failure.to_string(), |()| format!("loaded from {folder}")),
-            advice: if self.pdf.is_some() {
-                String::new()
-            } else {
-                "take libpdfium.so from PyPI's pypdfium2 wheel and set decode.pdfium to its folder".to_owned()
-            },
-        }
+        let mut found: Vec<Check> = self.formats.iter_mut().filter_map(|format| format.check(&self.config)).collect();
+        found.extend([check_tesseract(&self.config), check_confinement()]);
+        found
     }
 }
 
@@ -163,10 +133,6 @@ fn check_confinement() -> Check {
 
 fn needed(file: Option<&File>) -> Result<&File> {
     file.ok_or_else(|| Failure::defect("a request to a decoder came without its file"))
-}
-
-fn no_pages(media_type: &str) -> Failure {
-    Failure::rejected(code::UNSUPPORTED_TYPE, format!("a file of type {media_type} has no pages"))
 }
 
 fn encode<T: Serialize>(result: Result<T>) -> Vec<u8> {

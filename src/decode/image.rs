@@ -14,6 +14,7 @@ use image::{
 use super::{
     Config, Opened, PageContent,
     exif::{self, Geometry},
+    format::{Asked, Format},
     raster::Grey,
     request::Rendered,
     sniff,
@@ -27,46 +28,59 @@ use crate::{
 /// Where a file states no resolution.
 const UNSTATED_DPI: f32 = 72.0;
 
-/// Opens a picture: its header is sound and its size within the limits.
-pub fn open(bytes: &[u8], media_type: &'static str, config: &Config) -> Result<Opened> {
-    Header::read(bytes, media_type, config)?;
-    Ok(Opened { media_type: media_type.to_owned(), page_count: Some(1), title: None, blocks: Vec::new() })
-}
+/// See the module.
+pub struct Decoder;
 
-/// A page that is all picture.
-pub fn read(bytes: &[u8], media_type: &str, page_no: u32, config: &Config) -> Result<PageContent> {
-    only_page(page_no)?;
-    let header = Header::read(bytes, media_type, config)?;
-    let (width, height) = header.upright_points();
-    let bbox = Bbox { left: 0.0, top: 0.0, right: width, bottom: height };
-    let pictures = vec![Picture { bbox, text_share: 0.0 }];
-    let signals = Signals { page_area: bbox.area(), pictures, ..Signals::default() };
-    let rotation = header.rotation();
-    Ok(PageContent { width, height, rotation, lines: Vec::new(), images: vec![bbox], signals })
-}
+impl Format for Decoder {
+    fn media_types(&self) -> &'static [&'static str] {
+        &[sniff::PNG, sniff::JPEG]
+    }
 
-/// The picture, upright and grey, in its own resolution.
-pub fn render(bytes: &[u8], media_type: &str, page_no: u32, config: &Config) -> Result<(Rendered, Grey)> {
-    only_page(page_no)?;
-    let header = Header::read(bytes, media_type, config)?;
-    let image = match media_type {
-        sniff::PNG => PngDecoder::new(Cursor::new(bytes)).and_then(|d| decode(d, config)),
-        _ => JpegDecoder::new(Cursor::new(bytes)).and_then(|d| decode(d, config)),
-    };
-    let mut grey = DynamicImage::ImageLuma8(over_white(image.map_err(|e| damaged(media_type, &e))?));
-    grey.apply_orientation(header.orientation);
-    let (page_width, page_height) = header.upright_points();
-    let rotation = header.rotation();
-    let rendered = Rendered {
-        dpi: header.dpi,
-        width_px: grey.width(),
-        height_px: grey.height(),
-        page_width,
-        page_height,
-        rotation,
-    };
-    let (width, height) = (grey.width(), grey.height());
-    Ok((rendered, Grey { width, height, pixels: grey.into_luma8().into_raw() }))
+    fn names(&self) -> &'static [&'static str] {
+        &["PNG", "JPEG"]
+    }
+
+    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened> {
+        Header::read(&asked.file.bytes, asked.media_type, asked.config)?;
+        Ok(Opened { media_type: asked.media_type.to_owned(), page_count: Some(1), title: None, blocks: Vec::new() })
+    }
+
+    /// A page that is all picture.
+    fn read_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<PageContent> {
+        only_page(page_no)?;
+        let header = Header::read(&asked.file.bytes, asked.media_type, asked.config)?;
+        let (width, height) = header.upright_points();
+        let bbox = Bbox { left: 0.0, top: 0.0, right: width, bottom: height };
+        let pictures = vec![Picture { bbox, text_share: 0.0 }];
+        let signals = Signals { page_area: bbox.area(), pictures, ..Signals::default() };
+        let rotation = header.rotation();
+        Ok(PageContent { width, height, rotation, lines: Vec::new(), images: vec![bbox], signals })
+    }
+
+    /// The picture, upright and grey, in its own resolution.
+    fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Grey)> {
+        only_page(page_no)?;
+        let (bytes, config) = (&asked.file.bytes, asked.config);
+        let header = Header::read(bytes, asked.media_type, config)?;
+        let image = match asked.media_type {
+            sniff::PNG => PngDecoder::new(Cursor::new(bytes)).and_then(|d| decode(d, config)),
+            _ => JpegDecoder::new(Cursor::new(bytes)).and_then(|d| decode(d, config)),
+        };
+        let mut grey = DynamicImage::ImageLuma8(over_white(image.map_err(|e| damaged(asked.media_type, &e))?));
+        grey.apply_orientation(header.orientation);
+        let (page_width, page_height) = header.upright_points();
+        let rotation = header.rotation();
+        let rendered = Rendered {
+            dpi: header.dpi,
+            width_px: grey.width(),
+            height_px: grey.height(),
+            page_width,
+            page_height,
+            rotation,
+        };
+        let (width, height) = (grey.width(), grey.height());
+        Ok((rendered, Grey { width, height, pixels: grey.into_luma8().into_raw() }))
+    }
 }
 
 fn only_page(page_no: u32) -> Result<()> {

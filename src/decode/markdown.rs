@@ -2,11 +2,36 @@
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-use super::{Opened, sniff, text::block};
-use crate::document::{Block, BlockKind, Cell, Table};
+use super::{
+    Opened,
+    format::{Asked, Format},
+    sniff,
+    text::{self, block},
+};
+use crate::{
+    document::{Block, BlockKind, Cell, Table},
+    error::Result,
+};
+
+/// See the module.
+pub struct Decoder;
+
+impl Format for Decoder {
+    fn media_types(&self) -> &'static [&'static str] {
+        &[sniff::MARKDOWN]
+    }
+
+    fn names(&self) -> &'static [&'static str] {
+        &["Markdown"]
+    }
+
+    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened> {
+        Ok(open(&text::decode(&asked.file.bytes)?))
+    }
+}
 
 /// Reads a text that is Markdown. Its first heading of level 1 is the title.
-pub fn open(text: &str) -> Opened {
+fn open(text: &str) -> Opened {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS

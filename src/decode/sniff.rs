@@ -1,7 +1,7 @@
 //! What a file is, by its content. The name only tells Markdown from plain text.
 
 use super::text;
-use crate::error::{Failure, Result, code};
+use crate::error::Result;
 
 /// PDF.
 pub const PDF: &str = "application/pdf";
@@ -17,49 +17,51 @@ pub const MARKDOWN: &str = "text/markdown";
 /// Readers look for `%PDF-` in so many bytes: some files begin with other bytes.
 const PDF_HEADER_WITHIN: usize = 1024;
 
-/// What deckle reads, for messages.
-const READS: &str = "PDF, PNG, JPEG, plain text and Markdown";
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// IANA's name, or the field's.
+    pub media_type: &'static str,
+    /// What people call it, with its article.
+    pub name: &'static str,
+}
 
-/// Tells what the bytes are, as one of the constants here.
+/// Tells what the bytes are, whether deckle reads such files or not.
 ///
 /// # Errors
-/// `unsupported_type`, naming what it is; `text.encoding` for text in no encoding that deckle knows.
-pub fn media_type(bytes: &[u8], filename: &str) -> Result<&'static str> {
+/// `text.encoding` for text in no encoding that deckle knows.
+pub fn identify(bytes: &[u8], filename: &str) -> Result<Identity> {
+    let identity = |(name, media_type)| Ok(Identity { media_type, name });
     let head = &bytes[..bytes.len().min(PDF_HEADER_WITHIN)];
     if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        return Ok(PNG);
+        return identity(("a PNG image", PNG));
     }
     if bytes.starts_with(b"\xFF\xD8\xFF") {
-        return Ok(JPEG);
+        return identity(("a JPEG image", JPEG));
     }
-    if let Some((name, media_type)) = other_binary(bytes) {
-        return Err(unsupported(name, media_type));
+    if let Some(found) = other_binary(bytes) {
+        return identity(found);
     }
     if contains(head, b"%PDF-") {
-        return Ok(PDF);
+        return identity(("a PDF", PDF));
     }
     if !text::looks_like_text(bytes) {
-        return Err(unsupported("a binary file of unknown type", "application/octet-stream"));
+        return identity(("a binary file of unknown type", "application/octet-stream"));
     }
     let decoded = text::decode(bytes)?;
-    if let Some((name, media_type)) = other_text(&decoded, filename) {
-        return Err(unsupported(name, media_type));
+    if let Some(found) = other_text(&decoded, filename) {
+        return identity(found);
     }
     let name = filename.to_lowercase();
     let is_markdown = [".md", ".markdown", ".mdown", ".mkd"].iter().any(|end| name.ends_with(end));
-    Ok(if is_markdown { MARKDOWN } else { PLAIN })
-}
-
-fn unsupported(name: &str, media_type: &str) -> Failure {
-    let message = format!("this is {name} ({media_type}); deckle reads {READS}");
-    Failure::rejected(code::UNSUPPORTED_TYPE, message)
+    identity(if is_markdown { ("a Markdown text", MARKDOWN) } else { ("a plain text", PLAIN) })
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Binary formats that deckle knows by name and does not read.
+/// Other binary formats that deckle knows by name.
 fn other_binary(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
         return Some(zip_content(bytes));
@@ -142,7 +144,7 @@ fn zip_content(bytes: &[u8]) -> (&'static str, &'static str) {
     ("a ZIP archive", "application/zip")
 }
 
-/// Text formats whose plain text would be of no use. The name helps only where content cannot decide.
+/// Text formats that are more than plain text. The name helps only where content cannot decide.
 fn other_text(text: &str, filename: &str) -> Option<(&'static str, &'static str)> {
     let start = text.trim_start_matches('\u{FEFF}').trim_start();
     let lower: String = start.chars().take(1024).collect::<String>().to_lowercase();

@@ -2,7 +2,11 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Opened, sniff};
+use super::{
+    Opened,
+    format::{Asked, Format},
+    sniff,
+};
 use crate::{
     document::{Block, BlockKind, Method},
     error::{Failure, Result, code},
@@ -13,6 +17,23 @@ const LOOK_AT: usize = 64 * 1024;
 
 /// Text has fewer control characters than this, as a share of its bytes.
 const CONTROL_SHARE: f64 = 0.01;
+
+/// See the module.
+pub struct Decoder;
+
+impl Format for Decoder {
+    fn media_types(&self) -> &'static [&'static str] {
+        &[sniff::PLAIN]
+    }
+
+    fn names(&self) -> &'static [&'static str] {
+        &["plain text"]
+    }
+
+    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened> {
+        Ok(open(&decode(&asked.file.bytes)?))
+    }
+}
 
 /// Whether bytes are text in some encoding: hardly any control characters, and NUL only in UTF-16 with a mark.
 pub fn looks_like_text(bytes: &[u8]) -> bool {
@@ -86,7 +107,7 @@ fn normal(text: &str) -> String {
 }
 
 /// Splits into paragraphs.
-pub fn open(text: &str) -> Opened {
+fn open(text: &str) -> Opened {
     Opened { media_type: sniff::PLAIN.to_owned(), page_count: None, title: None, blocks: paragraphs(text) }
 }
 

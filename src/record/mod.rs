@@ -3,19 +3,20 @@
 //! The law: an event is small and immutable. Bytes, images and results travel as [`BlobRef`]s; an output's type is its
 //! destination. The schemas in `schemas/` are the contract, and a test holds these types against them.
 
-/// Hands the name of every topic, in the order a document meets them, to another macro. A topic is declared here, by
-/// its type below, by `schemas/<topic>.avsc` and by `topics/<topic>.toml`.
+/// Hands every topic to another macro, in the order a document meets them: its name, and the releases whose schema of it
+/// is kept in `schemas/released`. A topic is declared here, by its type below, by `schemas/<topic>.avsc` and by
+/// `topics/<topic>.toml`; a new one has no releases yet.
 macro_rules! with_every_topic {
     ($then:ident) => {
         $then![
-            "documents.uploaded",
-            "pages.split",
-            "pages.read",
-            "pages.analysed",
-            "documents.assembled",
-            "documents.enriched",
-            "documents.published",
-            "dead-letters",
+            "documents.uploaded": ["0.1.0"],
+            "pages.split": ["0.1.0"],
+            "pages.read": ["0.1.0"],
+            "pages.analysed": ["0.1.0"],
+            "documents.assembled": ["0.1.0"],
+            "documents.enriched": ["0.1.0"],
+            "documents.published": ["0.1.0"],
+            "dead-letters": ["0.1.0"],
         ]
     };
 }

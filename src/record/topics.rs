@@ -70,7 +70,7 @@ impl TopicConfig {
 }
 
 macro_rules! files {
-    ($($topic:literal),+ $(,)?) => {
+    ($($topic:literal: [$($release:literal),*]),+ $(,)?) => {
         &[$(include_str!(concat!("../../topics/", $topic, ".toml"))),+]
     };
 }

@@ -33,16 +33,15 @@ const SINGLE_OBJECT_HEADER: usize = 10;
 /// Opens Confluent framing: this byte, then the schema's id as 4 big-endian bytes.
 const CONFLUENT: u8 = 0;
 
-/// One topic's schemas as text: the topic, the current one, and those of [`RELEASED`] in the same order.
+/// One topic's schemas as text: the topic, the current one, and the released ones.
 type Sources = (&'static str, &'static str, &'static [&'static str]);
 
 macro_rules! sources {
-    ($($topic:literal),+ $(,)?) => {
+    ($($topic:literal: [$($release:literal),*]),+ $(,)?) => {
         &[$((
             $topic,
             include_str!(concat!("../../schemas/", $topic, ".avsc")),
-            // One line for each of RELEASED.
-            &[include_str!(concat!("../../schemas/released/0.1.0/", $topic, ".avsc"))],
+            &[$(include_str!(concat!("../../schemas/released/", $release, "/", $topic, ".avsc"))),*],
         )),+]
     };
 }

@@ -7,8 +7,6 @@ mod library;
 mod lines;
 mod objects;
 
-use std::path::Path;
-
 use bytes::Bytes;
 use unicode_normalization::UnicodeNormalization;
 
@@ -16,7 +14,13 @@ use self::{
     geometry::Rect,
     library::{Library, PdfFile, PdfPage},
 };
-use super::{Config, Opened, PageContent, raster::Grey, request::Rendered, sniff};
+use super::{
+    Check, Config, Opened, PageContent,
+    format::{Asked, Format},
+    raster::Grey,
+    request::Rendered,
+    sniff,
+};
 use crate::{
     document::Bbox,
     error::{Failure, Result, code},
@@ -28,21 +32,37 @@ const LARGEST_SIDE: f32 = 1_000_000.0;
 /// A resolution below which a rendering is no use for reading: such a page is over the pixel limit.
 const LEAST_DPI: f32 = 20.0;
 
-/// PDFium and the document that was used last.
-pub struct Pdf {
-    library: Library,
-    open: Option<(String, Option<String>, PdfFile)>,
+/// The decoder of a child: PDFium, loaded when the first PDF comes.
+#[derive(Default)]
+pub struct Decoder {
+    pdf: Option<Pdf>,
 }
 
-impl Pdf {
-    /// Loads PDFium.
-    pub fn load(folder: Option<&Path>) -> Result<Self> {
-        Ok(Self { library: Library::load(folder)?, open: None })
+impl Decoder {
+    fn pdf(&mut self, config: &Config) -> Result<&mut Pdf> {
+        match &mut self.pdf {
+            Some(pdf) => Ok(pdf),
+            empty => Ok(empty.insert(Pdf { library: Library::load(config.pdfium.as_deref())?, open: None })),
+        }
     }
 
-    /// Opens a file and tells what it is.
-    pub fn open(&mut self, sha256: &str, bytes: &Bytes, password: Option<&str>, config: &Config) -> Result<Opened> {
-        let file = self.file(sha256, bytes, password)?;
+    fn file(&mut self, asked: &Asked<'_>) -> Result<&PdfFile> {
+        self.pdf(asked.config)?.file(&asked.file.sha256, &asked.file.bytes, asked.password)
+    }
+}
+
+impl Format for Decoder {
+    fn media_types(&self) -> &'static [&'static str] {
+        &[sniff::PDF]
+    }
+
+    fn names(&self) -> &'static [&'static str] {
+        &["PDF"]
+    }
+
+    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened> {
+        let config = asked.config;
+        let file = self.file(asked)?;
         let page_count = file.page_count();
         if page_count == 0 {
             return Err(Failure::rejected(code::PDF_DAMAGED, "the PDF is damaged: it has no pages"));
@@ -61,24 +81,15 @@ impl Pdf {
         })
     }
 
-    /// Reads the text layer of a page, counted from 1.
-    pub fn read(&mut self, sha256: &str, bytes: &Bytes, password: Option<&str>, page_no: u32) -> Result<PageContent> {
-        let file = self.file(sha256, bytes, password)?;
-        let page = page(file, page_no)?;
+    fn read_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<PageContent> {
+        let page = page(self.file(asked)?, page_no)?;
         let view = View::of(&page)?;
         Ok(objects::read(&page, &view))
     }
 
-    /// Renders a page, counted from 1.
-    pub fn render(
-        &mut self,
-        sha256: &str,
-        bytes: &Bytes,
-        password: Option<&str>,
-        page_no: u32,
-        config: &Config,
-    ) -> Result<(Rendered, Grey)> {
-        let file = self.file(sha256, bytes, password)?;
+    fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Grey)> {
+        let config = asked.config;
+        let file = self.file(asked)?;
         let page = page(file, page_no)?;
         let view = View::of(&page)?;
         let (page_width, page_height) = (view.width, view.height);
@@ -108,6 +119,29 @@ impl Pdf {
         Ok((rendered, Grey { width: width_px, height: height_px, pixels }))
     }
 
+    fn check(&mut self, config: &Config) -> Option<Check> {
+        let loaded = self.pdf(config).map(|_| ());
+        let folder = config.pdfium.as_ref().map_or("the system's libraries".into(), |p| p.display().to_string());
+        let advice = match &loaded {
+            Ok(()) => String::new(),
+            Err(_) => "take libpdfium.so from PyPI's pypdfium2 wheel and set decode.pdfium to its folder".to_owned(),
+        };
+        Some(Check {
+            name: "pdfium".to_owned(),
+            ok: loaded.is_ok(),
+            detail: loaded.map_or_else(|failure| failure.to_string(), |()| format!("loaded from {folder}")),
+            advice,
+        })
+    }
+}
+
+/// PDFium and the document that was used last.
+struct Pdf {
+    library: Library,
+    open: Option<(String, Option<String>, PdfFile)>,
+}
+
+impl Pdf {
     fn file(&mut self, sha256: &str, bytes: &Bytes, password: Option<&str>) -> Result<&PdfFile> {
         let same = |(name, used, _): &(String, Option<String>, PdfFile)| name == sha256 && used.as_deref() == password;
         if !self.open.as_ref().is_some_and(same) {

@@ -1,0 +1,70 @@
+//! What a decoder of one format offers. A new format is a file that implements [`Format`], and its line in [`all`].
+
+use super::{Check, Config, Opened, PageContent, image, markdown, pdf, raster::Grey, request::Rendered, text};
+use crate::{
+    error::{Failure, Result, code},
+    sandbox::File,
+};
+
+/// All formats, in the order in which messages name them.
+pub fn all() -> Vec<Box<dyn Format>> {
+    vec![
+        Box::new(pdf::Decoder::default()),
+        Box::new(image::Decoder),
+        Box::new(text::Decoder),
+        Box::new(markdown::Decoder),
+    ]
+}
+
+/// A question about a file.
+pub struct Asked<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// One of [`Format::media_types`].
+    pub media_type: &'a str,
+    /// Of an encrypted file.
+    pub password: Option<&'a str>,
+    /// Limits and folders.
+    pub config: &'a Config,
+}
+
+/// A decoder, living in one child; it may keep what it has loaded and opened.
+pub trait Format {
+    /// The media types that it reads, as `sniff.rs` names them.
+    fn media_types(&self) -> &'static [&'static str];
+
+    /// What people call them.
+    fn names(&self) -> &'static [&'static str];
+
+    /// Finds out how many pages the file has, or reads all of a file without pages.
+    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened>;
+
+    /// Reads the text layer of a page, counted from 1.
+    fn read_page(&mut self, asked: &Asked<'_>, _page_no: u32) -> Result<PageContent> {
+        Err(no_pages(asked))
+    }
+
+    /// Renders a page, counted from 1, upright and in grey.
+    fn render_page(&mut self, asked: &Asked<'_>, _page_no: u32) -> Result<(Rendered, Grey)> {
+        Err(no_pages(asked))
+    }
+
+    /// Whether what it needs is in place; `None` when it needs nothing.
+    fn check(&mut self, _config: &Config) -> Option<Check> {
+        None
+    }
+}
+
+/// What deckle reads, for messages: `PDF, PNG, JPEG, plain text and Markdown`.
+pub fn names(formats: &[Box<dyn Format>]) -> String {
+    let names: Vec<&str> = formats.iter().flat_map(|format| format.names()).copied().collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+fn no_pages(asked: &Asked<'_>) -> Failure {
+    Failure::rejected(code::UNSUPPORTED_TYPE, format!("a file of type {} has no pages", asked.media_type))
+}
