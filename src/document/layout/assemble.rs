@@ -92,7 +92,10 @@ fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
         let candidate = block.text.chars().count() <= 160
             && !matches!(block.kind, BlockKind::Picture | BlockKind::Table)
             && block.prov.len() == 1;
-        candidate.then(|| ((end, shape(&block.text)), bbox.top))
+        // Headings that count ("day 1", "day 2") are content; a running title says the same on every page.
+        let is_heading = matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader);
+        let text = if is_heading { block.text.clone() } else { shape(&block.text) };
+        candidate.then_some(((end, text), bbox.top))
     };
     for (page, blocks) in pages.iter() {
         for block in blocks {

@@ -296,6 +296,21 @@ fn lines_that_repeat_at_their_place_are_furniture_of_the_document() {
 }
 
 #[test]
+fn headings_that_count_over_the_pages_are_content() {
+    let with = |page_no: u32| {
+        let mut lines = column("Text", 50.0, 110.0, 400.0, 10);
+        lines.push(line(50.0, 70.0, 16.0, &format!("Grey Head light, day {page_no}")));
+        let mut page = Page { page_no, ..page(lines) };
+        analyse(&mut page);
+        page
+    };
+    let pages = [with(1), with(2), with(3)];
+    let (_, blocks) = assemble_blocks(pages.iter().collect());
+    let headings = blocks.iter().filter(|block| matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader));
+    assert_eq!(headings.count(), 3, "{:?}", told(&blocks));
+}
+
+#[test]
 fn depths_are_those_of_the_whole_document() {
     let with = |page_no: u32, size: f32| {
         let mut lines = column("Text", 50.0, 150.0, 400.0, 10);
