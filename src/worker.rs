@@ -8,6 +8,8 @@
 //! - A failure never ends the loop, save one: too many defects in a row of records stop the worker instead of
 //!   emptying the topic into dead letters.
 
+mod attempt;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -18,15 +20,14 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::AbortHandle};
 
+use self::attempt::{Attempt, End, RETRY};
 use crate::{
-    dead_letter,
     error::{Failure, Result},
-    journal::{Journal, Verdict},
+    journal::Journal,
     log::{
         CommitError, Event, NewRecord, Partition, Reader, Record, Step, Writer,
         ledger::{Admission, Ledger, Limits, Pauses, Ticket},
     },
-    record::wire::Headers,
     stages::{AnyStage, Output},
     telemetry,
 };
@@ -93,21 +94,12 @@ struct Finished {
     end: Option<End>,
 }
 
-/// Its outputs, and how it ended.
-struct End {
-    outputs: Vec<Output>,
-    outcome: &'static str,
-}
-
 struct Committed {
     writer: Box<dyn Writer>,
     outputs: usize,
     took: Duration,
     result: std::result::Result<(), CommitError>,
 }
-
-/// The shortest and the longest wait between two attempts.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 impl Worker {
     /// A worker for a stage on a membership that was just joined.
@@ -388,92 +380,5 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => futures::future::pending().await,
-    }
-}
-
-/// One record on its way through a stage, with all its attempts.
-struct Attempt {
-    stage: Arc<dyn AnyStage>,
-    journal: Arc<Journal>,
-    retry: Duration,
-    record: Record,
-}
-
-impl Attempt {
-    fn queued(&self) -> Duration {
-        let now = jiff::Timestamp::now().as_microsecond();
-        Duration::from_micros(u64::try_from(now - self.record.appended_at_us).unwrap_or(0))
-    }
-
-    async fn run(self) -> End {
-        let headers = Headers::parse(&self.record.headers, self.record.appended_at_us);
-        let name = format!("{}@{}", self.record.partition, self.record.offset);
-        let (result, attempts) = match self.journal.enter(name).await {
-            Verdict::Run(entry) => {
-                let result = self.until_it_ends(&headers).await;
-                drop(entry);
-                result
-            }
-            Verdict::Blamed { message } => (Err(Failure::defect(message)), 0),
-        };
-        match result {
-            Ok(outputs) => End { outputs, outcome: "ok" },
-            Err(failure) => self.give_up(&headers, &failure, attempts),
-        }
-    }
-
-    /// Tries until it succeeds or fails for good; what all records need and is away is waited for without limit.
-    async fn until_it_ends(&self, headers: &Headers) -> (Result<Vec<Output>>, u32) {
-        let stage = self.stage.name();
-        let started = Instant::now();
-        let mut wait = RETRY.0;
-        for attempt in 1.. {
-            let failure = match self.once(headers).await {
-                Ok(outputs) => return (Ok(outputs), attempt),
-                Err(failure) => failure,
-            };
-            let again = match &failure {
-                Failure::Transient { .. } => started.elapsed() + wait < self.retry,
-                Failure::Unavailable { .. } => true,
-                Failure::Rejected { .. } | Failure::Defect { .. } => false,
-            };
-            if !again {
-                return (Err(failure), attempt);
-            }
-            tracing::warn!(stage, document_id = headers.document_id, page = headers.page_no, %failure, attempt, "trying again");
-            telemetry::retried(stage, dead_letter::kind(&failure));
-            let waiting = crate::readiness::waiting_for(&failure);
-            tokio::time::sleep(wait).await;
-            drop(waiting);
-            wait = (wait * 2).min(RETRY.1);
-        }
-        unreachable!("the attempts are counted without end")
-    }
-
-    /// One attempt; a panic of the stage is a defect of this record.
-    async fn once(&self, headers: &Headers) -> Result<Vec<Output>> {
-        let attempt = self.stage.process(headers, &self.record.value);
-        match std::panic::AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(result) => result,
-            Err(panic) => {
-                let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-                Err(Failure::defect(format!("stage {} panicked: {}", self.stage.name(), said.unwrap_or("no message"))))
-            }
-        }
-    }
-
-    fn give_up(&self, headers: &Headers, failure: &Failure, attempts: u32) -> End {
-        let stage = self.stage.name();
-        let outcome = dead_letter::kind(failure);
-        tracing::info!(stage, document_id = headers.document_id, page = headers.page_no, code = failure.code(), %failure, "record failed");
-        let mut outputs = self.stage.on_failure(headers, &self.record.value, failure).unwrap_or_else(|error| {
-            tracing::error!(stage, %error, "what goes on after a failure cannot be encoded");
-            Vec::new()
-        });
-        match dead_letter::output(stage, &self.record, headers, failure, attempts) {
-            Ok(letter) => outputs.push(letter),
-            Err(error) => tracing::error!(stage, %error, "a dead letter cannot be encoded"),
-        }
-        End { outputs, outcome }
     }
 }
