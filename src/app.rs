@@ -213,7 +213,7 @@ fn partitions() -> Vec<log::sqlite::TopicConfig> {
 async fn housekeeping(log: Arc<dyn Log>, pool: Arc<sandbox::Pool>, keep: Duration) {
     let work: Vec<(Topic, Vec<String>)> = topics::all()
         .iter()
-        .filter(|topic| !topic.consumers.is_empty())
+        .filter(|topic| topic.is_work())
         .map(|topic| (Topic::from(topic.name.as_str()), topic.consumers.clone()))
         .collect();
     let mut ticks = tokio::time::interval(HOUSEKEEPING);

@@ -63,9 +63,10 @@ pub enum Timestamps {
 }
 
 impl TopicConfig {
-    /// Whether a stage reads it; its records stay until every one of them is past.
+    /// Whether deckle trims it: its records stay until every stage that reads it is past. Others, which leave deckle,
+    /// stay for their retention, whoever reads them.
     pub fn is_work(&self) -> bool {
-        !self.consumers.is_empty()
+        self.retention_ms == -1
     }
 }
 
