@@ -74,17 +74,21 @@ impl Failure {
         matches!(self, Self::Transient { .. } | Self::Unavailable { .. })
     }
 
-    /// What is kept and shown of this failure.
+    /// What is kept and shown of this failure; its message cut where no person would read on, so that it always fits
+    /// an event (a panic may print a whole file).
     pub fn reason(&self, stage: &str, page_no: Option<u32>) -> Reason {
         Reason {
             code: self.code().to_owned(),
-            message: self.to_string(),
+            message: self.to_string().chars().take(MESSAGE).collect(),
             stage: stage.to_owned(),
             page_no,
             retryable: self.is_retryable(),
         }
     }
 }
+
+/// Characters of a message that are kept. An event holds at most a hundred reasons, and 512 KiB.
+const MESSAGE: usize = 1_000;
 
 /// Why a document or a page is not whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

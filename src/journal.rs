@@ -51,11 +51,19 @@ struct State {
     oom_kills: u64,
 }
 
-/// A record in flight; dropping it takes it out of the journal.
+/// A record in flight; dropping it takes it out of the journal, and lets others in.
 pub struct Entry {
     journal: Arc<Journal>,
     name: String,
+    ended: bool,
     _gate: Gate,
+}
+
+impl Entry {
+    /// The record ended: it is no suspect any more. Dropped without this, it only leaves the journal for a while.
+    pub fn end(mut self) {
+        self.ended = true;
+    }
 }
 
 enum Gate {
@@ -112,11 +120,18 @@ impl Journal {
         state.in_flight.insert(name.clone());
         state.append(&format!("+{name}\n"));
         drop(state);
-        Verdict::Run(Entry { journal: Arc::clone(self), name, _gate: gate })
+        Verdict::Run(Entry { journal: Arc::clone(self), name, ended: false, _gate: gate })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Before the file closes: its number may soon name another file, which a crash must not write into.
+        let _ = MARK_FD.compare_exchange(self.file.as_raw_fd(), -1, Ordering::SeqCst, Ordering::SeqCst);
     }
 }
 
@@ -149,7 +164,7 @@ impl Drop for Entry {
         let name = &self.name;
         let mut state = self.journal.state();
         state.in_flight.remove(name);
-        let cleared = state.suspects.remove(name).is_some();
+        let cleared = self.ended && state.suspects.remove(name).is_some();
         state.append(&if cleared { format!("-{name}\n={name}\t0\n") } else { format!("-{name}\n") });
     }
 }
@@ -272,6 +287,11 @@ mod tests {
         tokio::pin!(odd);
         assert!(futures::poll!(&mut odd).is_pending(), "a suspect waits for the others");
         drop(good);
-        assert!(matches!(odd.await, Verdict::Run(_)));
+        let Verdict::Run(parked) = odd.await else { panic!("a suspect may run") };
+        drop(parked);
+        assert_eq!(journal.state().suspects.get("odd"), Some(&1), "it waited for something, and is a suspect still");
+        let Verdict::Run(odd) = journal.enter("odd".to_owned()).await else { panic!("and may run again") };
+        odd.end();
+        assert_eq!(journal.state().suspects.get("odd"), None);
     }
 }

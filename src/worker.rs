@@ -11,7 +11,7 @@
 mod attempt;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,6 +28,7 @@ use crate::{
         CommitError, Event, NewRecord, Partition, Reader, Record, Step, Writer,
         ledger::{Admission, Ledger, Limits, Pauses, Ticket},
     },
+    readiness,
     stages::{AnyStage, Output},
     telemetry,
 };
@@ -42,7 +43,7 @@ pub struct Config {
     pub max_in_flight_bytes: usize,
     /// A failure of the moment is retried for so long before it becomes a dead letter.
     pub retry_s: u64,
-    /// Defects among the last `defect_window` records that stop the worker.
+    /// Documents with a defect among the last `defect_window` records that stop the worker.
     pub max_defects: usize,
     /// Records over which defects are counted.
     pub defect_window: usize,
@@ -82,7 +83,10 @@ pub struct Worker {
     /// When an aborted step is committed again.
     replay_at: Option<Instant>,
     aborts: u32,
-    defects: VecDeque<bool>,
+    /// Of the latest records, the document of each defect.
+    defects: VecDeque<Option<String>>,
+    /// Why the worker stops by itself, once it has drained.
+    fatal: Option<Failure>,
 }
 
 /// A record's end.
@@ -90,8 +94,10 @@ struct Finished {
     ticket: Ticket,
     queued: Duration,
     busy: Duration,
-    /// `None` when it was dropped with its partition.
-    end: Option<End>,
+    /// Of which document it was.
+    document: String,
+    /// An error when it was dropped with its partition (`false`), or panicked outside the stage (`true`).
+    end: std::result::Result<End, bool>,
 }
 
 struct Committed {
@@ -125,6 +131,7 @@ impl Worker {
             replay_at: None,
             aborts: 0,
             defects: VecDeque::new(),
+            fatal: None,
         }
     }
 
@@ -136,6 +143,10 @@ impl Worker {
         let name = self.stage.name();
         let mut drain_until: Option<Instant> = None;
         loop {
+            if self.fatal.is_some() {
+                // What was complete before is committed; what runs stays for a worker that is well.
+                drain_until = Some(Instant::now());
+            }
             let draining = drain_until.is_some();
             if !draining {
                 self.start_what_may_run();
@@ -153,7 +164,7 @@ impl Worker {
             let wake = self.wake_at(drain_until);
             tokio::select! {
                 biased;
-                Some(finished) = self.running.next() => self.finish(finished)?,
+                Some(finished) = self.running.next() => self.finish(finished),
                 committed = pending_or(&mut self.committing) => self.committed(committed).await?,
                 () = sleep_until(wake) => {}
                 () = asked_to_stop(&mut stop), if !draining => {
@@ -166,7 +177,8 @@ impl Worker {
         for (_, handle) in self.handles.drain() {
             handle.abort();
         }
-        self.reader.leave().await
+        let left = self.reader.leave().await;
+        self.fatal.map_or(left, Err)
     }
 
     fn is_drained(&self) -> bool {
@@ -182,13 +194,13 @@ impl Worker {
                 retry: Duration::from_secs(self.config.retry_s),
                 record,
             };
-            let queued = attempt.queued();
+            let (queued, document) = (attempt.queued(), attempt.document());
             let started = Instant::now();
             let task = tokio::spawn(attempt.run());
             self.handles.insert(ticket, task.abort_handle());
             let finished = task.map(move |end| {
-                let end = end.ok();
-                Finished { ticket, queued, busy: started.elapsed(), end }
+                let end = end.map_err(|error| error.is_panic());
+                Finished { ticket, document, queued, busy: started.elapsed(), end }
             });
             self.running.push(finished.boxed());
         }
@@ -204,33 +216,45 @@ impl Worker {
         }
     }
 
-    fn finish(&mut self, finished: Finished) -> Result<()> {
+    fn finish(&mut self, finished: Finished) {
         self.handles.remove(&finished.ticket);
-        let Some(end) = finished.end else { return Ok(()) };
+        if self.fatal.is_some() {
+            return;
+        }
+        let end = match finished.end {
+            Ok(end) => end,
+            Err(panicked) => {
+                if panicked {
+                    self.fatal =
+                        Some(Failure::defect(format!("stage {}: the worker itself panicked", self.stage.name())));
+                }
+                return;
+            }
+        };
         let outputs = end.outputs.into_iter().map(into_record).collect();
         if !self.ledger.complete(finished.ticket, outputs, Instant::now()) {
-            return Ok(());
+            return;
         }
         telemetry::record_finished(self.stage.name(), end.outcome, finished.busy, finished.queued);
-        self.count_defect(end.outcome == "defect")
+        self.count_defect((end.outcome == "defect").then_some(finished.document));
     }
 
-    /// Stops the worker when most of the latest records were defects: something is wrong with deckle, not with them.
-    fn count_defect(&mut self, defect: bool) -> Result<()> {
-        self.defects.push_back(defect);
+    /// Stops the worker when many documents among the latest records had defects: something is wrong with deckle, not
+    /// with them. One document whose every page is a defect stops nothing.
+    fn count_defect(&mut self, of_document: Option<String>) {
+        self.defects.push_back(of_document);
         if self.defects.len() > self.config.defect_window {
             self.defects.pop_front();
         }
-        let count = self.defects.iter().filter(|defect| **defect).count();
-        if count < self.config.max_defects {
-            return Ok(());
+        let count = self.defects.iter().flatten().collect::<HashSet<_>>().len();
+        if count >= self.config.max_defects && self.fatal.is_none() {
+            self.fatal = Some(Failure::defect(format!(
+                "stage {} stopped: {count} documents had defects among its last {} records (`worker.max_defects`); \
+                 look at `deckle dead-letters list`",
+                self.stage.name(),
+                self.defects.len()
+            )));
         }
-        Err(Failure::defect(format!(
-            "stage {} stopped: {count} of its last {} records were defects (`worker.max_defects`); look at `deckle \
-             dead-letters list`",
-            self.stage.name(),
-            self.defects.len()
-        )))
     }
 
     fn start_commit_when_due(&mut self, draining: bool) {
@@ -265,11 +289,26 @@ impl Worker {
             Err(error @ CommitError::Unknown(_)) => {
                 let partitions: Vec<Partition> =
                     self.ledger.step().map(|step| step.positions.keys().cloned().collect()).unwrap_or_default();
-                let positions = writer.committed(&partitions).await?;
+                // Waits as long as the log is away: until it is known what became visible, nothing can be committed.
+                let positions = loop {
+                    match writer.committed(&partitions).await {
+                        Ok(positions) => break positions,
+                        Err(failure @ Failure::Unavailable { .. }) => {
+                            tracing::warn!(stage = self.stage.name(), %failure, "positions cannot be read back yet");
+                            let waiting = readiness::waiting_for(&failure);
+                            tokio::time::sleep(RETRY.1).await;
+                            drop(waiting);
+                        }
+                        Err(other) => return Err(other),
+                    }
+                };
                 self.ledger.reconcile(&positions);
                 self.stage.forget();
                 self.replay_later(&error);
             }
+        }
+        if self.ledger.step().is_none() {
+            self.replay_at = None;
         }
         self.writer = Some(writer);
         Ok(())

@@ -448,3 +448,34 @@ for path in sys.argv[1:]:
     let ran = support::run(command.args(["-c", VALIDATE]).args(exports).kill_on_drop(true)).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_settings_after_others_are_a_run_of_their_own() {
+    let home = Home::new();
+    let paths = [support::samples().join("notes.md")];
+    let mut runs = Vec::new();
+    for language in ["en", "de", "en"] {
+        let told = process(&home, &paths, &["--json", "--language", language]).await.ended(0);
+        let document = &documents(&told)["notes.md"];
+        assert_eq!(document["outcome"], "published", "{language}");
+        runs.push(document["current"]["run"].as_i64().unwrap());
+    }
+    assert!(runs.is_sorted_by(|a, b| a < b), "{runs:?}");
+    let again = process(&home, &paths, &["--json", "--language", "en"]).await.ended(0);
+    assert_eq!(documents(&again)["notes.md"]["outcome"], "unchanged");
+    support::assert_each_end_is_told_once(&home.app()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_one_name_in_two_folders_are_both_exported() {
+    let home = Home::new();
+    let folders = ["one", "two"].map(|name| home.join(name));
+    for (folder, text) in folders.iter().zip(["The first of two.", "The second of two."]) {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("note.txt"), text).unwrap();
+    }
+    process(&home, &folders, &[]).await.ended(0);
+    let files = support::files(&home.join("out"));
+    let texts: Vec<_> = files.iter().filter(|(name, _)| name.extension().is_some_and(|it| it == "md")).collect();
+    assert_eq!(texts.len(), 2, "{:?}", files.keys());
+}

@@ -55,7 +55,10 @@ async fn letters(app: &App) -> anyhow::Result<Vec<DeadLetter>> {
             return Ok(letters);
         }
         for record in records {
-            letters.push(wire::decode::<DeadLetter>(&record.value)?);
+            match wire::decode::<DeadLetter>(&record.value) {
+                Ok(letter) => letters.push(letter),
+                Err(failure) => eprintln!("deckle: dead letter at offset {} left out: {failure}", record.offset),
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io::Write,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use anyhow::Context;
@@ -42,27 +42,37 @@ impl Format {
     }
 }
 
-/// Names exports after their inputs: `a.pdf` becomes `a.md`, but `a.pdf.md` where `a.png` is there as well.
+/// Names exports after their inputs: `a.pdf` becomes `a.md`, but `a.pdf.md` where `a.png` is there as well, and
+/// `x/a.pdf.md` where two arguments have an `a.pdf` each.
 pub struct Names {
     stems: HashMap<PathBuf, usize>,
+    relatives: HashMap<PathBuf, usize>,
     folder: PathBuf,
 }
 
 impl Names {
     /// Names below a folder, for these inputs.
     pub fn new<'a>(folder: &Path, inputs: impl IntoIterator<Item = &'a Input>) -> Self {
-        let mut stems = HashMap::new();
+        let (mut stems, mut relatives) = (HashMap::new(), HashMap::new());
         for input in inputs {
             *stems.entry(input.relative.with_extension("")).or_default() += 1;
+            *relatives.entry(input.relative.clone()).or_default() += 1;
         }
-        Self { stems, folder: folder.to_owned() }
+        Self { stems, relatives, folder: folder.to_owned() }
     }
 
     /// Where an export of this input goes.
     pub fn of(&self, input: &Input, format: Format) -> PathBuf {
         let stem = input.relative.with_extension("");
-        let alone = self.stems.get(&stem).is_none_or(|count| *count == 1);
-        let mut name = if alone { stem.into_os_string() } else { input.relative.clone().into_os_string() };
+        let is_alone = |names: &HashMap<PathBuf, usize>, name: &Path| names.get(name).is_none_or(|count| *count == 1);
+        let mut name = if is_alone(&self.stems, &stem) {
+            stem.into_os_string()
+        } else if is_alone(&self.relatives, &input.relative) {
+            input.relative.clone().into_os_string()
+        } else {
+            let below = input.path.components().filter(|part| matches!(part, Component::Normal(_)));
+            below.collect::<PathBuf>().into_os_string()
+        };
         name.push(".");
         name.push(format.extension());
         self.folder.join(name)
@@ -89,27 +99,16 @@ pub async fn write(
     names: &Names,
     formats: &[Format],
 ) -> anyhow::Result<()> {
-    let mut document: Option<Document> = None;
+    let document = self::document(app, current).await?;
     for format in formats {
         let path = names.of(input, *format);
-        if is_newer(&path, current.published_at) {
+        let text = format.render(&document)?;
+        if std::fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
             continue;
         }
-        let document = match &mut document {
-            Some(document) => document,
-            none => none.insert(self::document(app, current).await?),
-        };
-        let text = format.render(document)?;
         write_whole(&path, text.as_bytes()).with_context(|| format!("the export {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Whether an export was written after its document was published.
-fn is_newer(path: &Path, published_at: i64) -> bool {
-    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    since.is_some_and(|since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX) > published_at)
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
@@ -120,7 +119,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let draft = folder.join(format!(".{}.part", name.to_string_lossy()));
     let mut file = std::fs::File::create(&draft)?;
     file.write_all(bytes)?;
-    drop(file);
+    file.sync_all()?;
     std::fs::rename(&draft, path)?;
     Ok(())
 }

@@ -162,7 +162,7 @@ async fn until_all_ended(app: &App, rows: &mut [Row], json: bool) -> anyhow::Res
     let mut interrupted = std::pin::pin!(super::run::stop_signal());
     while rows.iter().any(|row| row.status.is_none()) {
         tokio::select! {
-            records = tail.next() => follow(rows, &mut progress, &records?)?,
+            records = tail.next() => follow(rows, &mut progress, &records?),
             loaded = &mut model, if !is_loaded => {
                 loaded??;
                 is_loaded = true;
@@ -195,14 +195,15 @@ fn name(row: &Row) -> String {
     row.submission.input.relative.display().to_string()
 }
 
-/// Takes note of what the log tells.
-fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) -> anyhow::Result<()> {
+/// Takes note of what the log tells. A record of another version of deckle, which cannot be decoded, is passed over:
+/// the store tells the end of its document too.
+fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) {
     for record in records {
         if &*record.partition.topic == PageAnalysed::TOPIC {
-            let page: PageAnalysed = wire::decode(&record.value)?;
+            let Ok(page) = wire::decode::<PageAnalysed>(&record.value) else { continue };
             progress.page(&page.envelope.document_id, page.page_no, page.page_count);
         } else {
-            let published: Published = wire::decode(&record.value)?;
+            let Ok(published) = wire::decode::<Published>(&record.value) else { continue };
             let upload_id = &published.envelope.upload_id;
             // The log also tells of earlier ends of files that are unchanged now.
             let ended = |row: &&mut Row| row.status.is_none() && row.submission.upload_id == *upload_id;
@@ -212,7 +213,6 @@ fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) -> anyh
             }
         }
     }
-    Ok(())
 }
 
 /// Asks the store for documents that an earlier process, or another one, ended.

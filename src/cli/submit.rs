@@ -133,21 +133,23 @@ pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Resul
         options: Options { force: request.force, ..request.options.clone() },
     };
     let fingerprint = split::fingerprint(&upload, &app.config_hash);
+    let header = if request.force { None } else { app.store.header(&key).await? };
+    if header.as_ref().is_some_and(|header| header.has_ended_as(&fingerprint)) {
+        let upload_id = header.and_then(|header| header.ended).map(|ended| ended.upload_id).unwrap_or_default();
+        return Ok(Submission { input, key, upload_id, state: Submitted::Unchanged });
+    }
     upload.envelope.upload_id = if request.force {
         Uuid::now_v7().to_string()
     } else {
-        Uuid::new_v5(&record::NAMESPACE, format!("{document_id}\n{fingerprint}").as_bytes()).to_string()
+        // The same file with the same settings after another run is another submission: the end that it follows is
+        // part of its name, and the same again before it ends is still one.
+        let follows = header.as_ref().and_then(|header| header.ended.as_ref().map(|it| it.run).or(header.erased_at));
+        let facts = format!("{document_id}\n{fingerprint}\n{}", follows.unwrap_or_default());
+        Uuid::new_v5(&record::NAMESPACE, facts.as_bytes()).to_string()
     };
     let upload_id = upload.envelope.upload_id.clone();
-    if !request.force
-        && let Some(header) = app.store.header(&key).await?
-    {
-        if header.end_of(&upload_id).is_some() {
-            return Ok(Submission { input, key, upload_id, state: Submitted::Unchanged });
-        }
-        if header.is_under_way(&upload_id) {
-            return Ok(Submission { input, key, upload_id, state: Submitted::Pending });
-        }
+    if header.is_some_and(|header| header.is_under_way(&upload_id)) {
+        return Ok(Submission { input, key, upload_id, state: Submitted::Pending });
     }
     let blob = app.blobs.put_file(&tenant, &document_id, "application/octet-stream", &input.path).await?;
     anyhow::ensure!(blob.sha256 == upload.source.sha256, "the file {} changed while it was read", input.path.display());

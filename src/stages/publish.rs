@@ -68,6 +68,7 @@ impl Stage for Publish {
             run: envelope.run,
             version: envelope.version,
             upload_id: envelope.upload_id.clone(),
+            fingerprint: envelope.fingerprint.clone(),
             event_id: envelope.event_id.clone(),
             status: published.status,
             source: enriched.source.clone(),
@@ -80,6 +81,13 @@ impl Stage for Publish {
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&Enriched>, failure: &Failure) -> Result<Vec<Output>> {
+        if let Some(enriched) = input.filter(|enriched| enriched.status != Status::Failed) {
+            // Once more through here, as a failure: the header must tell of it too.
+            let envelope = enriched.envelope.caused(Enriched::TOPIC, "failed");
+            let reasons = vec![failure.reason(NAME, None)];
+            let ended = Enriched::without_results(envelope, enriched.source.clone(), Status::Failed, reasons);
+            return Ok(vec![Output::new(NAME, &ended)?]);
+        }
         let enriched = input.cloned().unwrap_or_else(|| {
             Enriched::without_results(headers.envelope(), Source::unknown(), Status::Failed, Vec::new())
         });

@@ -104,6 +104,7 @@ impl Stage for Split {
             options: crate::record::Options::default(),
         });
         name_document(&mut upload);
+        upload.envelope.fingerprint = fingerprint(&upload, &self.config_hash);
         if upload.envelope.document_id.is_empty() {
             return Ok(Vec::new());
         }

@@ -103,6 +103,8 @@ pub struct Ended {
     pub version: i64,
     /// Names the submission.
     pub upload_id: String,
+    /// Of bytes, options and result-changing settings.
+    pub fingerprint: String,
     /// The event that ended it: a second one for the same run and version ends nothing.
     pub event_id: String,
     /// Any of the statuses that end a path.
@@ -140,6 +142,11 @@ impl Header {
     /// How a submission ended; `None` when it is on its way, or was never heard of.
     pub fn end_of(&self, upload_id: &str) -> Option<&Ended> {
         self.ended.as_ref().filter(|ended| ended.upload_id == upload_id && self.is_ended())
+    }
+
+    /// Whether the newest run ended, and was of this fingerprint: the same again would end the same.
+    pub fn has_ended_as(&self, fingerprint: &str) -> bool {
+        self.is_ended() && self.ended.as_ref().is_some_and(|ended| ended.fingerprint == fingerprint)
     }
 
     /// Whether a submission is on its way: taken in, and not ended.

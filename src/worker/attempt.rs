@@ -14,6 +14,7 @@ use crate::{
     error::{Failure, Result},
     journal::{Journal, Verdict},
     log::Record,
+    readiness,
     record::wire::Headers,
     stages::{AnyStage, Output},
     telemetry,
@@ -46,45 +47,50 @@ impl Attempt {
         Duration::from_micros(u64::try_from(now - self.record.appended_at_us).unwrap_or(0))
     }
 
+    /// `tenant/document`, as far as the headers tell.
+    pub(super) fn document(&self) -> String {
+        let of = |name: &str| self.record.headers.get(name).map_or("", String::as_str);
+        format!("{}/{}", of("tenant"), of("document"))
+    }
+
     /// Runs the stage until it ends well or for good. Never fails: a failure has outputs too.
     pub(super) async fn run(self) -> End {
         let headers = Headers::parse(&self.record.headers, self.record.appended_at_us);
-        let name = format!("{}@{}", self.record.partition, self.record.offset);
-        let (result, attempts) = match self.journal.enter(name).await {
-            Verdict::Run(entry) => {
-                let result = self.until_it_ends(&headers).await;
-                drop(entry);
-                result
-            }
-            Verdict::Blamed { message } => (Err(Failure::defect(message)), 0),
-        };
-        match result {
-            Ok(outputs) => End { outputs, outcome: "ok" },
-            Err(failure) => self.give_up(&headers, &failure, attempts),
+        match self.until_it_ends(&headers).await {
+            (Ok(outputs), _) => End { outputs, outcome: "ok" },
+            (Err(failure), attempts) => self.give_up(&headers, &failure, attempts),
         }
     }
 
-    /// Tries until it succeeds or fails for good; what all records need and is away is waited for without limit.
+    /// Tries until it succeeds or fails for good; what all records need and is away is waited for without limit. While
+    /// it waits it is not in flight, so that a suspect among the others can have its turn.
     async fn until_it_ends(&self, headers: &Headers) -> (Result<Vec<Output>>, u32) {
         let stage = self.stage.name();
+        let name = format!("{}@{}", self.record.partition, self.record.offset);
         let started = Instant::now();
         let mut wait = RETRY.0;
         for attempt in 1.. {
-            let failure = match self.once(headers).await {
-                Ok(outputs) => return (Ok(outputs), attempt),
-                Err(failure) => failure,
+            let entry = match self.journal.enter(name.clone()).await {
+                Verdict::Run(entry) => entry,
+                Verdict::Blamed { message } => return (Err(Failure::defect(message)), attempt - 1),
             };
-            let again = match &failure {
-                Failure::Transient { .. } => started.elapsed() + wait < self.retry,
-                Failure::Unavailable { .. } => true,
-                Failure::Rejected { .. } | Failure::Defect { .. } => false,
+            let result = self.once(headers).await;
+            let again = match &result {
+                Err(Failure::Transient { .. }) => started.elapsed() + wait < self.retry,
+                Err(Failure::Unavailable { .. }) => true,
+                Ok(_) | Err(Failure::Rejected { .. } | Failure::Defect { .. }) => false,
             };
-            if !again {
-                return (Err(failure), attempt);
-            }
+            let failure = match result {
+                Err(failure) if again => failure,
+                ended => {
+                    entry.end();
+                    return (ended, attempt);
+                }
+            };
+            drop(entry);
             tracing::warn!(stage, document_id = headers.document_id, page = headers.page_no, %failure, attempt, "trying again");
             telemetry::retried(stage, dead_letter::kind(&failure));
-            let waiting = crate::readiness::waiting_for(&failure);
+            let waiting = readiness::waiting_for(&failure);
             tokio::time::sleep(wait).await;
             drop(waiting);
             wait = (wait * 2).min(RETRY.1);
@@ -108,7 +114,10 @@ impl Attempt {
         let stage = self.stage.name();
         let outcome = dead_letter::kind(failure);
         tracing::info!(stage, document_id = headers.document_id, page = headers.page_no, code = failure.code(), %failure, "record failed");
-        let mut outputs = self.stage.on_failure(headers, &self.record.value, failure).unwrap_or_else(|error| {
+        let on_failure = || self.stage.on_failure(headers, &self.record.value, failure);
+        let sent_on = std::panic::catch_unwind(std::panic::AssertUnwindSafe(on_failure))
+            .unwrap_or_else(|_| Err(Failure::defect("what a stage does on failure panicked")));
+        let mut outputs = sent_on.unwrap_or_else(|error| {
             tracing::error!(stage, %error, "what goes on after a failure cannot be encoded");
             Vec::new()
         });

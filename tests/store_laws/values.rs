@@ -81,6 +81,7 @@ pub fn ended(run: i64, version: i64, status: Status) -> Ended {
         run,
         version,
         upload_id: "u".into(),
+        fingerprint: "f".into(),
         event_id: "e".into(),
         status,
         source: source(&format!("run-{run}.pdf")),
