@@ -3,6 +3,7 @@
 use super::{
     CONFIG_VARIABLE, Check, Config, Opened,
     format::{self, Asked, Format},
+    formats,
     raster::Grey,
     request::{Outcome, Rendered, Request, Secret},
     sniff::{self, Identity},
@@ -17,7 +18,7 @@ use serde::Serialize;
 /// Runs the child process of [`super::Decoders`]: what the hidden command `deckle sandbox` does. Never returns.
 pub fn child() -> ! {
     let config = std::env::var(CONFIG_VARIABLE).ok().and_then(|text| serde_json::from_str(&text).ok());
-    let mut workshop = Workshop { config: config.unwrap_or_default(), formats: format::all(), tesseract: None };
+    let mut workshop = Workshop { config: config.unwrap_or_default(), formats: formats(), tesseract: None };
     sandbox::serve(move |file, request| workshop.answer(file, request))
 }
 

@@ -1,20 +1,10 @@
-//! What a decoder of one format offers. A new format is a file that implements [`Format`], and its line in [`all`].
+//! What a decoder of one format offers. A new format is a file that implements [`Format`], and its line in [`super::formats`].
 
-use super::{Check, Config, Opened, PageContent, image, markdown, pdf, raster::Grey, request::Rendered, text};
+use super::{Check, Config, Opened, PageContent, raster::Grey, request::Rendered};
 use crate::{
     error::{Failure, Result, code},
     sandbox::File,
 };
-
-/// All formats, in the order in which messages name them.
-pub fn all() -> Vec<Box<dyn Format>> {
-    vec![
-        Box::new(pdf::Decoder::default()),
-        Box::new(image::Decoder),
-        Box::new(text::Decoder),
-        Box::new(markdown::Decoder),
-    ]
-}
 
 /// A question about a file.
 pub struct Asked<'a> {

@@ -10,7 +10,7 @@
 //! | plain text | `text.rs` | blocks |
 //! | Markdown | `markdown.rs` | blocks |
 //!
-//! A format more is a file here and its line in `format.rs`; and one in `sniff.rs`, if that does not know it by name yet.
+//! A format more is a file here and its line in [`formats`]; and one in `sniff.rs`, if that does not know it by name yet.
 
 mod child;
 mod exif;
@@ -43,6 +43,16 @@ use crate::{
     sandbox,
 };
 use request::{Outcome, Request, Secret};
+
+/// All formats, in the order in which messages name them.
+fn formats() -> Vec<Box<dyn format::Format>> {
+    vec![
+        Box::new(pdf::Decoder::default()),
+        Box::new(image::Decoder),
+        Box::new(text::Decoder),
+        Box::new(markdown::Decoder),
+    ]
+}
 
 /// The environment variable that carries the [`Config`] to a child.
 const CONFIG_VARIABLE: &str = "DECKLE_DECODE_CONFIG";
