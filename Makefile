@@ -1,8 +1,6 @@
 # Everything a developer does, one target each. Bare `make` lists them.
 
 SAMPLES := tests/data/samples
-# A folder of documents for `make bench CORPUS=…`.
-CORPUS ?= $(SAMPLES)
 # Development tools come as prebuilt programs from pinned packages: deploy/setup/requirements-test.txt.
 TOOLS := .deckle/venv-test/bin
 
@@ -41,8 +39,8 @@ check: setup-test ## format, lints, licences, documentation, unused dependencies
 	$(TOOLS)/typos
 	$(TOOLS)/shellcheck deploy/setup/*.sh .ci/run
 
-bench: setup ## measure speed; CORPUS=folder takes other documents than the samples
-	DECKLE_CORPUS="$(abspath $(CORPUS))" cargo bench
+bench: setup ## measure embedding (batched beside one by one) and the store
+	cargo bench
 
 soak: setup-test ## run the long tests that `make test` leaves out
 	$(TOOLS)/cargo-nextest nextest run --profile soak --run-ignored only

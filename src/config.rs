@@ -215,8 +215,8 @@ impl Config {
     }
 }
 
-/// `DECKLE_` variables that are no settings: a command's own, and those of benches and tests.
-const NO_SETTINGS: &[&str] = &["password", "corpus", "seed", "bless"];
+/// `DECKLE_` variables that are no settings: a command's own, and those of tests.
+const NO_SETTINGS: &[&str] = &["password", "seed", "bless"];
 
 /// One line on what is wrong, which key it is, and where that was said.
 fn complaint(error: &figment::Error) -> String {
