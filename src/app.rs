@@ -1,10 +1,13 @@
 //! The composition root: builds log, store, blobs, pools and workers from the configuration; starts and stops them.
 
+mod housekeeping;
+
 use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{sync::watch, task::JoinSet};
 
+use self::housekeeping::Housekeeping;
 use crate::{
     blob::{self, Blobs},
     config::Config,
@@ -16,14 +19,11 @@ use crate::{
     sandbox,
     stages::{self, AnyStage, Files, Parts, Settings},
     store::{self, Store},
-    telemetry,
     worker::Worker,
 };
 
 /// Source files that pages share are kept up to this many bytes.
 const FILES_BYTES: u64 = 256 << 20;
-/// How often lag is measured and completed records are trimmed.
-const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// The parts that every command may use.
 pub struct App {
@@ -111,7 +111,9 @@ impl App {
         let journal = Journal::open(&instance.journal()).context("the death journal cannot be opened")?;
         let (stop, stopped) = watch::channel(false);
         let mut workers = JoinSet::new();
-        for stage in self.stages(names) {
+        let stages = self.stages(names);
+        let consumed = stages.iter().map(|stage| (stage.name(), Topic::from(stage.topic()))).collect();
+        for stage in stages {
             let name = stage.name();
             let membership = self.log.join(name, &instance.name, &[Topic::from(stage.topic())]).await?;
             let concurrency = self.config.concurrency.get(name).copied().unwrap_or_else(|| stage.concurrency());
@@ -119,11 +121,13 @@ impl App {
             let stopped = stopped.clone();
             workers.spawn(async move { worker.run(stopped).await.with_context(|| format!("stage {name}")) });
         }
-        let housekeeping = tokio::spawn(housekeeping(
-            Arc::clone(&self.log),
-            Arc::clone(self.decoders.pool()),
-            Duration::from_secs(self.config.log.keep_s),
-        ));
+        let housekeeping = Housekeeping {
+            log: Arc::clone(&self.log),
+            pool: Arc::clone(self.decoders.pool()),
+            consumed,
+            keep: Duration::from_secs(self.config.log.keep_s),
+        };
+        let housekeeping = tokio::spawn(housekeeping.run());
         Ok(Running { stop, workers, housekeeping, pool: Arc::clone(self.decoders.pool()), _instance: instance })
     }
 }
@@ -208,39 +212,4 @@ fn partitions() -> Vec<log::sqlite::TopicConfig> {
             partitions: i32::try_from(topic.partitions).unwrap_or(i32::MAX),
         })
         .collect()
-}
-
-async fn housekeeping(log: Arc<dyn Log>, pool: Arc<sandbox::Pool>, keep: Duration) {
-    let work: Vec<(Topic, Vec<String>)> = topics::all()
-        .iter()
-        .filter(|topic| topic.is_work())
-        .map(|topic| (Topic::from(topic.name.as_str()), topic.consumers.clone()))
-        .collect();
-    let mut ticks = tokio::time::interval(HOUSEKEEPING);
-    loop {
-        ticks.tick().await;
-        let stats = pool.stats();
-        telemetry::sandbox_totals(stats.starts, stats.deaths, stats.calls);
-        for (topic, groups) in &work {
-            for group in groups {
-                let Some(stage) = stages::NAMES.iter().find(|name| *name == group) else { continue };
-                match log.lag(group, std::slice::from_ref(topic)).await {
-                    Ok(lags) => {
-                        for lag in lags {
-                            telemetry::lag(
-                                stage,
-                                lag.records,
-                                Duration::from_micros(lag.oldest_us.max(0).unsigned_abs()),
-                            );
-                        }
-                    }
-                    Err(error) => tracing::warn!(%error, stage, "lag cannot be measured"),
-                }
-            }
-        }
-        let before = jiff::Timestamp::now().as_microsecond() - i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
-        if let Err(error) = log.trim(&work, before).await {
-            tracing::warn!(%error, "completed records cannot be trimmed");
-        }
-    }
 }

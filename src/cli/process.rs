@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
-    log::{self, Record, Topic},
+    log::{self, Record, Tail, Topic},
     readiness,
     record::{Event, Lane, OcrMode, Options, PageAnalysed, Published, Status, wire},
     store::Header,
@@ -96,6 +96,8 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
     let app = context.open()?;
+    // From before the first submission on, so that no end is missed; the store tells what ended earlier.
+    let tail = app.log.tail(&[Topic::from(PageAnalysed::TOPIC), Topic::from(Published::TOPIC)], log::From::End).await?;
     let request = submit::Request { force: args.force, lane: Lane::Interactive, options: options(&args) };
     let submissions: Vec<Submission> = stream::iter(inputs)
         .map(|input| submit::submit(&app, input, &request))
@@ -110,7 +112,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         })
         .collect();
     if rows.iter().any(|row| row.status.is_none())
-        && until_all_ended(&app, &mut rows, json).await? == Outcome::Interrupted
+        && until_all_ended(&app, tail, &mut rows, json).await? == Outcome::Interrupted
     {
         complain("deckle: interrupted; the same command goes on where this one was");
         return Ok(Outcome::Interrupted);
@@ -148,9 +150,7 @@ fn options(args: &Args) -> Options {
 }
 
 /// Runs the pipeline until every document's path ended.
-async fn until_all_ended(app: &App, rows: &mut [Row], json: bool) -> anyhow::Result<Outcome> {
-    let topics = [Topic::from(PageAnalysed::TOPIC), Topic::from(Published::TOPIC)];
-    let mut tail = app.log.tail(&topics, log::From::Start).await?;
+async fn until_all_ended(app: &App, mut tail: Box<dyn Tail>, rows: &mut [Row], json: bool) -> anyhow::Result<Outcome> {
     let waiting = rows.iter().filter(|row| row.status.is_none());
     let mut progress = Progress::new(waiting.map(|row| (row.submission.key.document_id.clone(), name(row))), json);
     let mut running = app.start(&[]).await?;
@@ -205,7 +205,7 @@ fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) {
         } else {
             let Ok(published) = wire::decode::<Published>(&record.value) else { continue };
             let upload_id = &published.envelope.upload_id;
-            // The log also tells of earlier ends of files that are unchanged now.
+            // Others submit to the same log.
             let ended = |row: &&mut Row| row.status.is_none() && row.submission.upload_id == *upload_id;
             for row in rows.iter_mut().filter(ended) {
                 row.status = Some(published.status);

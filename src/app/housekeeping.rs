@@ -1,0 +1,60 @@
+//! What every process does beside its work: it tells how far its stages are behind, and trims what they are past.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    log::{Log, Topic},
+    record::topics::{self, TopicConfig},
+    sandbox, telemetry,
+};
+
+/// How often lag is measured and completed records are trimmed.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub(super) struct Housekeeping {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) pool: Arc<sandbox::Pool>,
+    /// The stages of this process, each with the topic it consumes.
+    pub(super) consumed: Vec<(&'static str, Topic)>,
+    /// Completed records are kept for so long.
+    pub(super) keep: Duration,
+}
+
+impl Housekeeping {
+    /// Never ends.
+    pub(super) async fn run(self) {
+        let work: Vec<(Topic, Vec<String>)> = self
+            .consumed
+            .iter()
+            .filter_map(|(_, topic)| topics::get(topic).filter(|known| known.is_work()))
+            .map(|TopicConfig { name, consumers, .. }| (Topic::from(name.as_str()), consumers.clone()))
+            .collect();
+        let mut ticks = tokio::time::interval(PERIOD);
+        loop {
+            ticks.tick().await;
+            let stats = self.pool.stats();
+            telemetry::sandbox_totals(stats.starts, stats.deaths, stats.calls);
+            for (stage, topic) in &self.consumed {
+                self.tell_lag(stage, topic).await;
+            }
+            let keep_us = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
+            let before = jiff::Timestamp::now().as_microsecond().saturating_sub(keep_us);
+            if let Err(error) = self.log.trim(&work, before).await {
+                tracing::warn!(%error, "completed records cannot be trimmed");
+            }
+        }
+    }
+
+    async fn tell_lag(&self, stage: &'static str, topic: &Topic) {
+        match self.log.lag(stage, std::slice::from_ref(topic)).await {
+            Ok(lags) => {
+                for lag in lags {
+                    let oldest = Duration::from_micros(lag.oldest_us.max(0).unsigned_abs());
+                    telemetry::lag(stage, lag.records, oldest);
+                }
+            }
+            Err(error) => tracing::warn!(%error, stage, "lag cannot be measured"),
+        }
+    }
+}
