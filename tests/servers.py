@@ -303,11 +303,13 @@ def prepare_kafka() -> None:
 
 def registry(folder: pathlib.Path, port: int | None = None) -> list[Server]:
     """Apicurio Registry, which speaks Confluent's API; its data lies in memory."""
-    claim = Port(port)
-    command = [java(), *JVM, "-Xmx384m", f"-Djava.io.tmpdir={folder}", f"-Dquarkus.http.host={HOST}",
-               f"-Dquarkus.http.port={claim.number}", "-jar", installed("servers/apicurio/quarkus-run.jar")]
-    address = f"http://{HOST}:{claim.number}/apis/ccompat/v7"
-    return [Server("registry", address, [claim], command, folder, lambda server: server.answers("/subjects"))]
+    api, management = Port(port), Port()
+    command = [java(), *JVM, "-Xmx384m", f"-Djava.io.tmpdir={folder}",
+               f"-Dquarkus.http.host={HOST}", f"-Dquarkus.http.port={api.number}",
+               f"-Dquarkus.management.host={HOST}", f"-Dquarkus.management.port={management.number}",
+               "-jar", installed("servers/apicurio/quarkus-run.jar")]
+    address = f"http://{HOST}:{api.number}/apis/ccompat/v7"
+    return [Server("registry", address, [api, management], command, folder, lambda server: server.answers("/subjects"))]
 
 
 def s3(folder: pathlib.Path, port: int | None = None) -> list[Server]:
@@ -392,7 +394,7 @@ def run_beside(names: list[str], command: list[str]) -> int:
 
 def let_try(names: list[str]) -> int:
     """Servers for a person, on the ports where one looks for them."""
-    with running(lambda folder: [server for name in names for server in NAMES[name].make(folder, NAMES[name].port)]) as servers:
+    with running(lambda folder: [server for name in names for server in NAMES[name].make(folder, port=NAMES[name].port)]) as servers:
         for server in servers:
             print(f"{server.name:10} {server.address}")
         print("Ctrl-C ends this, and everything kept there goes with it.", flush=True)
