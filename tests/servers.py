@@ -10,11 +10,11 @@
 
 Names: kafka, registry, s3, azure. What `make setup-test` installed is found in $DECKLE_HOME, or else in .deckle.
 
-The law: nothing outlives this process. Data lies in a temporary folder, and a server dies with this process even
-where that is killed itself.
+The law: no server outlives this process, not even where that is killed itself; and unless it is, the temporary folder
+with all data goes too.
 """
-import argparse, base64, contextlib, ctypes, json, os, pathlib, random, shutil, signal, socket, subprocess, sys, tempfile, time
-import urllib.error, urllib.request, uuid
+import argparse, base64, contextlib, ctypes, json, os, pathlib, random, shutil, signal, socket, subprocess, sys
+import tempfile, time, urllib.error, urllib.request, uuid
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -99,7 +99,6 @@ class Server:
         self.ready = ready
         self.log = folder / f"{name}.log"
         self.process: subprocess.Popen | None = None
-        self.paused = False
         self.life_begins = 0  # in the log, bytes
 
     @property
@@ -113,7 +112,6 @@ class Server:
             self.process = subprocess.Popen(
                 self.command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 process_group=0, preexec_fn=dies_with_parent(signal.SIGKILL))
-        self.paused = False
 
     def kill(self) -> None:
         """Returns when it is gone, its ports are free and its files are closed."""
@@ -122,9 +120,8 @@ class Server:
             self.process.wait()
 
     def stop(self) -> None:
-        if not self.alive:
-            return
-        self.resume()
+        """Lets it shut down in order, for a while."""
+        self.resume()  # a frozen process hears nothing
         self.process.terminate()
         try:
             self.process.wait(GRACE_SECONDS)
@@ -133,11 +130,9 @@ class Server:
 
     def pause(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
-        self.paused = True
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
-        self.paused = False
 
     def says(self, text: bytes) -> bool:
         """Whether its log has this line, or part of one, since it was last started."""
@@ -394,7 +389,8 @@ def run_beside(names: list[str], command: list[str]) -> int:
 
 def let_try(names: list[str]) -> int:
     """Servers for a person, on the ports where one looks for them."""
-    with running(lambda folder: [server for name in names for server in NAMES[name].make(folder, port=NAMES[name].port)]) as servers:
+    kinds = [NAMES[name] for name in names]
+    with running(lambda folder: [server for kind in kinds for server in kind.make(folder, port=kind.port)]) as servers:
         for server in servers:
             print(f"{server.name:10} {server.address}")
         print("Ctrl-C ends this, and everything kept there goes with it.", flush=True)
@@ -404,47 +400,51 @@ def let_try(names: list[str]) -> int:
 
 def obey(nodes: int) -> int:
     """Brokers that one test kills and starts: a line of JSON when they are ready, then one for each line of stdin."""
-    with running(lambda folder: kafka(folder, nodes)) as brokers:
+    with running(lambda folder: kafka(folder, nodes)) as servers:
+        brokers = {str(number): server for number, server in enumerate(servers, 1)}
 
-        def state(node: int) -> dict:
-            broker = brokers[node - 1]
+        def state(number: str) -> dict:
+            broker = brokers[number]
             host, port = broker.address.split(":")
             pid = broker.process.pid if broker.alive else None
-            return {"id": node, "host": host, "port": int(port), "pid": pid, "log": str(broker.log)}
+            return {"id": int(number), "host": host, "port": int(port), "pid": pid, "log": str(broker.log)}
 
         def say(answer: dict) -> None:
             print(json.dumps(answer), flush=True)
 
-        say({"bootstrap": ",".join(broker.address for broker in brokers),
-             "nodes": [state(node) for node in range(1, nodes + 1)]})
+        say({"bootstrap": ",".join(broker.address for broker in servers), "nodes": [state(it) for it in brokers]})
         for line in sys.stdin:
+            order, _, number = line.strip().partition(" ")
             try:
-                order, number = line.split()
-                node = int(number)
-                broker = brokers[node - 1] if node > 0 else None
-                match order:
-                    case "kill":
-                        broker.kill()
-                    case "stop":
-                        broker.stop()
-                    case "start" if broker.alive:
-                        raise Failed(f"{broker.name} is running")
-                    case "start":
-                        start([broker])
-                    case "pause":
-                        broker.pause()
-                    case "continue":
-                        broker.resume()
-                    case "log":
-                        pass
-                    case _:
-                        raise ValueError
-                say(state(node))
-            except (ValueError, IndexError, AttributeError):
-                say({"error": f"no order for these brokers: {line.strip()}"})
+                if number not in brokers:
+                    raise Failed(f"no order for these brokers: {line.strip()}")
+                do(order, brokers[number])
+                say(state(number))
             except Failed as failed:
                 say({"error": str(failed)})
     return 0
+
+
+def do(order: str, broker: Server) -> None:
+    match order:
+        case "start" if broker.alive:
+            raise Failed(f"{broker.name} is running")
+        case "start":
+            start([broker])
+        case "log":
+            pass  # the answer has its path
+        case "kill" | "stop" | "pause" | "continue" if not broker.alive:
+            raise Failed(f"{broker.name} is down")
+        case "kill":
+            broker.kill()
+        case "stop":
+            broker.stop()
+        case "pause":
+            broker.pause()
+        case "continue":
+            broker.resume()
+        case _:
+            raise Failed(f"no such order: {order}")
 
 
 def main() -> int:

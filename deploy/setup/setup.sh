@@ -7,7 +7,8 @@ scope=${1:-run}
 [ "$scope" = run ] || [ "$scope" = test ] || { echo "usage: setup.sh [run|test]" >&2; exit 2; }
 
 # Done for these very scripts and pins? `test` includes `run`.
-key=$(find deploy/setup deploy/models.toml LICENSE -type f ! -path "*/__pycache__/*" -print0 | sort -z | xargs -0 cat | sha256sum | cut -d' ' -f1)
+key=$(find deploy/setup deploy/models.toml LICENSE -type f ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 cat |
+    sha256sum | cut -d' ' -f1)
 for done in .deckle/setup-test .deckle/setup-run; do
     if [ "$(cat "$done" 2>/dev/null)" = "$key" ]; then exit 0; fi
     if [ "$scope" = test ]; then break; fi
