@@ -3,6 +3,7 @@
 SAMPLES := tests/data/samples
 # Development tools come as prebuilt programs from pinned packages: deploy/setup/requirements-test.txt.
 TOOLS := .deckle/venv-test/bin
+SERVERS := $(TOOLS)/python tests/servers.py
 
 # Where the native libraries, the models and the embedded pipeline's data live.
 export DECKLE_HOME := $(CURDIR)/.deckle
@@ -10,7 +11,7 @@ export DECKLE_HOME := $(CURDIR)/.deckle
 export OMP_THREAD_LIMIT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test check bench soak clean distclean
+.PHONY: help setup setup-test run broker test check bench soak clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,12 +26,16 @@ run: setup ## process the sample documents into out/
 	cargo build
 	target/debug/deckle process $(SAMPLES) --out out
 
+broker: setup-test ## start a Kafka broker to try deckle on, until Ctrl-C
+	@$(SERVERS) try kafka
+
+# Servers that all tests share run beside them; a test that kills its broker starts its own (tests/support/servers.rs).
 # The runner with the summary comes last, so that the output ends in the count of tests.
 test: setup-test ## run all tests
 	cargo test --quiet --doc
-	$(TOOLS)/cargo-nextest nextest run
+	$(SERVERS) with kafka registry s3 azure -- $(TOOLS)/cargo-nextest nextest run
 
-check: setup-test ## format, lints, licences, documentation, unused dependencies, spelling, shell scripts
+check: setup-test ## format, lints, licences, documentation, unused dependencies, spelling, scripts
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(TOOLS)/cargo-deny --log-level error check bans licenses sources
@@ -38,12 +43,13 @@ check: setup-test ## format, lints, licences, documentation, unused dependencies
 	$(TOOLS)/cargo-shear
 	$(TOOLS)/typos
 	$(TOOLS)/shellcheck deploy/setup/*.sh .ci/run
+	$(TOOLS)/python -m py_compile deploy/setup/*.py tests/*.py
 
 bench: setup ## measure embedding (batched beside one by one) and the store
 	cargo bench
 
 soak: setup-test ## run the long tests that `make test` leaves out
-	$(TOOLS)/cargo-nextest nextest run --profile soak --run-ignored only
+	$(SERVERS) with kafka registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --profile soak --run-ignored only
 
 clean: ## remove what was built and produced, keep libraries and models
 	rm -rf target out .deckle/data

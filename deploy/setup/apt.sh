@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian or Ubuntu packages that building and running deckle needs, and only the missing ones.
+# Installs the Debian or Ubuntu packages that building and running deckle needs and, with `test`, those of the servers
+# that tests talk to; and only the missing ones.
 set -euo pipefail
 
-needed=(gcc g++ make pkg-config libclang-dev libtesseract-dev libleptonica-dev
+needed=(gcc g++ make pkg-config libclang-dev libssl-dev zlib1g-dev libtesseract-dev libleptonica-dev
     tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra python3 python3-venv python3-pip)
+if [ "${1:-run}" = test ] && ! command -v mvn >/dev/null; then needed+=(maven); fi
 
 if ! command -v dpkg-query >/dev/null; then
     echo "not a Debian or Ubuntu system: install what these packages hold yourself: ${needed[*]}" >&2

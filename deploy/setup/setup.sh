@@ -7,7 +7,8 @@ scope=${1:-run}
 [ "$scope" = run ] || [ "$scope" = test ] || { echo "usage: setup.sh [run|test]" >&2; exit 2; }
 
 # Done for these very scripts and pins? `test` includes `run`.
-key=$(cat deploy/setup/* deploy/models.toml LICENSE | sha256sum | cut -d' ' -f1)
+key=$(find deploy/setup deploy/models.toml LICENSE -type f ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 cat |
+    sha256sum | cut -d' ' -f1)
 for done in .deckle/setup-test .deckle/setup-run; do
     if [ "$(cat "$done" 2>/dev/null)" = "$key" ]; then exit 0; fi
     if [ "$scope" = test ]; then break; fi
@@ -32,8 +33,13 @@ step() { # what it gives, command…
     fi
 }
 
-step "system packages" deploy/setup/apt.sh
+step "system packages" deploy/setup/apt.sh "$scope"
 step "Python environments" deploy/setup/python.sh "$scope"
 step "native libraries in .deckle/lib" deploy/setup/libraries.sh
 step "models in .deckle/models" deploy/setup/models.sh
+if [ "$scope" = test ]; then
+    step "Kafka in .deckle/servers" deploy/setup/kafka.sh
+    step "schema registry in .deckle/servers" deploy/setup/registry.sh
+    step "Azure emulator in .deckle/servers" deploy/setup/azurite.sh
+fi
 echo "$key" >".deckle/setup-$scope"
