@@ -17,7 +17,7 @@ use crate::{
     models::{self, embedders::Embedders},
     record::topics,
     sandbox,
-    stages::{self, AnyStage, Files, Parts, Settings},
+    stages::{self, AnyStage, Files, Parts, Settings, Sources},
     store::{self, Store},
     worker::Worker,
 };
@@ -40,6 +40,7 @@ pub struct App {
     /// The sandbox and what runs in it.
     pub decoders: Decoders,
     embedders: Embedders,
+    sources: Arc<Sources>,
 }
 
 impl App {
@@ -56,9 +57,8 @@ impl App {
         let path = data.join("store.sqlite");
         let store = store::sqlite::SqliteStore::open(&path)
             .with_context(|| format!("the store {} cannot be opened", path.display()))?;
-        let path = data.join("blobs");
-        let blobs = blob::Folder::open(&path)
-            .with_context(|| format!("the blob folder {} cannot be opened", path.display()))?;
+        let blobs = blob::open(&config.blobs, &data.join("blobs"))?;
+        let sources = Sources::open(&config.sources, config.decode.max_bytes, data).map_err(anyhow::Error::msg)?;
         let program = std::env::current_exe().context("this program's own path")?;
         let decoders = Decoders::start(&program, config.sandbox.clone(), config.decode());
         let embedders = Embedders::new(config.models(), config.inference());
@@ -66,9 +66,10 @@ impl App {
             config_hash: config.result_hash()?,
             log: Arc::new(log),
             store: Arc::new(store),
-            blobs: Arc::new(blobs),
+            blobs,
             decoders,
             embedders,
+            sources: Arc::new(sources),
             config,
         })
     }
@@ -86,6 +87,7 @@ impl App {
             decoders: self.decoders.clone(),
             embedders: self.embedders.clone(),
             files: Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES)),
+            sources: Arc::clone(&self.sources),
             settings: Settings {
                 config_hash: self.config_hash.clone(),
                 max_bytes: self.config.decode.max_bytes,

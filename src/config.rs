@@ -14,7 +14,7 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{decode, document::chunking, inference, log, models, sandbox, stages, worker};
+use crate::{blob, decode, document::chunking, inference, log, models, sandbox, stages, worker};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,10 @@ pub struct Config {
     pub tenant: String,
     /// The log between the stages.
     pub log: Log,
+    /// Where files and large results lie.
+    pub blobs: blob::Config,
+    /// Where uploads may come from.
+    pub sources: stages::sources::Config,
     /// Child processes.
     pub sandbox: sandbox::Config,
     /// Decoders and their limits.
@@ -74,6 +78,8 @@ impl Default for Config {
             home: PathBuf::from(".deckle"),
             tenant: "default".to_owned(),
             log: Log::default(),
+            blobs: blob::Config::default(),
+            sources: stages::sources::Config::default(),
             sandbox: sandbox::Config::default(),
             decode: decode::Config::default(),
             ocr: Ocr::default(),
@@ -145,6 +151,9 @@ impl Config {
             self.decode.render_dpi.is_finite() && self.decode.render_dpi >= 36.0,
             "configuration: `decode.render_dpi` must be at least 36; OCR likes 200 to 300"
         );
+        for checked in [self.blobs.check(), self.sources.check()] {
+            checked.map_err(|why| anyhow::anyhow!("configuration: {why}"))?;
+        }
         self.log.sqlite.check().map_err(|failure| anyhow::anyhow!("configuration: {failure}"))?;
         anyhow::ensure!(
             !self.ocr.languages.is_empty(),

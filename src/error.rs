@@ -25,7 +25,7 @@ pub enum Failure {
     /// Something every record needs is away. The stage pauses and probes; never a dead letter.
     #[error("{dependency} is unavailable: {message}")]
     Unavailable {
-        /// What is away: `store`, `blob`, `log`, `sandbox`.
+        /// What is away: `store`, `blob`, `source`, `log`, `sandbox`.
         dependency: String,
         /// What it said.
         message: String,
@@ -130,10 +130,16 @@ pub mod code {
     pub const LIMIT_TIME: &str = "limit.time";
     /// Needed more memory than the configured limit.
     pub const LIMIT_MEMORY: &str = "limit.memory";
-    /// The reference lies outside the configured roots, or its content is not what the event says.
+    /// The reference is malformed, names no file, or the event names none or two sources.
     pub const SOURCE_INVALID: &str = "source.invalid";
-    /// The referenced bytes do not exist.
+    /// The reference leads outside the configured roots.
+    pub const SOURCE_OUTSIDE: &str = "source.outside";
+    /// The referenced bytes do not exist, or deckle may not read them.
     pub const SOURCE_MISSING: &str = "source.missing";
+    /// The bytes have another size or hash than the event says.
+    pub const SOURCE_MISMATCH: &str = "source.mismatch";
+    /// The upload names no tenant, or neither an upload id nor an event id.
+    pub const RECORD_INCOMPLETE: &str = "record.incomplete";
     /// The record could not be decoded.
     pub const RECORD_UNDECODABLE: &str = "record.undecodable";
     /// A language was asked for that is not installed.

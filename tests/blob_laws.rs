@@ -1,6 +1,9 @@
 //! The laws of the blob store, the same for every side of the seam.
 //!
-//! A law speaks to `dyn Blobs` alone, under tenants of its own. What only a folder can show follows in its module.
+//! A law speaks to `dyn Blobs` alone, under tenants of its own. What only one side can show follows in its module.
+
+#[path = "support/object_stores.rs"]
+mod object_stores;
 
 use std::{io::Write, sync::Arc};
 
@@ -22,6 +25,7 @@ macro_rules! for_every_law {
         $side! {
             what_was_put_is_got,
             a_file_is_put_as_its_bytes,
+            a_large_file_is_put_as_its_bytes,
             twice_is_once,
             a_reader_never_sees_half,
             missing_bytes_are_told,
@@ -70,6 +74,24 @@ async fn a_file_is_put_as_its_bytes(blobs: Any) {
     }
     let nowhere = std::path::Path::new("/nowhere/at/all");
     assert!(is_rejected(blobs.put_file(&tenant, "d", PDF, nowhere).await, code::SOURCE_MISSING));
+}
+
+/// Larger than what goes to an object store in one request, and no whole number of parts.
+const LARGE: usize = 20_000_001;
+
+async fn a_large_file_is_put_as_its_bytes(blobs: Any) {
+    let tenant = new_tenant();
+    let content = bytes(9, LARGE);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&content).unwrap();
+    let blob = blobs.put_file(&tenant, "d", PDF, file.path()).await.unwrap();
+    assert_eq!((blob.size_bytes, &blob.sha256), (LARGE as u64, &hex::encode(Sha256::digest(&content))));
+    assert_eq!(blobs.get(&blob).await.unwrap(), content);
+    assert_eq!(blobs.put_file(&tenant, "d", PDF, file.path()).await.unwrap(), blob);
+    assert_eq!(blobs.put(&tenant, "d", PDF, content.clone()).await.unwrap(), blob);
+    assert_eq!(blobs.remove_document(&tenant, "d").await.unwrap(), 1);
+    assert_eq!(blobs.put(&tenant, "d", PDF, content.clone()).await.unwrap(), blob);
+    assert_eq!(blobs.get(&blob).await.unwrap(), content);
 }
 
 async fn twice_is_once(blobs: Any) {
@@ -340,4 +362,138 @@ mod folder {
         Folder::open(root.path().join("blobs")).unwrap();
         assert_eq!((old.exists(), fresh.exists()), (false, true));
     }
+}
+
+mod remote {
+    use deckle::blob::{Config, open};
+    use object_store::{ObjectStoreExt, path::Path as Key};
+
+    use super::{
+        object_stores::{Line, Store},
+        *,
+    };
+
+    /// The blob store of a configuration that names a prefix in this bucket.
+    pub fn below(prefix: &str, store: &Store) -> Any {
+        let config = Config { url: format!("{}/{prefix}", store.url), options: store.options() };
+        config.check().unwrap();
+        open(&config, std::path::Path::new("/nowhere")).unwrap()
+    }
+
+    pub async fn tampered_bytes_are_a_defect(store: Store) {
+        let blobs = below("p", &store);
+        let blob = blobs.put("t", "d", PDF, bytes(1, 1000)).await.unwrap();
+        let key = Key::parse(format!("p/{}", blob.key)).unwrap();
+        let mut content = bytes(1, 1000).to_vec();
+        content[500] ^= 1;
+        for content in [content.clone(), content[..10].to_vec()] {
+            store.bucket().store.put(&key, content.into()).await.unwrap();
+            assert!(matches!(blobs.get(&blob).await, Err(Failure::Defect { .. })));
+        }
+        blobs.put("t", "d", PDF, bytes(1, 1000)).await.unwrap();
+        assert_eq!(blobs.get(&blob).await.unwrap(), bytes(1, 1000));
+    }
+
+    pub async fn prefixes_share_nothing(store: Store) {
+        let [ours, theirs, root] = ["a", "ab", ""].map(|prefix| below(prefix, &store));
+        let blob = ours.put("t", "d", PDF, bytes(1, 10)).await.unwrap();
+        assert!(is_rejected(theirs.get(&blob).await, code::SOURCE_MISSING));
+        assert_eq!(theirs.put("t", "d", PDF, bytes(1, 10)).await.unwrap(), blob);
+        assert_eq!(root.remove_document("t", "d").await.unwrap(), 0);
+        assert_eq!(ours.remove_document("t", "d").await.unwrap(), 1);
+        assert_eq!(theirs.get(&blob).await.unwrap(), bytes(1, 10));
+    }
+
+    fn is_away<T: std::fmt::Debug>(result: Result<T, Failure>) {
+        match &result {
+            Err(failure @ Failure::Unavailable { dependency, .. }) if dependency == "blob" => {
+                let said = failure.to_string();
+                assert!(said.lines().count() == 1 && said.len() < 700, "{said}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn a_service_that_is_away_is_waited_for(store: Store) {
+        let mut line = Line::to(&store).await;
+        let blobs = below("p", &store.over(&line));
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&bytes(2, LARGE)).unwrap();
+        let blob = blobs.put("t", "d", PDF, bytes(1, 10)).await.unwrap();
+        line.cut().await;
+        let (put, large, got, removed, checked) = tokio::join!(
+            blobs.put("t", "d", PDF, bytes(3, 10)),
+            blobs.put_file("t", "d", PDF, file.path()),
+            blobs.get(&blob),
+            blobs.remove_document("t", "d"),
+            deckle::blob::check(&*blobs),
+        );
+        is_away(put);
+        is_away(large);
+        is_away(got);
+        is_away(removed);
+        is_away(checked);
+        line.mend().await;
+        assert_eq!(blobs.get(&blob).await.unwrap(), bytes(1, 10));
+        let large = blobs.put_file("t", "d", PDF, file.path()).await.unwrap();
+        assert_eq!(blobs.get(&large).await.unwrap(), bytes(2, LARGE));
+        deckle::blob::check(&*blobs).await.unwrap();
+        assert_eq!(blobs.remove_document("t", "d").await.unwrap(), 2, "what failed left nothing");
+    }
+
+    pub async fn a_bucket_that_is_missing_is_no_missing_blob(store: Store) {
+        let blob = below("p", &store).put("t", "d", PDF, bytes(1, 10)).await.unwrap();
+        let elsewhere = Store { url: format!("{}-missing", store.url), ..store };
+        let blobs = below("p", &elsewhere);
+        is_away(blobs.get(&blob).await);
+        is_away(blobs.put("t", "d", PDF, bytes(1, 10)).await);
+        is_away(blobs.put("t", "d", PDF, bytes(1, LARGE)).await);
+        is_away(blobs.remove_document("t", "d").await);
+    }
+}
+
+/// Makes tests of laws, and of what only an object store can show, on one of them.
+macro_rules! on_object_store {
+    ($side:ident: $($law:ident,)+; own: $($own:ident,)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $law() {
+                super::$law(remote::below("some/prefix", &object_stores::$side().await)).await;
+            }
+        )+
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $own() {
+                remote::$own(object_stores::$side().await).await;
+            }
+        )+
+    };
+    ($side:ident: $($law:ident,)+) => {
+        on_object_store! {
+            $side: $($law,)+;
+            own:
+                tampered_bytes_are_a_defect,
+                prefixes_share_nothing,
+                a_service_that_is_away_is_waited_for,
+                a_bucket_that_is_missing_is_no_missing_blob,
+        }
+    };
+}
+
+mod s3 {
+    use super::*;
+
+    macro_rules! tests {
+        ($($law:ident,)+) => { on_object_store! { s3: $($law,)+ } };
+    }
+    for_every_law!(tests);
+}
+
+mod azure {
+    use super::*;
+
+    macro_rules! tests {
+        ($($law:ident,)+) => { on_object_store! { azure: $($law,)+ } };
+    }
+    for_every_law!(tests);
 }

@@ -67,8 +67,29 @@ fn settings_are_checked_against_each_other() {
         ("ocr.languages = []", "ocr.languages"),
         ("tenant = \"../other\"", "tenant"),
         ("decode.render_dpi = 0", "decode.render_dpi"),
+        ("blobs.url = \"bucket/prefix\"", "blobs.url"),
+        ("blobs.url = \"file:///srv/blobs\"", "blobs.url"),
+        ("blobs.url = \"s3://bucket\"\nblobs.options.aws_regoin = \"eu\"", "blobs.options.aws_regoin"),
+        ("blobs.options.aws_region = \"eu-central-1\"", "blobs.options.aws_region"),
+        ("sources.roots = [\"/srv/incoming\"]", "sources.roots"),
+        ("sources.roots = [\"file:///\"]", "sources.roots"),
+        ("sources.roots = [\"file:///srv/in-{tenant}\"]", "sources.roots"),
+        ("sources.roots = [\"s3://b\"]\nsources.options.azure_storage_account_name = \"a\"", "sources.options.azure"),
+        ("sources.max_inline_bytes = 524288", "sources.max_inline_bytes"),
     ] {
         let said = complaint(toml);
         assert!(said.starts_with("configuration: ") && said.contains(key) && said.lines().count() == 1, "{said}");
     }
+}
+
+#[test]
+fn options_of_object_stores_are_text_numbers_or_flags_and_are_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deckle.toml");
+    let toml =
+        "[blobs]\nurl = \"s3://bucket/prefix\"\n[blobs.options]\nallow_http = true\naws_secret_access_key = \"hush\"";
+    fs::write(&file, toml).unwrap();
+    let config = Config::load(Some(&file)).unwrap();
+    let shown = format!("{config:?}");
+    assert!(shown.contains("aws_secret_access_key") && !shown.contains("hush"), "{shown}");
 }

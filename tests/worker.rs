@@ -153,6 +153,7 @@ fn record(document: &str, instruction: &str) -> NewRecord {
         envelope: Envelope::new(format!("{document}/{instruction}"), "acme", document, Lane::Interactive),
         source: Source { filename: instruction.to_owned(), ..Source::unknown() },
         options: Options::default(),
+        content: None,
     };
     NewRecord {
         topic: Topic::from(Uploaded::TOPIC),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Context, Outcome, print_json, say};
-use crate::{app::App, config::Config, models};
+use crate::{app::App, blob, config::Config, models};
 
 /// Check that everything is in place; each line says ok, or what to do.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,10 @@ pub async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
         bad("ONNX Runtime", "not tried without the model".to_owned(), "put the model in place first")
     });
     match context.open() {
-        Ok(app) => lines.extend(native(&app).await),
+        Ok(app) => {
+            lines.push(blobs(&app).await);
+            lines.extend(native(&app).await);
+        }
         Err(error) => lines.push(bad("log, store, blobs", format!("{error:#}"), "look at the path named")),
     }
     let whole = lines.iter().all(|line| line.ok);
@@ -94,6 +97,19 @@ async fn runtime(config: &Config) -> Line {
         },
         Ok(Err(error)) => bad(name, format!("{error:#}"), "run `make setup`, or set `inference.library`"),
         Err(error) => bad(name, error.to_string(), "the library crashed; see the log"),
+    }
+}
+
+/// Writes, reads and removes a blob, as a worker would.
+async fn blobs(app: &App) -> Line {
+    let name = "blob store";
+    let url = &app.config.blobs.url;
+    let place = if url.is_empty() { "a folder in the home" } else { url };
+    match blob::check(&*app.blobs).await {
+        Ok(()) => Line { name: name.to_owned(), ok: true, detail: place.to_owned(), advice: String::new() },
+        Err(failure) => {
+            bad(name, failure.to_string(), "see that bucket and credentials are right: `blobs.url`, `blobs.options`")
+        }
     }
 }
 

@@ -131,6 +131,7 @@ pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Resul
             sha256,
         },
         options: Options { force: request.force, ..request.options.clone() },
+        content: None,
     };
     let fingerprint = split::fingerprint(&upload, &app.config_hash);
     let header = if request.force { None } else { app.store.header(&key).await? };

@@ -125,6 +125,12 @@ pub fn document_id(tenant: &str, sha256: &str) -> String {
     Uuid::new_v5(&NAMESPACE, format!("{tenant}\n{sha256}").as_bytes()).to_string()
 }
 
+/// The id of a document that its producer did not name and whose bytes were never read: UUIDv5 of the tenant and the
+/// submission. No content has it, since what stands for the hash is none.
+pub fn unread_document_id(tenant: &str, upload_id: &str) -> String {
+    Uuid::new_v5(&NAMESPACE, format!("{tenant}\nupload\n{upload_id}").as_bytes()).to_string()
+}
+
 /// What one stage did for a document, and with what.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TrailEntry {
@@ -169,7 +175,8 @@ impl TrailEntry {
 /// The file as it was uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// Where the bytes lie: `blob:<key>` once taken in; before that `file:` or `inline:`.
+    /// Where the bytes lie: `blob:<key>` once taken in; before that `file:`, `s3:`, `az:` or `gs:` below a configured
+    /// root, or empty or `inline:` where the event brings them.
     pub uri: String,
     /// File name without folders.
     pub filename: String,

@@ -27,7 +27,7 @@ pub mod wire;
 
 use std::collections::BTreeMap;
 
-pub use envelope::{Envelope, Lane, NAMESPACE, OcrMode, Options, Source, TrailEntry, document_id};
+pub use envelope::{Envelope, Lane, NAMESPACE, OcrMode, Options, Source, TrailEntry, document_id, unread_document_id};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -88,8 +88,31 @@ pub struct Uploaded {
     pub source: Source,
     /// What the producer asks for.
     pub options: Options,
+    /// The bytes of a small file, instead of a reference to them; never in later events.
+    #[serde(default, with = "serde_bytes")]
+    pub content: Option<Vec<u8>>,
 }
-event!(Uploaded, "documents.uploaded");
+event! {
+    Uploaded, "documents.uploaded",
+    // Uploads without a name share no document, and wait for none.
+    fn order_key(&self) -> String { format!("{}/{}", self.envelope.tenant, self.document_id().unwrap_or_default()) }
+}
+
+impl Uploaded {
+    /// The document, as far as the event tells: the producer's name for it, else that of its content, else (for an
+    /// upload whose bytes were never read) one made of the submission. `None` where the event names none of them.
+    pub fn document_id(&self) -> Option<String> {
+        let (envelope, sha256) = (&self.envelope, &self.source.sha256);
+        if !envelope.document_id.is_empty() {
+            return Some(envelope.document_id.clone());
+        }
+        if !sha256.is_empty() {
+            return Some(document_id(&envelope.tenant, sha256));
+        }
+        let upload_id = if envelope.upload_id.is_empty() { &envelope.event_id } else { &envelope.upload_id };
+        (!upload_id.is_empty()).then(|| unread_document_id(&envelope.tenant, upload_id))
+    }
+}
 
 /// One page to be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

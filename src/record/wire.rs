@@ -160,8 +160,9 @@ fn one_line(error: &impl std::fmt::Display) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
 }
 
-/// Decodes a record of any topic for people: times (`*_at`) in RFC 3339, the password as `***`, and the record inside
-/// a dead letter decoded too, or only its length where it cannot be (its bytes may hold a secret).
+/// Decodes a record of any topic for people: times (`*_at`) in RFC 3339, the password as `***`, inline content as its
+/// length, and the record inside a dead letter decoded too, or only its length where it cannot be (its bytes may hold a
+/// secret).
 pub fn decode_to_json(topic: &str, bytes: &[u8]) -> Result<Value> {
     match topic {
         Uploaded::TOPIC => json_of::<Uploaded>(bytes),
@@ -194,6 +195,10 @@ fn json_from(event: &impl Serialize) -> Result<Value> {
         .map_err(|error| Failure::defect(format!("an event has no JSON form: {}", one_line(&error))))?;
     if let Some(password) = json.pointer_mut("/options/password").filter(|password| !password.is_null()) {
         *password = "***".into();
+    }
+    // A file is no text, and may be a secret.
+    if let Some(content) = json.get_mut("content").filter(|content| content.is_array()) {
+        *content = serde_json::json!({ "size_bytes": content.as_array().map_or(0, Vec::len) });
     }
     write_times(&mut json);
     Ok(json)

@@ -18,6 +18,8 @@ use crate::{
 };
 
 const JSON: &str = "application/json";
+/// What leads the address of a source in the blob store.
+const BLOB: &str = "blob:";
 
 /// Stores a value as JSON.
 pub async fn put_json<T: Serialize>(blobs: &dyn Blobs, envelope: &Envelope, value: &T) -> Result<BlobRef> {
@@ -32,12 +34,21 @@ pub async fn get_json<T: DeserializeOwned>(blobs: &dyn Blobs, blob: &BlobRef) ->
         .map_err(|error| Failure::defect(format!("the blob {} is not what was written: {error}", blob.key)))
 }
 
-/// The blob that a source names; only a document's own blobs can be named.
+/// Whether a source lies in the blob store.
+pub fn is_blob(source: &Source) -> bool {
+    source.uri.starts_with(BLOB)
+}
+
+/// A blob as a source names it.
+pub fn blob_uri(blob: &BlobRef) -> String {
+    format!("{BLOB}{}", blob.key)
+}
+
+/// The blob that a source names; only a tenant's own blobs can be named.
 pub fn source_blob(envelope: &Envelope, source: &Source) -> Result<BlobRef> {
     let invalid = |why: String| Failure::rejected(code::SOURCE_INVALID, why);
-    let key = source.uri.strip_prefix("blob:").ok_or_else(|| {
-        invalid(format!("the source `{}` is not in the blob store; upload it with `deckle ingest`", source.uri))
-    })?;
+    let key = source.uri.strip_prefix(BLOB);
+    let key = key.ok_or_else(|| invalid(format!("the source `{}` is not in the blob store", source.uri)))?;
     if !key.starts_with(&format!("{}/", blob::encode_name(&envelope.tenant))) {
         return Err(invalid(format!("the source `{key}` does not belong to tenant `{}`", envelope.tenant)));
     }

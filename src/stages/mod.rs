@@ -4,12 +4,14 @@
 //! of its input; its outputs become visible together with its progress, or not at all.
 
 pub use claim_check::Files;
+pub use sources::Sources;
 
 pub mod assemble;
 mod claim_check;
 pub mod language;
 pub mod ocr;
 pub mod publish;
+pub mod sources;
 pub mod split;
 pub mod vision;
 
@@ -65,6 +67,8 @@ pub struct Parts {
     pub embedders: Embedders,
     /// Source files of late, shared by the stages that read them.
     pub files: Arc<Files>,
+    /// Where uploads may come from.
+    pub sources: Arc<Sources>,
     /// Settings that stages need to know.
     pub settings: Settings,
 }

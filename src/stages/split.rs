@@ -1,19 +1,23 @@
 //! split: takes a file in, finds out what it is, and sends its pages on.
 //!
 //! The law: one submission is one run. The same `upload_id` again is dropped; the same fingerprint as the published
-//! run ends as `unchanged` without work.
+//! run ends as `unchanged` without work. Whatever an upload brings or names is in the blob store before anything else
+//! hears of it.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 
-use super::{Files, Meter, Output, Parts, Stage, claim_check};
+use super::{Files, Meter, Output, Parts, Sources, Stage, claim_check, sources::Fetched};
 use crate::{
-    blob::Blobs,
+    blob::{Address, Blobs},
     decode::{Decoders, Opened},
     document::Document,
     error::{Failure, Result, code},
-    record::{Assembled, Enriched, Envelope, PageSplit, Source, Status, Uploaded, document_id, wire::Headers},
+    record::{Assembled, Enriched, Envelope, PageSplit, Source, Status, Uploaded, wire::Headers},
     store::{DocumentKey, Intake, Store},
 };
 
@@ -26,9 +30,15 @@ pub struct Split {
     store: Arc<dyn Store>,
     decoders: Decoders,
     files: Arc<Files>,
+    sources: Arc<Sources>,
     config_hash: String,
     max_bytes: u64,
+    /// What reading showed of uploads that are being processed, for those that fail later: their events do not say it.
+    read: Mutex<HashMap<Submission, Source>>,
 }
+
+/// Tenant, upload and run.
+type Submission = (String, String, i64);
 
 impl Split {
     /// Takes its parts.
@@ -38,8 +48,10 @@ impl Split {
             store: Arc::clone(&parts.store),
             decoders: parts.decoders.clone(),
             files: Arc::clone(&parts.files),
+            sources: Arc::clone(&parts.sources),
             config_hash: parts.settings.config_hash.clone(),
             max_bytes: parts.settings.max_bytes,
+            read: Mutex::default(),
         }
     }
 }
@@ -53,24 +65,64 @@ impl Stage for Split {
     }
 
     async fn process(&self, _: &Headers, mut upload: Uploaded) -> Result<Vec<Output>> {
+        complete(&mut upload)?;
+        let submission = submission(&upload.envelope);
+        let outputs = self.take_in(upload).await?;
+        self.read().remove(&submission);
+        Ok(outputs)
+    }
+
+    fn on_failure(&self, headers: &Headers, input: Option<&Uploaded>, failure: &Failure) -> Result<Vec<Output>> {
+        let mut upload = input.cloned().unwrap_or_else(|| Uploaded {
+            envelope: headers.envelope(),
+            source: Source::unknown(),
+            options: crate::record::Options::default(),
+            content: None,
+        });
+        // What is incomplete goes as far as it is complete.
+        let whole = complete(&mut upload);
+        if let Some(source) = self.read().remove(&submission(&upload.envelope)) {
+            upload.source = source;
+        }
+        let Some(document_id) = upload.document_id().filter(|_| whole.is_ok()) else { return Ok(Vec::new()) };
+        upload.envelope.document_id = document_id;
+        upload.envelope.fingerprint = fingerprint(&upload, &self.config_hash);
+        ended(&upload, Status::Failed, vec![failure.reason(NAME, None)])
+    }
+
+    fn forget(&self) {
+        self.read().clear();
+    }
+}
+
+impl Split {
+    async fn take_in(&self, mut upload: Uploaded) -> Result<Vec<Output>> {
         let mut meter = Meter::start(NAME, &self.config_hash);
-        name_document(&mut upload);
+        let (tenant, run) = (upload.envelope.tenant.clone(), upload.envelope.run);
+        // Before anything is read: the file of a submission that came before may be gone.
+        let winner = self.store.claim_upload(&tenant, &upload.envelope.upload_id, run).await?;
+        if winner != run {
+            tracing::info!(
+                document_id = upload.envelope.document_id,
+                upload_id = upload.envelope.upload_id,
+                "submitted before, dropped"
+            );
+            return Ok(Vec::new());
+        }
+        // Without a hash neither the document nor what is known of it can be named; with one, bytes that are known
+        // already need not be read.
+        let mut fetched = None;
+        if upload.source.sha256.is_empty() && !is_taken_in(&upload) {
+            fetched = Some(self.fetch(&mut upload).await?);
+        }
+        let named = upload.document_id();
+        upload.envelope.document_id = named.ok_or_else(|| Failure::defect("an upload without a name was read"))?;
         let key = document_key(&upload.envelope);
-        let run = upload.envelope.run;
         let header = self.store.header(&key).await?;
         if let Some(header) = &header
             && header.erased_at.is_some_and(|erased_at| run <= erased_at)
         {
             return ended(&upload, Status::Erased, Vec::new());
-        }
-        let winner = self.store.claim_upload(&key.tenant, &upload.envelope.upload_id, run).await?;
-        if winner != run {
-            tracing::info!(
-                document_id = key.document_id,
-                upload_id = upload.envelope.upload_id,
-                "submitted before, dropped"
-            );
-            return Ok(Vec::new());
         }
         upload.envelope.fingerprint = fingerprint(&upload, &self.config_hash);
         let current = header.and_then(|header| header.current);
@@ -79,6 +131,14 @@ impl Stage for Split {
         });
         if same && !upload.options.force {
             return ended(&upload, Status::Unchanged, Vec::new());
+        }
+        if !is_taken_in(&upload) {
+            let fetched = match fetched {
+                Some(fetched) => fetched,
+                None => self.fetch(&mut upload).await?,
+            };
+            let blob = fetched.import(&*self.blobs, &key.tenant, &key.document_id).await?;
+            upload.source.uri = claim_check::blob_uri(&blob);
         }
         let opened = self.open(&mut meter, &mut upload).await?;
         let intake = Intake {
@@ -97,22 +157,25 @@ impl Stage for Split {
         }
     }
 
-    fn on_failure(&self, headers: &Headers, input: Option<&Uploaded>, failure: &Failure) -> Result<Vec<Output>> {
-        let mut upload = input.cloned().unwrap_or_else(|| Uploaded {
-            envelope: headers.envelope(),
-            source: Source::unknown(),
-            options: crate::record::Options::default(),
-        });
-        name_document(&mut upload);
-        upload.envelope.fingerprint = fingerprint(&upload, &self.config_hash);
-        if upload.envelope.document_id.is_empty() {
-            return Ok(Vec::new());
+    /// Reads what the upload brings or names, and takes note of what it is.
+    async fn fetch(&self, upload: &mut Uploaded) -> Result<Fetched> {
+        let fetched = self.sources.fetch(upload).await?;
+        upload.content = None;
+        let source = &mut upload.source;
+        source.sha256.clone_from(&fetched.sha256);
+        source.size_bytes = i64::try_from(fetched.size_bytes).unwrap_or(i64::MAX);
+        if source.filename.is_empty() {
+            let address = Address::parse(&source.uri).ok();
+            source.filename = address.as_ref().and_then(Address::filename).unwrap_or_default().to_owned();
         }
-        ended(&upload, Status::Failed, vec![failure.reason(NAME, None)])
+        self.read().insert(submission(&upload.envelope), upload.source.clone());
+        Ok(fetched)
     }
-}
 
-impl Split {
+    fn read(&self) -> MutexGuard<'_, HashMap<Submission, Source>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn open(&self, meter: &mut Meter, upload: &mut Uploaded) -> Result<Opened> {
         let blob = claim_check::source_blob(&upload.envelope, &upload.source)?;
         if blob.size_bytes == 0 {
@@ -185,11 +248,29 @@ fn ended(upload: &Uploaded, status: Status, reasons: Vec<crate::error::Reason>) 
     Ok(vec![Output::new(NAME, &Enriched::without_results(envelope, upload.source.clone(), status, reasons))?])
 }
 
-fn name_document(upload: &mut Uploaded) {
+/// Sees that an upload can be told from others; the id of the event stands for a missing one of the submission.
+fn complete(upload: &mut Uploaded) -> Result<()> {
     let envelope = &mut upload.envelope;
-    if envelope.document_id.is_empty() && !upload.source.sha256.is_empty() {
-        envelope.document_id = document_id(&envelope.tenant, &upload.source.sha256);
+    if envelope.upload_id.is_empty() {
+        envelope.upload_id.clone_from(&envelope.event_id);
     }
+    upload.source.sha256.make_ascii_lowercase();
+    if envelope.tenant.is_empty() {
+        return Err(Failure::rejected(code::RECORD_INCOMPLETE, "the upload names no tenant"));
+    }
+    if envelope.upload_id.is_empty() {
+        return Err(Failure::rejected(code::RECORD_INCOMPLETE, "the upload has neither an upload_id nor an event_id"));
+    }
+    Ok(())
+}
+
+/// Whether the file is in the blob store, and nothing came beside it.
+fn is_taken_in(upload: &Uploaded) -> bool {
+    upload.content.is_none() && claim_check::is_blob(&upload.source)
+}
+
+fn submission(envelope: &Envelope) -> Submission {
+    (envelope.tenant.clone(), envelope.upload_id.clone(), envelope.run)
 }
 
 fn document_key(envelope: &Envelope) -> DocumentKey {

@@ -134,11 +134,12 @@ fn minimal_reason() -> Reason {
 
 impl Sample for Uploaded {
     fn full() -> Self {
-        Self { envelope: full_envelope(), source: source(), options: options() }
+        let content = Some(vec![0, 0x80, 0xFF]);
+        Self { envelope: full_envelope(), source: source(), options: options(), content }
     }
     fn minimal() -> Self {
         let options = Options::default();
-        Self { envelope: minimal_envelope(), source: minimal_source(), options }
+        Self { envelope: minimal_envelope(), source: minimal_source(), options, content: None }
     }
 }
 

@@ -1,8 +1,6 @@
-//! Where bytes, images and large results lie: a folder, or an object store.
+//! A folder as blob store.
 //!
-//! The laws, held by `tests/blob_laws.rs` on every side: written twice, it is there once; a reader never sees half.
-//! Keys are `tenant/document/sha256`, so that erasing a document is removing a prefix. Tenant and document are encoded
-//! so that no name leaves its place, whatever a producer calls its documents.
+//! The law: a blob is written aside, made durable, and then renamed to its place.
 
 use std::{
     fs::File,
@@ -16,62 +14,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::{
-    document::BlobRef,
-    error::{Failure, Result, code},
-};
-
-/// The blob store.
-#[async_trait]
-pub trait Blobs: Send + Sync {
-    /// Stores bytes under `tenant/document/sha256` and tells where they lie. Twice is once.
-    async fn put(&self, tenant: &str, document_id: &str, media_type: &str, bytes: Bytes) -> Result<BlobRef>;
-    /// The same for a file of any size, in constant memory. A missing file is `source.missing`.
-    async fn put_file(&self, tenant: &str, document_id: &str, media_type: &str, path: &Path) -> Result<BlobRef>;
-    /// The bytes, checked against the reference's length and hash: altered ones are a defect, missing ones are
-    /// `source.missing`, and a key that this store never gives is `source.invalid`.
-    async fn get(&self, blob: &BlobRef) -> Result<Bytes>;
-    /// Removes everything of a document; returns how many blobs went.
-    async fn remove_document(&self, tenant: &str, document_id: &str) -> Result<u64>;
-}
-
-/// A name as one part of a key: lower-case letters, digits, `-`, `_` and inner `.` stand for themselves, every other
-/// byte is `%` and two hex digits. Capitals too, since some file systems hold `A` and `a` for one. A name that is empty
-/// or too long for a file name is `%-` and its SHA-256, which no other name is encoded to.
-pub fn encode_name(name: &str) -> String {
-    /// Bytes; file systems end at 255.
-    const LONGEST: usize = 200;
-
-    let mut encoded = String::with_capacity(name.len());
-    for (index, byte) in name.bytes().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => encoded.push(char::from(byte)),
-            b'.' if index > 0 => encoded.push('.'),
-            _ => encoded.push_str(&format!("%{byte:02x}")),
-        }
-    }
-    if encoded.is_empty() || encoded.len() > LONGEST {
-        return format!("%-{}", hex::encode(Sha256::digest(name)));
-    }
-    encoded
-}
-
-/// Whether a key is one that [`encode_name`] and a hash could have made, and names the reference's own hash.
-pub fn is_valid_key(blob: &BlobRef) -> bool {
-    let is_name = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'%'))
-    };
-    let is_hash = |part: &str| part.len() == 64 && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let mut parts = blob.key.split('/');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(tenant), Some(document), Some(hash), None) => {
-            is_name(tenant) && is_name(document) && is_hash(hash) && hash == blob.sha256
-        }
-        _ => false,
-    }
-}
+use super::{Blobs, Place, absent_or_away, altered, away, blocking, check_key};
+use crate::{document::BlobRef, error::Result};
 
 /// Temporary files lie here, beside the tenants, none of which can have this name.
 const TEMPORARY: &str = ".tmp";
@@ -85,7 +29,7 @@ const MOVES: usize = 16;
 /// Bytes read from a file at once.
 const PIECE: usize = 256 * 1024;
 
-/// A folder as blob store. A blob is written aside, made durable, and then renamed to its place.
+/// See the module.
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,
@@ -180,9 +124,7 @@ impl Folder {
     }
 
     fn load(&self, blob: &BlobRef) -> Result<Bytes> {
-        if !is_valid_key(blob) {
-            return Err(Failure::rejected(code::SOURCE_INVALID, format!("{:?} is no key of the blob store", blob.key)));
-        }
+        check_key(blob)?;
         let path = self.path(blob);
         let mut file = File::open(&path).map_err(|e| absent_or_away(&path, &e))?;
         let length = file.metadata().map_err(|e| away(&path, &e))?.len();
@@ -250,29 +192,6 @@ impl Blobs for Folder {
     }
 }
 
-/// Whose blob it is, and what.
-struct Place {
-    /// `tenant/document`, encoded.
-    prefix: String,
-    media_type: String,
-}
-
-impl Place {
-    fn new(tenant: &str, document_id: &str, media_type: &str) -> Self {
-        let prefix = format!("{}/{}", encode_name(tenant), encode_name(document_id));
-        Self { prefix, media_type: media_type.to_owned() }
-    }
-
-    fn blob(&self, sha256: String, size_bytes: u64) -> BlobRef {
-        let key = format!("{}/{sha256}", self.prefix);
-        BlobRef { key, sha256, size_bytes, media_type: self.media_type.clone() }
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Failure::defect(format!("blob: ended early: {e}")))?
-}
-
 fn remove_abandoned(temporary: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(temporary)? {
         let entry = entry?;
@@ -292,19 +211,4 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 fn unless_missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-}
-
-fn away(path: &Path, error: &io::Error) -> Failure {
-    Failure::unavailable("blob", format!("{}: {error}", path.display()))
-}
-
-fn absent_or_away(path: &Path, error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::NotFound => Failure::rejected(code::SOURCE_MISSING, format!("{} is missing", path.display())),
-        _ => away(path, error),
-    }
-}
-
-fn altered(blob: &BlobRef, how: &str) -> Failure {
-    Failure::defect(format!("blob {} was altered: {how}", blob.key))
 }
