@@ -14,6 +14,7 @@ use rdkafka::{
     },
     client::DefaultClientContext,
     error::KafkaError,
+    metadata::MetadataTopic,
     types::RDKafkaErrorCode,
 };
 
@@ -28,7 +29,9 @@ use crate::{
     record::topics::TopicConfig,
 };
 
-/// A cluster that does not answer for so long is away.
+/// A cluster that does not tell its brokers for so long is away.
+const ANSWER: Duration = Duration::from_secs(10);
+/// A change, or a look at many records, may take so long.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Brokers learn of a change from the controller one after the other; nobody announces when all have.
 const LOOK: Duration = Duration::from_millis(50);
@@ -102,10 +105,11 @@ impl Cluster {
     async fn metadata(&self, wanted: &[TopicConfig]) -> Result<Found> {
         let admin = Arc::clone(&self.admin);
         // All topics: asking for one by name makes it, where brokers make topics by themselves.
-        let fetch = move || admin.inner().fetch_metadata(None, TIMEOUT);
+        let fetch = move || admin.inner().fetch_metadata(None, ANSWER);
         let metadata = blocking(fetch).await?.map_err(|error| self.away(&error))?;
         let names: BTreeSet<_> = wanted.iter().map(|topic| topic.name.as_str()).collect();
-        let topics = metadata.topics().iter().filter(|topic| names.contains(topic.name())).map(|topic| {
+        let exists = |topic: &&MetadataTopic| names.contains(topic.name()) && !topic.partitions().is_empty();
+        let topics = metadata.topics().iter().filter(exists).map(|topic| {
             let replicas = topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
             let there = FoundTopic {
                 partitions: u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX),
@@ -124,11 +128,20 @@ impl Cluster {
         let names: Vec<_> = found.topics.keys().cloned().collect();
         let asked: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let resources = self.admin.describe_configs(&asked, &options()).await.map_err(|error| self.away(&error))?;
-        for (name, resource) in names.iter().zip(resources) {
-            let ConfigResource { specifier, entries } = resource.map_err(|code| {
-                Failure::unavailable("log", format!("the settings of the topic {name} cannot be read: {code}"))
-            })?;
+        for resource in resources {
+            let ConfigResource { specifier, entries } =
+                resource.map_err(|code| self.away(&KafkaError::AdminOp(code)))?;
             let OwnedResourceSpecifier::Topic(name) = specifier else { continue };
+            // rdkafka does not tell why a broker gives no settings of a topic; a topic always has some.
+            if entries.is_empty() {
+                return Err(Failure::unavailable(
+                    "log",
+                    format!(
+                        "the broker does not tell the settings of {name}: the user needs the right to describe its \
+                     configuration, or the topic was made this moment"
+                    ),
+                ));
+            }
             if let Some(there) = found.topics.get_mut(&name) {
                 there.settings = entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
             }
@@ -218,16 +231,20 @@ impl Cluster {
         let done: BTreeSet<_> = applied.iter().filter(|one| one.done).map(|one| key(&one.difference)).collect();
         let deadline = Instant::now() + TIMEOUT;
         while !done.is_empty() {
-            let found = self.inspect(wanted).await?;
-            let now = plan(wanted, &found);
-            let Some(late) = now.differences.iter().find(|one| one.is_applied() && done.contains(&key(one))) else {
-                break;
+            // A broker that has not heard of a new topic yet gives no settings of it, which is an error otherwise.
+            let late = match self.inspect(wanted).await.map(|found| plan(wanted, &found)) {
+                Ok(now) => {
+                    now.differences.into_iter().find(|one| one.is_applied() && done.contains(&key(one))).map(|late| {
+                        Failure::transient(format!("the cluster took a change of {} and does not show it", late.topic))
+                    })
+                }
+                Err(failure) => Some(failure),
             };
-            if Instant::now() > deadline {
-                let topic = &late.topic;
-                return Err(Failure::transient(format!("the cluster took the change of {topic} and does not show it")));
+            match late {
+                None => break,
+                Some(failure) if Instant::now() > deadline => return Err(failure),
+                Some(_) => tokio::time::sleep(LOOK).await,
             }
-            tokio::time::sleep(LOOK).await;
         }
         Ok(())
     }
