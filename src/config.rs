@@ -50,10 +50,24 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
+    /// Which side of it.
+    pub provider: Provider,
     /// Settings of the SQLite log.
     pub sqlite: log::sqlite::Config,
+    /// Settings of the Kafka log.
+    pub kafka: log::kafka::Config,
     /// Completed records of work topics are kept for so long before they are trimmed.
     pub keep_s: u64,
+}
+
+/// The sides of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// A file below `home`.
+    Sqlite,
+    /// A cluster.
+    Kafka,
 }
 
 /// Recognition.
@@ -93,7 +107,12 @@ impl Default for Config {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { sqlite: log::sqlite::Config::default(), keep_s: 3_600 }
+        Self {
+            provider: Provider::Sqlite,
+            sqlite: log::sqlite::Config::default(),
+            kafka: log::kafka::Config::default(),
+            keep_s: 3_600,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The command line: one file per command, each a thin reader of the same library that services would use.
 //!
 //! The law: results go to standard output, progress and complaints to standard error; the exit code is 0 when all is
-//! done, 1 when some documents failed, 2 for a mistake of usage or configuration, 130 when interrupted.
+//! done, 1 when some documents failed or topics are not as wanted, 2 for a mistake of usage or configuration, 130 when
+//! interrupted.
 
 mod check;
 mod dead_letters;
@@ -16,6 +17,7 @@ mod search;
 mod show;
 mod submit;
 mod table;
+mod topics;
 
 use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode};
 
@@ -65,6 +67,7 @@ enum Command {
     Show(show::Args),
     Search(search::Args),
     DeadLetters(dead_letters::Args),
+    Topics(topics::Args),
     Check(check::Args),
     Models(models::Args),
     /// Reads untrusted files on behalf of a worker; started by deckle itself.
@@ -91,6 +94,8 @@ enum Outcome {
     Done,
     /// Some documents failed.
     SomeFailed,
+    /// What was compared is not the same.
+    Differs,
     /// Told to stop before the end.
     Interrupted,
 }
@@ -103,7 +108,7 @@ pub fn main() -> ExitCode {
     }
     match run_command(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        Ok(Outcome::SomeFailed | Outcome::Differs) => ExitCode::from(1),
         // What shells say of a program that Ctrl-C ended.
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // As in `deckle list | head`: the reader has what it wanted.
@@ -137,6 +142,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Show(args) => show::run(context, args).await,
             Command::Search(args) => search::run(context, args).await,
             Command::DeadLetters(args) => dead_letters::run(context, args).await,
+            Command::Topics(args) => topics::run(context, args).await,
             Command::Check(args) => check::run(context, args).await,
             Command::Models(args) => models::run(&context, &args),
             Command::Sandbox => unreachable!("handled before the runtime starts"),

@@ -15,6 +15,7 @@
 //! - A position below the start of the log is a fatal, named error, never a silent skip.
 //! - Append times never go back within a partition, and are unique within it.
 
+pub mod kafka;
 pub mod ledger;
 pub mod murmur2;
 mod position;
