@@ -26,6 +26,7 @@ async fn home() -> TempDir {
         envelope: Envelope::new("event".to_owned(), "acme", &id, Lane::Interactive),
         source: Source { filename: "a.pdf".to_owned(), ..Source::unknown() },
         options: Options { password: Some(PASSWORD.to_owned()), ..Options::default() },
+        content: None,
     };
     let encrypted = NewRecord {
         topic: Topic::from(TOPIC),
