@@ -14,9 +14,7 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    blob, decode, document::chunking, inference, log, models, record::registry, sandbox, stages, worker,
-};
+use crate::{blob, decode, document::chunking, inference, log, models, record::registry, sandbox, stages, worker};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

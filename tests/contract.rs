@@ -288,7 +288,11 @@ fn released_bytes_stay_readable() {
         let released = files(&format!("schemas/released/{version}"), "avsc").into_keys();
         let has = |topic: &String| wire::releases(topic).contains(&version.as_str());
         let listed: BTreeSet<_> = topics::all().iter().map(|topic| topic.name.clone()).filter(has).collect();
-        assert_eq!(released.collect::<BTreeSet<_>>(), listed, "topics of {version}, and those listed as released in it");
+        assert_eq!(
+            released.collect::<BTreeSet<_>>(),
+            listed,
+            "topics of {version}, and those listed as released in it"
+        );
     }
     for_each_event!(check);
 }

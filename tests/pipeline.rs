@@ -177,7 +177,10 @@ async fn consumers_that_ask_get_every_chunk_and_vector_of_a_run_beside_its_end()
         assert_eq!((envelope.run, envelope.version), (current.run, current.version), "the new run alone");
         assert!(envelope.trail.is_empty());
         assert_eq!((&chunk.source, &chunk.language), (&current.source, &current.language));
-        assert_eq!((chunk.chunk_count as u32, chunk.text.as_str()), (current.chunk_count, row["text"].as_str().unwrap()));
+        assert_eq!(
+            (chunk.chunk_count as u32, chunk.text.as_str()),
+            (current.chunk_count, row["text"].as_str().unwrap())
+        );
         assert_eq!(serde_json::to_value(&chunk.headings).unwrap(), row["headings"]);
         assert!(chunk.token_count > 0 && chunk.prov.iter().all(|place| place.page_no.is_some()));
     }

@@ -76,7 +76,7 @@ fn framed(id: u32, schema: &Value, record: &Value) -> Bytes {
     let mut config = SerializerConfig::new(&schema);
     config.allow_slow_sequence_to_bytes();
     let datum = serde_avro_fast::to_datum_vec(record, &mut config).unwrap();
-    [&[0], &id.to_be_bytes()[..], &datum].concat().into()
+    [&[0][..], &id.to_be_bytes(), &datum].concat().into()
 }
 
 /// The same registry at an address of its own, which can stop answering.
@@ -252,7 +252,7 @@ async fn a_process_that_starts_later_reads_what_others_learnt() {
     // A dead letter holds the record as it was inside, and this process never met its id.
     let parsed: serde_avro_fast::Schema = newer.to_string().parse().unwrap();
     let record = framed(id, &newer, &serde_json::to_value(Published::full()).unwrap());
-    let inside = Bytes::from([&[0xC3, 1], &parsed.rabin_fingerprint()[..], &record[5..]].concat());
+    let inside = Bytes::from([&[0xC3, 1][..], parsed.rabin_fingerprint(), &record[5..]].concat());
     assert_eq!(wire::decode::<Published>(&inside).unwrap(), Published::full());
     assert_eq!(later.frame(Published::TOPIC, inside).unwrap(), record);
 }
@@ -274,7 +274,7 @@ async fn a_record_whose_schema_cannot_be_had_keeps_its_bytes() {
         ("no record", register(&format!("{prefix}texts-value"), &text).await),
         ("ours by name, but without our fields", register(&format!("{prefix}shell-value"), &referring).await),
     ] {
-        let sent = Bytes::from([&[0], &u32::to_be_bytes(id)[..], b"whatever"].concat());
+        let sent = Bytes::from([&[0][..], &u32::to_be_bytes(id), b"whatever"].concat());
         let inside = registry.unframe(Uploaded::TOPIC, sent.clone()).await.unwrap();
         if !what.starts_with("ours") {
             assert_eq!(inside, sent, "{what}");

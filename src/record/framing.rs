@@ -81,7 +81,7 @@ mod tests {
             let record = [&SINGLE_OBJECT[..], &fingerprint, &datum].concat();
             prop_assert_eq!(Framing::of(&record), Some(inside));
             let framed = inside.exchange(&record, outside);
-            prop_assert_eq!(&framed[..], [&[0], &id.to_be_bytes()[..], &datum].concat());
+            prop_assert_eq!(&framed[..], [&[0][..], &id.to_be_bytes(), &datum].concat());
             prop_assert_eq!(Framing::of(&framed), Some(outside));
             prop_assert_eq!(&outside.exchange(&framed, inside)[..], record);
         }

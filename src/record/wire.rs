@@ -62,7 +62,8 @@ static CONTRACTS: LazyLock<BTreeMap<&'static str, Contract>> = LazyLock::new(|| 
     SOURCES
         .iter()
         .map(|(topic, current, released)| {
-            let released = released.iter().map(|(_, text)| parse(text)).map(|schema| (*schema.rabin_fingerprint(), schema));
+            let released =
+                released.iter().map(|(_, text)| parse(text)).map(|schema| (*schema.rabin_fingerprint(), schema));
             (*topic, Contract { current: parse(current), released: released.collect() })
         })
         .collect()
