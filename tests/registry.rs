@@ -164,7 +164,7 @@ async fn every_record_goes_out_with_an_id_and_comes_in_as_it_was() {
 }
 
 #[tokio::test]
-async fn an_incompatible_schema_is_refused_with_the_registrys_reasons() {
+async fn an_incompatible_schema_is_refused_with_the_reasons_given() {
     let prefix = prefix();
     let subject = subject::<PageRead>(&prefix);
     let mut other = schema::<PageRead>();
