@@ -15,7 +15,11 @@ use crate::{
     journal::Journal,
     log::{self, Log, Topic},
     models::{self, embedders::Embedders},
-    record::topics,
+    readiness,
+    record::{
+        registry::{self, ConnectError, Registry},
+        topics,
+    },
     sandbox,
     stages::{self, AnyStage, Files, Parts, Settings, Sources},
     store::{self, Store},
@@ -24,6 +28,8 @@ use crate::{
 
 /// Source files that pages share are kept up to this many bytes.
 const FILES_BYTES: u64 = 256 << 20;
+/// How often a schema registry that is away at start is asked again.
+const REGISTRY_RETRY: Duration = Duration::from_secs(1);
 
 /// The parts that every command may use.
 pub struct App {
@@ -92,6 +98,7 @@ impl App {
                 config_hash: self.config_hash.clone(),
                 max_bytes: self.config.decode.max_bytes,
                 languages: self.config.ocr.languages.clone(),
+                publish: self.config.publish,
                 children: self.config.children(),
             },
         };
@@ -131,6 +138,26 @@ impl App {
         };
         let housekeeping = tokio::spawn(housekeeping.run());
         Ok(Running { stop, workers, housekeeping, pool: Arc::clone(self.decoders.pool()), _instance: instance })
+    }
+}
+
+/// Connects to the schema registry, if one is configured. Waits for one that is away; readiness tells of it.
+///
+/// # Errors
+/// One line when the registry or the configuration must be changed first.
+pub async fn schema_registry(config: &registry::Config, prefix: &str) -> anyhow::Result<Option<Arc<Registry>>> {
+    // Held over the next attempt too, so that readiness does not flicker.
+    let mut _waiting = None;
+    loop {
+        match Registry::connect(config, prefix).await {
+            Ok(registry) => return Ok(registry.map(Arc::new)),
+            Err(ConnectError::Refused(why)) => anyhow::bail!(why),
+            Err(ConnectError::Away(failure)) => {
+                tracing::warn!(%failure, "waiting for the schema registry");
+                _waiting = readiness::waiting_for(&failure);
+                tokio::time::sleep(REGISTRY_RETRY).await;
+            }
+        }
     }
 }
 

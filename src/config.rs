@@ -14,7 +14,7 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{blob, decode, document::chunking, inference, log, models, sandbox, stages, worker};
+use crate::{blob, decode, document::chunking, inference, log, models, record::registry, sandbox, stages, worker};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,10 @@ pub struct Config {
     pub blobs: blob::Config,
     /// Where uploads may come from.
     pub sources: stages::sources::Config,
+    /// The schema registry of a Kafka log.
+    pub registry: registry::Config,
+    /// Optional topics for consumers downstream.
+    pub publish: stages::publish::Config,
     /// Child processes.
     pub sandbox: sandbox::Config,
     /// Decoders and their limits.
@@ -94,6 +98,8 @@ impl Default for Config {
             log: Log::default(),
             blobs: blob::Config::default(),
             sources: stages::sources::Config::default(),
+            registry: registry::Config::default(),
+            publish: stages::publish::Config::default(),
             sandbox: sandbox::Config::default(),
             decode: decode::Config::default(),
             ocr: Ocr::default(),
@@ -170,7 +176,7 @@ impl Config {
             self.decode.render_dpi.is_finite() && self.decode.render_dpi >= 36.0,
             "configuration: `decode.render_dpi` must be at least 36; OCR likes 200 to 300"
         );
-        for checked in [self.blobs.check(), self.sources.check()] {
+        for checked in [self.blobs.check(), self.sources.check(), self.registry.check()] {
             checked.map_err(|why| anyhow::anyhow!("configuration: {why}"))?;
         }
         self.log.sqlite.check().map_err(|failure| anyhow::anyhow!("configuration: {failure}"))?;

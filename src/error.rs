@@ -25,7 +25,7 @@ pub enum Failure {
     /// Something every record needs is away. The stage pauses and probes; never a dead letter.
     #[error("{dependency} is unavailable: {message}")]
     Unavailable {
-        /// What is away: `store`, `blob`, `source`, `log`, `sandbox`.
+        /// What is away: `store`, `blob`, `source`, `log`, `registry`, `sandbox`.
         dependency: String,
         /// What it said.
         message: String,

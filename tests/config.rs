@@ -29,6 +29,9 @@ fn the_example_names_the_settings_without_a_default() {
     fs::write(&file, uncommented).unwrap();
     let config = Config::load(Some(&file)).unwrap();
     assert!(config.sandbox.children.is_some() && config.decode.pdfium.is_some());
+    let registry = &config.registry;
+    assert!(registry.url.is_some() && registry.user.is_some() && registry.password.is_some());
+    assert!(registry.ca.is_some() && registry.certificate.is_some() && registry.key.is_some());
     let inference = &config.inference;
     assert!(inference.library.is_some() && inference.sessions.is_some());
     assert!(inference.threads_per_session.is_some() && inference.max_batch.is_some());
@@ -76,6 +79,10 @@ fn settings_are_checked_against_each_other() {
         ("sources.roots = [\"file:///srv/in-{tenant}\"]", "sources.roots"),
         ("sources.roots = [\"s3://b\"]\nsources.options.azure_storage_account_name = \"a\"", "sources.options.azure"),
         ("sources.max_inline_bytes = 524288", "sources.max_inline_bytes"),
+        ("registry.url = \"localhost:8081\"", "registry.url"),
+        ("registry.url = \"http://me:secret@localhost:8081\"", "registry.password"),
+        ("registry.password = \"secret\"", "registry.user"),
+        ("registry.key = \"deckle.key\"", "registry.certificate"),
     ] {
         let said = complaint(toml);
         assert!(said.starts_with("configuration: ") && said.contains(key) && said.lines().count() == 1, "{said}");
@@ -92,4 +99,11 @@ fn options_of_object_stores_are_text_numbers_or_flags_and_are_not_shown() {
     let config = Config::load(Some(&file)).unwrap();
     let shown = format!("{config:?}");
     assert!(shown.contains("aws_secret_access_key") && !shown.contains("hush"), "{shown}");
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let mut config = Config::default();
+    config.registry.password = Some("hunter2".into());
+    assert!(!format!("{config:?}").contains("hunter2"));
 }

@@ -155,6 +155,51 @@ async fn the_same_again_is_unchanged_and_force_is_a_new_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn consumers_that_ask_get_every_chunk_and_vector_of_a_run_beside_its_end() {
+    let home = Home::new();
+    let path = support::samples().join("handbook.pdf");
+    process(&home, std::slice::from_ref(&path), &[]).await.ended(0);
+    let counts = support::record_counts(&home.app()).await;
+    assert_eq!((counts["documents.chunks"], counts["documents.vectors"]), (0, 0), "nobody asked");
+
+    home.configure("[publish]\nchunks = true\nvectors = true\n");
+    process(&home, &[path, support::bad().join("truncated.pdf")], &["--force"]).await.ended(1);
+    let app = home.app();
+    let header = support::header(&app, "handbook.pdf").await;
+    let current = header.current.as_ref().unwrap();
+    let seen = support::seen(&app, &header).await;
+    let mut chunks = support::events::<record::PublishedChunk>(&app).await;
+    chunks.sort_by_key(|chunk| chunk.chunk_no);
+    assert!(chunks.len() > 1 && chunks.len() == current.chunk_count as usize, "{}", chunks.len());
+    for (chunk, row) in chunks.iter().zip(seen.chunks.as_array().unwrap()) {
+        let envelope = &chunk.envelope;
+        assert_eq!((&envelope.tenant, &envelope.document_id), (&header.key.tenant, &header.key.document_id));
+        assert_eq!((envelope.run, envelope.version), (current.run, current.version), "the new run alone");
+        assert!(envelope.trail.is_empty());
+        assert_eq!((&chunk.source, &chunk.language), (&current.source, &current.language));
+        assert_eq!(
+            (chunk.chunk_count as u32, chunk.text.as_str()),
+            (current.chunk_count, row["text"].as_str().unwrap())
+        );
+        assert_eq!(serde_json::to_value(&chunk.headings).unwrap(), row["headings"]);
+        assert!(chunk.token_count > 0 && chunk.prov.iter().all(|place| place.page_no.is_some()));
+    }
+    let mut vectors = support::events::<record::PublishedVector>(&app).await;
+    vectors.sort_by_key(|vector| vector.chunk_no);
+    assert_eq!(vectors.len(), seen.vectors.len());
+    for (vector, (chunk_no, row)) in vectors.iter().zip(&seen.vectors) {
+        assert_eq!((vector.envelope.run, vector.envelope.version), (current.run, current.version));
+        assert_eq!((vector.chunk_no as u32, vector.dimension as usize), (*chunk_no, row.len()));
+        let floats: Vec<f32> =
+            vector.vector.chunks_exact(4).map(|it| f32::from_le_bytes(it.try_into().unwrap())).collect();
+        assert_eq!(&floats, row);
+    }
+    let ids = chunks.iter().map(|it| &it.envelope.event_id).chain(vectors.iter().map(|it| &it.envelope.event_id));
+    let ids: std::collections::BTreeSet<_> = ids.collect();
+    assert_eq!(ids.len(), chunks.len() + vectors.len(), "each event has an id of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_a_document_is_read_again_the_old_run_stays_readable() {
     let home = Home::new();
     let path = support::samples().join("handbook.pdf");

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use deckle::{
     error::{Failure, code},
     record::{
-        DeadLetter, Envelope, Event, Lane, PageRead, Uploaded,
+        DeadLetter, Envelope, Event, Lane, PageRead, Uploaded, learnt,
         wire::{self, Headers},
     },
 };
@@ -156,4 +156,74 @@ proptest! {
         let _ = wire::decode::<DeadLetter>(&bytes[..length.index(bytes.len())]);
         let _ = wire::decode_to_json(DeadLetter::TOPIC, &bytes);
     }
+
+    #[test]
+    fn any_schema_of_another_writer_is_refused_or_reads_never_a_panic(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), 0_usize..TYPES.len()), 1..4),
+        datum in any::<Vec<u8>>(),
+    ) {
+        let mut schema: serde_json::Value =
+            serde_json::from_str(wire::schema_json(DeadLetter::TOPIC).unwrap()).unwrap();
+        for (at, of_type) in changes {
+            let mut places = Vec::new();
+            types(&mut schema, &mut places);
+            let at = at.index(places.len());
+            *places.swap_remove(at) = serde_json::from_str(TYPES[of_type]).unwrap();
+        }
+        if let Ok(fingerprint) = learnt::learn(DeadLetter::TOPIC, &schema.to_string()) {
+            let bytes = wire::encode(&DeadLetter::full()).unwrap();
+            for datum in [&datum, &bytes[10..]] {
+                let _ = wire::decode::<DeadLetter>(&[&[0xC3, 1][..], &fingerprint, datum].concat());
+            }
+        }
+    }
+}
+
+/// What a field of another writer may be, sensible or not.
+const TYPES: [&str; 12] = [
+    r#""null""#,
+    r#""bytes""#,
+    r#""double""#,
+    r#"["string", "null"]"#,
+    r#"["null", "int", {"type": "array", "items": "deckle.Envelope"}]"#,
+    r#"{"type": "map", "values": ["null", "DeadLetter"]}"#,
+    r#"{"type": "array", "items": "null"}"#,
+    r#"{"type": "enum", "name": "E", "symbols": ["ocr", "split"]}"#,
+    r#"{"type": "fixed", "name": "F", "size": 1000000000000}"#,
+    r#"{"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 40}"#,
+    r#"{"type": "record", "name": "R", "fields": [{"name": "r", "type": "R"}]}"#,
+    r#""no.such.Name""#,
+];
+
+/// The types of all fields of a schema and of the records in it.
+fn types<'a>(schema: &'a mut serde_json::Value, found: &mut Vec<&'a mut serde_json::Value>) {
+    for field in schema["fields"].as_array_mut().into_iter().flatten() {
+        let of_type = &mut field["type"];
+        if of_type["fields"].is_array() {
+            types(of_type, found);
+        } else {
+            found.push(of_type);
+        }
+    }
+}
+
+#[test]
+fn a_schema_of_another_writer_is_read_by_name_and_kept_apart_by_topic() {
+    let mut schema: serde_json::Value = serde_json::from_str(wire::schema_json(PageRead::TOPIC).unwrap()).unwrap();
+    let fields = schema["fields"].as_array_mut().unwrap();
+    fields.reverse();
+    // `Confidence` and `BlobRef` are defined where first used; none is shared between these fields.
+    fields.push(json!({"name": "shelf", "type": "string", "default": ""}));
+    let text = schema.to_string();
+    let writer: serde_avro_fast::Schema = text.parse().unwrap();
+    let mut record = serde_json::to_value(PageRead::full()).unwrap();
+    record["shelf"] = "3b".into();
+    let mut config = serde_avro_fast::ser::SerializerConfig::new(&writer);
+    let bytes = serde_avro_fast::to_single_object_vec(&record, &mut config).unwrap();
+    assert!(why_undecodable::<PageRead>(&bytes).contains("unknown to this build"));
+    assert!(learnt::learn(Uploaded::TOPIC, &text).unwrap_err().to_string().contains("PageRead"));
+    assert_eq!(learnt::learn(PageRead::TOPIC, &text).unwrap(), *writer.rabin_fingerprint());
+    assert_eq!(wire::decode::<PageRead>(&bytes).unwrap(), PageRead::full());
+    assert!(wire::decode_to_json(PageRead::TOPIC, &bytes).unwrap().get("shelf").is_none());
+    assert!(why_undecodable::<Uploaded>(&bytes).contains("unknown to this build"), "learnt for another topic");
 }

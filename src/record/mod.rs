@@ -16,12 +16,17 @@ macro_rules! with_every_topic {
             "documents.assembled": ["0.1.0"],
             "documents.enriched": ["0.1.0"],
             "documents.published": ["0.1.0"],
+            "documents.chunks": [],
+            "documents.vectors": [],
             "dead-letters": ["0.1.0"],
         ]
     };
 }
 
 mod envelope;
+pub mod framing;
+pub mod learnt;
+pub mod registry;
 pub mod topics;
 pub mod wire;
 
@@ -31,7 +36,7 @@ pub use envelope::{Envelope, Lane, NAMESPACE, OcrMode, Options, Source, TrailEnt
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    document::{BlobRef, Confidence},
+    document::{BlobRef, Confidence, Locator},
     error::Reason,
 };
 
@@ -341,6 +346,55 @@ pub struct Published {
     pub reasons: Vec<Reason>,
 }
 event!(Published, "documents.published");
+
+/// One chunk of a published document, for consumers that search or count text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PublishedChunk {
+    /// Identity and context, without the trail; keep the highest (run, version) per document.
+    pub envelope: Envelope,
+    /// The file.
+    pub source: Source,
+    /// Counted from 0 within the run.
+    pub chunk_no: i32,
+    /// Chunks of the document.
+    pub chunk_count: i32,
+    /// The headings above it, outermost first.
+    #[serde(default)]
+    pub headings: Vec<String>,
+    /// Its own text, headings left out.
+    pub text: String,
+    /// Where its blocks stand.
+    #[serde(default)]
+    pub prov: Vec<Locator>,
+    /// Tokens of headings and text, as the embedding model counts them.
+    pub token_count: i32,
+    /// Of the document: BCP 47.
+    pub language: String,
+}
+event!(PublishedChunk, "documents.chunks");
+
+/// The vector of one chunk by one model, for consumers that keep an index of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PublishedVector {
+    /// Identity and context, without the trail; keep the highest (run, version) per document.
+    pub envelope: Envelope,
+    /// Counted from 0 within the run.
+    pub chunk_no: i32,
+    /// Chunks of the document.
+    pub chunk_count: i32,
+    /// Model name.
+    pub model: String,
+    /// How the text was cut, as name and parameters.
+    pub chunking: String,
+    /// Floats in the vector.
+    pub dimension: i32,
+    /// Whether it has length 1.
+    pub normalized: bool,
+    /// Little-endian f32.
+    #[serde(with = "serde_bytes")]
+    pub vector: Vec<u8>,
+}
+event!(PublishedVector, "documents.vectors");
 
 /// A record that failed for good, with its original bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

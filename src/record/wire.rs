@@ -8,11 +8,18 @@ use std::{collections::BTreeMap, io::Read as _, sync::LazyLock};
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_avro_fast::{Schema, de::DeserializerState, ser::SerializerConfig};
+use serde_avro_fast::{
+    Schema,
+    de::{DeserializerConfig, DeserializerState, read::SliceRead},
+    ser::SerializerConfig,
+};
 use serde_json::Value;
 
 use super::{
-    Assembled, DeadLetter, Enriched, Envelope, Event, Lane, PageAnalysed, PageRead, PageSplit, Published, Uploaded,
+    Assembled, DeadLetter, Enriched, Envelope, Event, Lane, PageAnalysed, PageRead, PageSplit, Published,
+    PublishedChunk, PublishedVector, Uploaded,
+    framing::{Fingerprint, Framing, SINGLE_OBJECT_HEADER},
+    learnt,
 };
 use crate::error::{Failure, Result, code};
 
@@ -26,22 +33,15 @@ pub const CONTENT_TYPE: &str = "application/avro";
 /// Releases whose schemas this build reads besides its own, oldest first; the folders of `schemas/released`.
 pub const RELEASED: &[&str] = &["0.1.0"];
 
-/// Opens Avro single-object encoding (Avro 1.12 specification).
-const SINGLE_OBJECT: [u8; 2] = [0xC3, 0x01];
-/// [`SINGLE_OBJECT`] and the CRC-64-AVRO of the writer's schema in Parsing Canonical Form, little-endian.
-const SINGLE_OBJECT_HEADER: usize = 10;
-/// Opens Confluent framing: this byte, then the schema's id as 4 big-endian bytes.
-const CONFLUENT: u8 = 0;
-
-/// One topic's schemas as text: the topic, the current one, and the released ones.
-type Sources = (&'static str, &'static str, &'static [&'static str]);
+/// One topic's schemas as text: the topic, the current one, and the released ones with their releases.
+type Sources = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 macro_rules! sources {
     ($($topic:literal: [$($release:literal),*]),+ $(,)?) => {
         &[$((
             $topic,
             include_str!(concat!("../../schemas/", $topic, ".avsc")),
-            &[$(include_str!(concat!("../../schemas/released/", $release, "/", $topic, ".avsc"))),*],
+            &[$(($release, include_str!(concat!("../../schemas/released/", $release, "/", $topic, ".avsc")))),*],
         )),+]
     };
 }
@@ -53,7 +53,7 @@ struct Contract {
     /// What we write.
     current: Schema,
     /// What was released before, by fingerprint.
-    released: BTreeMap<[u8; 8], Schema>,
+    released: BTreeMap<Fingerprint, Schema>,
 }
 
 static CONTRACTS: LazyLock<BTreeMap<&'static str, Contract>> = LazyLock::new(|| {
@@ -62,7 +62,8 @@ static CONTRACTS: LazyLock<BTreeMap<&'static str, Contract>> = LazyLock::new(|| 
     SOURCES
         .iter()
         .map(|(topic, current, released)| {
-            let released = released.iter().map(|text| parse(text)).map(|schema| (*schema.rabin_fingerprint(), schema));
+            let released =
+                released.iter().map(|(_, text)| parse(text)).map(|schema| (*schema.rabin_fingerprint(), schema));
             (*topic, Contract { current: parse(current), released: released.collect() })
         })
         .collect()
@@ -79,6 +80,36 @@ fn no_schema(topic: &str) -> Failure {
 /// The schema we write a topic with, as JSON text; `None` for a topic that is not ours.
 pub fn schema_json(topic: &str) -> Option<&'static str> {
     SOURCES.iter().find(|(name, ..)| *name == topic).map(|(_, current, _)| *current)
+}
+
+/// The releases that had a topic, oldest first; none for a topic that is new or not ours.
+pub fn releases(topic: &str) -> Vec<&'static str> {
+    let released = SOURCES.iter().find(|(name, ..)| *name == topic).map_or(&[][..], |(_, _, released)| *released);
+    released.iter().map(|(release, _)| *release).collect()
+}
+
+/// The fingerprint of the schema we write a topic with; `None` for a topic that is not ours.
+pub fn fingerprint(topic: &str) -> Option<Fingerprint> {
+    CONTRACTS.get(topic).map(|contract| *contract.current.rabin_fingerprint())
+}
+
+/// Whether this build knows a topic's schema without having been told.
+pub(super) fn is_built_in(topic: &str, fingerprint: &Fingerprint) -> bool {
+    CONTRACTS.get(topic).is_some_and(|contract| contract.built_in(fingerprint).is_some())
+}
+
+/// Whether records of a topic that were written with this schema decode in this process.
+pub(super) fn is_known(topic: &str, fingerprint: &Fingerprint) -> bool {
+    is_built_in(topic, fingerprint) || learnt::get(topic, fingerprint).is_some()
+}
+
+impl Contract {
+    fn built_in(&self, fingerprint: &Fingerprint) -> Option<&Schema> {
+        if self.current.rabin_fingerprint() == fingerprint {
+            return Some(&self.current);
+        }
+        self.released.get(fingerprint)
+    }
 }
 
 /// Encodes an event with the current schema of its topic, in single-object encoding.
@@ -99,7 +130,8 @@ pub fn encode<T: Event>(event: &T) -> Result<Bytes> {
     Ok(Bytes::from(bytes))
 }
 
-/// Decodes an event that was written with the current or any released schema of its topic.
+/// Decodes an event that was written with the current or any released schema of its topic, or with one that a schema
+/// registry told of ([`super::registry`]). Fields that the writer has and we have not are passed over.
 ///
 /// Fails with [`Failure::Rejected`], code [`code::RECORD_UNDECODABLE`], and one line that says why.
 pub fn decode<T: Event>(bytes: &[u8]) -> Result<T> {
@@ -108,18 +140,24 @@ pub fn decode<T: Event>(bytes: &[u8]) -> Result<T> {
 
 fn decode_with<T: Event>(contract: &Contract, bytes: &[u8]) -> Result<T> {
     let (fingerprint, datum) = unframe(bytes)?;
-    let schema = if contract.current.rabin_fingerprint() == fingerprint {
-        &contract.current
-    } else {
-        contract.released.get(fingerprint).ok_or_else(|| {
-            undecodable(format!(
-                "written with a schema unknown to this build (fingerprint {}, topic {})",
-                hex::encode(fingerprint),
-                T::TOPIC
-            ))
-        })?
-    };
-    let mut state = DeserializerState::from_slice(datum, schema);
+    if let Some(schema) = contract.built_in(&fingerprint) {
+        return decode_datum(schema, datum);
+    }
+    let schema = learnt::get(T::TOPIC, &fingerprint).ok_or_else(|| {
+        undecodable(format!(
+            "written with a schema unknown to this build (fingerprint {}, topic {})",
+            hex::encode(fingerprint),
+            T::TOPIC
+        ))
+    })?;
+    decode_datum(&schema, datum)
+}
+
+fn decode_datum<T: Event>(schema: &Schema, datum: &[u8]) -> Result<T> {
+    let mut config = DeserializerConfig::new(schema);
+    // Every item has a byte at least (`learnt::limits` sees to it), so that no list is longer than its record.
+    config.max_seq_size = datum.len();
+    let mut state = DeserializerState::with_config(SliceRead::new(datum), config);
     let event = T::deserialize(state.deserializer()).map_err(|error| undecodable(one_line(&error)))?;
     // A slice never fails to be read.
     if state.into_reader().read(&mut [0]).unwrap_or(0) > 0 {
@@ -129,24 +167,21 @@ fn decode_with<T: Event>(contract: &Contract, bytes: &[u8]) -> Result<T> {
 }
 
 /// The writer's fingerprint and the datum behind it.
-fn unframe(bytes: &[u8]) -> Result<(&[u8; 8], &[u8])> {
-    if let [CONFLUENT, a, b, c, d, ..] = bytes {
-        let id = u32::from_be_bytes([*a, *b, *c, *d]);
-        return Err(undecodable(format!("framed for a schema registry (schema {id}), and no registry is configured")));
-    }
-    if bytes.len() < SINGLE_OBJECT_HEADER {
-        return Err(undecodable(format!(
+fn unframe(bytes: &[u8]) -> Result<(Fingerprint, &[u8])> {
+    match Framing::of(bytes) {
+        Some(Framing::SingleObject(fingerprint)) => Ok((fingerprint, &bytes[SINGLE_OBJECT_HEADER..])),
+        Some(Framing::Confluent(id)) => Err(undecodable(format!(
+            "framed for a schema registry (schema {id}), and none is configured, or it has no such schema of this topic"
+        ))),
+        None if bytes.len() < SINGLE_OBJECT_HEADER => Err(undecodable(format!(
             "{} bytes are too short for a record, whose header alone has {SINGLE_OBJECT_HEADER}",
             bytes.len()
-        )));
-    }
-    let framed = bytes.strip_prefix(&SINGLE_OBJECT).and_then(|rest| rest.split_first_chunk::<8>());
-    framed.ok_or_else(|| {
-        undecodable(format!(
+        ))),
+        None => Err(undecodable(format!(
             "starts with {}, neither Avro single-object (c301) nor Confluent (00)",
             hex::encode(&bytes[..2])
-        ))
-    })
+        ))),
+    }
 }
 
 fn undecodable(message: impl Into<String>) -> Failure {
@@ -172,6 +207,8 @@ pub fn decode_to_json(topic: &str, bytes: &[u8]) -> Result<Value> {
         Assembled::TOPIC => json_of::<Assembled>(bytes),
         Enriched::TOPIC => json_of::<Enriched>(bytes),
         Published::TOPIC => json_of::<Published>(bytes),
+        PublishedChunk::TOPIC => json_of::<PublishedChunk>(bytes),
+        PublishedVector::TOPIC => json_of::<PublishedVector>(bytes),
         DeadLetter::TOPIC => {
             let mut letter = decode::<DeadLetter>(bytes)?;
             let value = std::mem::take(&mut letter.value);

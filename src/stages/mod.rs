@@ -82,6 +82,8 @@ pub struct Settings {
     pub max_bytes: u64,
     /// BCP 47, for documents that name none.
     pub languages: Vec<String>,
+    /// Optional topics that publish feeds.
+    pub publish: publish::Config,
     /// Sandbox children, which bound how many pages can be read at once.
     pub children: usize,
 }

@@ -1,12 +1,16 @@
 //! publish: the only place where a document's path ends.
 //!
 //! The law: rows first, then the one header cell that readers follow. Every (document, run, version) leaves exactly
-//! one event, whatever became of it.
+//! one event, whatever became of it; one with results may leave them too ([`Config`]).
+
+mod analytics;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use self::analytics::Config;
+use self::analytics::Feed;
 use super::{Meter, Output, Parts, Stage, claim_check};
 use crate::{
     blob::Blobs,
@@ -23,6 +27,7 @@ pub const NAME: &str = "publish";
 pub struct Publish {
     blobs: Arc<dyn Blobs>,
     store: Arc<dyn Store>,
+    config: Config,
     config_hash: String,
 }
 
@@ -32,6 +37,7 @@ impl Publish {
         Self {
             blobs: Arc::clone(&parts.blobs),
             store: Arc::clone(&parts.store),
+            config: parts.settings.publish,
             config_hash: parts.settings.config_hash.clone(),
         }
     }
@@ -59,8 +65,9 @@ impl Stage for Publish {
             return Ok(Vec::new());
         }
         let mut published = ending(&enriched, status(&enriched, header.as_ref()));
+        let mut feed = Feed::new(self.config, &enriched);
         if matches!(published.status, Status::Published | Status::Partial) {
-            let document = self.publish(&key, &enriched, headers.appended_at_us).await?;
+            let document = self.publish(&key, &enriched, headers.appended_at_us, &mut feed).await?;
             published.block_count = i32::try_from(document.blocks.len()).unwrap_or(i32::MAX);
             published.confidence = document.confidence;
         }
@@ -77,7 +84,9 @@ impl Stage for Publish {
         };
         self.store.put_ended(&key, &ended).await?;
         published.envelope.trail.push(meter.finish());
-        Ok(vec![Output::new(NAME, &published)?])
+        let mut outputs = feed.into_outputs();
+        outputs.push(Output::new(NAME, &published)?);
+        Ok(outputs)
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&Enriched>, failure: &Failure) -> Result<Vec<Output>> {
@@ -99,7 +108,13 @@ impl Stage for Publish {
 
 impl Publish {
     /// Writes chunks and vectors, removes what an earlier version had more, then flips the header.
-    async fn publish(&self, key: &DocumentKey, enriched: &Enriched, published_at: i64) -> Result<Document> {
+    async fn publish(
+        &self,
+        key: &DocumentKey,
+        enriched: &Enriched,
+        published_at: i64,
+        feed: &mut Feed<'_>,
+    ) -> Result<Document> {
         let envelope = &enriched.envelope;
         let run = RunKey { document: key.clone(), run: envelope.run };
         let blob = enriched.document.as_ref().ok_or_else(|| Failure::defect("a document to publish has no content"))?;
@@ -107,6 +122,7 @@ impl Publish {
         for part in &enriched.chunks {
             let chunks: Vec<Chunk> = claim_check::get_json(&*self.blobs, part).await?;
             self.store.put_chunks(&run, envelope.version, &chunks).await?;
+            feed.chunks(&chunks)?;
         }
         for part in &enriched.vectors {
             let dimension = u32::try_from(part.dimension).map_err(|_| Failure::defect("a dimension below zero"))?;
@@ -118,11 +134,13 @@ impl Publish {
             };
             let first = u32::try_from(part.first_chunk_no).map_err(|_| Failure::defect("a chunk number below zero"))?;
             let bytes = self.blobs.get(&part.blob).await?;
+            let vectors = bytes.chunks_exact(4 * dimension as usize);
             let rows: Vec<(u32, Vec<f32>)> = (first..)
-                .zip(bytes.chunks_exact(4 * dimension as usize))
+                .zip(vectors.clone())
                 .map(|(chunk_no, row)| (chunk_no, bytemuck::pod_collect_to_vec(row)))
                 .collect();
             self.store.put_vectors(&run, envelope.version, &space, &rows).await?;
+            feed.vectors(part, vectors)?;
         }
         let chunk_count =
             u32::try_from(enriched.chunk_count).map_err(|_| Failure::defect("a chunk count below zero"))?;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use deckle::{
-    document::{BlobRef, Confidence},
+    document::{Bbox, BlobRef, Confidence, Locator},
     error::Reason,
     record::{
         Assembled, DeadLetter, Enriched, Envelope, Event, Lane, OcrMode, Options, PageAnalysed, PageRead, PageSplit,
-        Published, Source, Status, TrailEntry, Uploaded, VectorPart,
+        Published, PublishedChunk, PublishedVector, Source, Status, TrailEntry, Uploaded, VectorPart,
     },
 };
 
@@ -28,6 +28,8 @@ macro_rules! for_each_event {
         $check::<deckle::record::Assembled>();
         $check::<deckle::record::Enriched>();
         $check::<deckle::record::Published>();
+        $check::<deckle::record::PublishedChunk>();
+        $check::<deckle::record::PublishedVector>();
         $check::<deckle::record::DeadLetter>();
     }};
 }
@@ -281,6 +283,69 @@ impl Sample for Published {
             confidence: None,
             document: None,
             reasons: vec![],
+        }
+    }
+}
+
+impl Sample for PublishedChunk {
+    fn full() -> Self {
+        Self {
+            envelope: full_envelope(),
+            source: source(),
+            chunk_no: 7,
+            chunk_count: 12_000,
+            headings: vec!["Übersicht".into(), "Teil 1".into()],
+            text: "Der Text".into(),
+            prov: vec![Locator {
+                page_no: Some(3),
+                bbox: Some(Bbox { left: 72.0, top: 36.5, right: 540.25, bottom: 48.0 }),
+                start_ms: Some(1),
+                end_ms: Some(5_000_000_000),
+                sheet: Some("Blatt 1".into()),
+                cell_range: Some("A1:C3".into()),
+            }],
+            token_count: 250,
+            language: "de".into(),
+        }
+    }
+    fn minimal() -> Self {
+        Self {
+            envelope: minimal_envelope(),
+            source: minimal_source(),
+            chunk_no: 0,
+            chunk_count: 1,
+            headings: vec![],
+            text: String::new(),
+            prov: vec![],
+            token_count: 2,
+            language: "und".into(),
+        }
+    }
+}
+
+impl Sample for PublishedVector {
+    fn full() -> Self {
+        Self {
+            envelope: full_envelope(),
+            chunk_no: 7,
+            chunk_count: 12_000,
+            model: "all-MiniLM-L6-v2".into(),
+            chunking: "structure/256".into(),
+            dimension: 2,
+            normalized: true,
+            vector: [0.6_f32, 0.8].iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+    fn minimal() -> Self {
+        Self {
+            envelope: minimal_envelope(),
+            chunk_no: 0,
+            chunk_count: 1,
+            model: String::new(),
+            chunking: String::new(),
+            dimension: 0,
+            normalized: false,
+            vector: vec![],
         }
     }
 }
