@@ -211,17 +211,15 @@ fn partitions() -> Vec<log::sqlite::TopicConfig> {
 }
 
 async fn housekeeping(log: Arc<dyn Log>, pool: Arc<sandbox::Pool>, keep: Duration) {
-    let work: Vec<(Topic, Vec<String>)> = topics::all()
-        .iter()
-        .filter(|topic| topic.is_work())
-        .map(|topic| (Topic::from(topic.name.as_str()), topic.consumers.clone()))
-        .collect();
+    let of = |topic: &topics::TopicConfig| (Topic::from(topic.name.as_str()), topic.consumers.clone());
+    let all: Vec<(Topic, Vec<String>)> = topics::all().iter().map(of).collect();
+    let work: Vec<(Topic, Vec<String>)> = topics::all().iter().filter(|topic| topic.is_work()).map(of).collect();
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
     loop {
         ticks.tick().await;
         let stats = pool.stats();
         telemetry::sandbox_totals(stats.starts, stats.deaths, stats.calls);
-        for (topic, groups) in &work {
+        for (topic, groups) in &all {
             for group in groups {
                 let Some(stage) = stages::NAMES.iter().find(|name| *name == group) else { continue };
                 match log.lag(group, std::slice::from_ref(topic)).await {
