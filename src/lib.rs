@@ -6,10 +6,10 @@
 //! documents.uploaded ─split─► pages.split ─ocr─► pages.read ─vision─► pages.analysed ─assemble─► documents.assembled
 //!                                                                                                      │
 //!                    documents.published ◄─publish─ documents.enriched ◄────────────language───────────┘
-//!                                     (any stage) ─► dead-letters
+//!                                     (any stage) ─► dead-letters ─letters─► rows of the store, redriven from there
 //! ```
 //!
-//! Six stages ([`stages`]), one worker loop ([`worker`]), three seams with two sides each: the [`log`] between the
+//! Seven stages ([`stages`]), one worker loop ([`worker`]), three seams with two sides each: the [`log`] between the
 //! stages, the [`store`] of results, the [`blob`]s. Everything native or untrusted runs in a [`sandbox`] child.
 //!
 //! # Who may import whom
@@ -22,7 +22,7 @@
 //! 3  log, store, blob, inference, sandbox
 //! 4  decode (sandbox), models (inference, sandbox)
 //! 5  stages (models, decode, blob, store; not log)
-//! 6  worker, dead_letter, journal, readiness (stages, log)
+//! 6  worker, dead_letter (store), journal, readiness (stages, log)
 //! 7  config, app (all) → cli → main
 //! ```
 

@@ -40,7 +40,7 @@ const TABLE: &[(&str, u8, &[&[&str]])] = &[
     ("decode", 4, &[BASE, &["sandbox"]]),
     ("models", 4, &[BASE, &["inference", "sandbox"]]),
     ("stages", 5, &[BASE, &["models", "decode", "blob", "store"]]),
-    ("dead_letter", 6, &[BASE, &["stages", "log"]]),
+    ("dead_letter", 6, &[BASE, &["stages", "log", "store"]]),
     ("journal", 6, &[BASE, &["stages", "log"]]),
     ("readiness", 6, &[BASE]),
     ("worker", 6, &[BASE, &["stages", "log", "dead_letter", "journal", "readiness"]]),

@@ -36,6 +36,10 @@ fn a_mistake_ends_with_2_and_one_line() {
         &["--config", "nope.toml", "list"],
         &["show", "nope"],
         &["dead-letters", "show", "nope"],
+        &["dead-letters", "redrive"],
+        &["dead-letters", "redrive", "nope"],
+        &["dead-letters", "redrive", "nope", "--all"],
+        &["dead-letters", "drop"],
         &["models"],
     ] {
         let (code, said, _) = ends(&home, arguments);
@@ -67,7 +71,7 @@ fn an_empty_home_lists_as_json() {
     let home = home();
     for (arguments, empty) in [
         (&["list", "--json"][..], serde_json::json!({ "documents": [], "next": null })),
-        (&["dead-letters", "list", "--json"], serde_json::json!([])),
+        (&["dead-letters", "list", "--json"], serde_json::json!({ "dead_letters": [], "next": null, "waiting": 0 })),
     ] {
         let (code, said, output) = ends(&home, arguments);
         assert_eq!((code, said.as_str()), (Some(0), ""));

@@ -7,6 +7,8 @@
 mod interleavings;
 #[path = "store_laws/laws.rs"]
 mod laws;
+#[path = "store_laws/letters.rs"]
+mod letters;
 #[path = "store_laws/turns.rs"]
 mod turns;
 #[path = "store_laws/values.rs"]
@@ -35,6 +37,13 @@ macro_rules! for_every_law {
             laws::an_unusable_vector_is_a_defect,
             laws::the_lowest_run_of_an_upload_wins,
             laws::a_listing_pages_through_all_once,
+            letters::a_letter_is_written_once_and_keeps_its_state,
+            letters::a_letter_leaves_open_once,
+            letters::a_claim_that_ran_out_is_taken_over_with_its_version,
+            letters::of_many_claims_at_once_one_wins,
+            letters::letters_are_listed_by_what_they_say,
+            letters::letters_of_an_erased_run_go_and_do_not_come_back,
+            letters::the_highest_version_awaited_of_a_page_stays,
             interleavings::any_order_of_writes_gives_the_same_rows,
         }
     };
@@ -46,7 +55,7 @@ mod sqlite {
     use deckle::store::{Store, sqlite::SqliteStore};
     use tempfile::TempDir;
 
-    use crate::{interleavings, laws, turns::Turns, values::*};
+    use crate::{interleavings, laws, letters, turns::Turns, values::*};
 
     fn open(path: &Path) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(path).unwrap())

@@ -22,7 +22,8 @@ use crate::{
     app::App,
     log::{self, Record, Tail, Topic},
     readiness,
-    record::{Event, Lane, OcrMode, Options, PageAnalysed, Published, Status, wire},
+    record::{DeadLetter, Event, Lane, OcrMode, Options, PageAnalysed, Published, Status, wire},
+    stages,
     store::Header,
 };
 
@@ -85,6 +86,9 @@ struct Row {
 
 /// How often the store is asked for documents whose end was not seen in the log.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long the dead letters of what failed are waited for, and how often they are looked at.
+const LETTERS: Duration = Duration::from_secs(10);
+const LETTERS_LOOK: Duration = Duration::from_millis(20);
 /// Rows of the final table; documents that are not whole come on top of that.
 const ROWS: usize = 40;
 
@@ -187,8 +191,25 @@ async fn until_all_ended(app: &App, mut tail: Box<dyn Tail>, rows: &mut [Row], j
         }
     }
     progress.finish();
+    if rows.iter().any(|row| matches!(row.status, Some(Status::Failed | Status::Partial))) {
+        // What failed can be listed when this command is over. Where that takes too long, the list says so.
+        let listed = tokio::time::timeout(LETTERS, until_letters_are_listed(app));
+        tokio::select! {
+            listed = listed => listed.unwrap_or(Ok(()))?,
+            result = running.failed() => result.context("the pipeline stopped")?,
+        }
+    }
     running.stop().await?;
     Ok(Outcome::Done)
+}
+
+/// Waits until the dead letters of the log are in the store.
+async fn until_letters_are_listed(app: &App) -> anyhow::Result<()> {
+    let topics = [Topic::from(DeadLetter::TOPIC)];
+    while app.log.lag(stages::letters::NAME, &topics).await?.iter().any(|lag| lag.records > 0) {
+        tokio::time::sleep(LETTERS_LOOK).await;
+    }
+    Ok(())
 }
 
 fn name(row: &Row) -> String {

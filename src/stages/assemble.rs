@@ -6,6 +6,9 @@
 //! that never became visible, and will come again too. They do not count yet; so exactly one page finds the set full,
 //! whatever was repeated.
 //!
+//! Pages that are redriven together come with one newer version, and the store was told before to await them: until
+//! the last of them is in, the set is not full, so that the document is built once and with all of them.
+//!
 //! ```text
 //! arrival      3 1 2 4              rows after a crash      3:1 1:2 2:3 4:4    page:seq
 //! committed    3 1                  2 comes again           3:1 1:2 2:3        4 does not count: not full
@@ -59,26 +62,43 @@ impl Assemble {
     }
 }
 
-/// The pages of a run that have arrived: page number to (version, place in the order of arrival).
+/// The pages of a run that have arrived.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen(BTreeMap<u32, (i64, u32)>);
+pub struct Seen {
+    /// Page number to (version, place in the order of arrival).
+    pages: BTreeMap<u32, (i64, u32)>,
+    /// Page number to the version it must have at least.
+    awaited: BTreeMap<u32, i64>,
+}
 
 impl Seen {
     /// Takes note of a page; tells its place, and the version to emit when the set is full with it.
     pub fn arrive(&mut self, page_no: u32, version: i64, page_count: u32) -> (u32, Option<i64>) {
-        let seq = match self.0.get(&page_no) {
-            Some(&(known, seq)) if known >= version => seq,
-            _ => self.0.values().map(|(_, seq)| *seq).max().unwrap_or(0) + 1,
+        let seq = match self.pages.get(&page_no) {
+            // A newer version of the page was here: this one changes nothing.
+            Some(&(known, seq)) if known > version => return (seq, None),
+            Some(&(known, seq)) if known == version => seq,
+            _ => self.pages.values().map(|(_, seq)| *seq).max().unwrap_or(0) + 1,
         };
-        self.0.retain(|_, (_, other)| *other <= seq);
-        let known = self.0.entry(page_no).or_insert((version, seq));
-        *known = (known.0.max(version), seq);
-        let full = self.0.len() == page_count as usize;
-        (seq, full.then(|| self.0.values().map(|(version, _)| *version).max().unwrap_or(version)))
+        self.pages.retain(|_, (_, other)| *other <= seq);
+        self.pages.insert(page_no, (version, seq));
+        let newest = self.pages.values().map(|(version, _)| *version).max().unwrap_or(version);
+        (seq, self.is_full(page_count).then_some(newest))
     }
 
-    fn of_rows(rows: &[PageRow]) -> Self {
-        Self(rows.iter().map(|row| (row.page_no, (row.version, row.seq))).collect())
+    /// Whether all pages are in, each in the version that is awaited of it.
+    fn is_full(&self, page_count: u32) -> bool {
+        let is_in = |(page_no, version)| self.pages.get(page_no).is_some_and(|(known, _)| known >= version);
+        self.pages.len() == page_count as usize && self.awaited.iter().all(is_in)
+    }
+
+    /// Whether no page of another version is known.
+    fn is_all_of(&self, version: i64) -> bool {
+        self.pages.values().all(|(known, _)| *known == version)
+    }
+
+    fn of_rows(rows: &[PageRow], awaited: BTreeMap<u32, i64>) -> Self {
+        Self { pages: rows.iter().map(|row| (row.page_no, (row.version, row.seq))).collect(), awaited }
     }
 }
 
@@ -100,7 +120,7 @@ impl Stage for Assemble {
         let key = DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() };
         let run = RunKey { document: key, run: envelope.run };
         let (page_no, page_count) = numbers(&analysed)?;
-        let mut seen = self.seen(&run).await?;
+        let mut seen = self.seen(&run, envelope.version).await?;
         let (seq, full) = seen.arrive(page_no, envelope.version, page_count);
         let page: Option<Page> = match &analysed.page {
             Some(blob) => Some(claim_check::get_json(&*self.blobs, blob).await?),
@@ -121,7 +141,7 @@ impl Stage for Assemble {
             Some(version) => self.build(&run, &analysed, version, &mut meter).await?,
             None => None,
         };
-        self.remember(run, seen, page_count);
+        self.remember(run, seen, envelope.version, page_count);
         outputs.map_or(Ok(Vec::new()), |built| built.finish(meter))
     }
 
@@ -165,18 +185,22 @@ impl Built {
 }
 
 impl Assemble {
-    async fn seen(&self, run: &RunKey) -> Result<Seen> {
+    async fn seen(&self, run: &RunKey, version: i64) -> Result<Seen> {
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned();
-        match known {
+        match known.filter(|seen| seen.is_all_of(version)) {
             Some(seen) => Ok(seen),
-            None => Ok(Seen::of_rows(&self.store.pages(run).await?)),
+            None => {
+                let awaited = self.store.awaited_pages(run).await?;
+                Ok(Seen::of_rows(&self.store.pages(run).await?, awaited))
+            }
         }
     }
 
-    /// Keeps the set while the document is on its way. A full one is dropped: a late page reads it from the store.
-    fn remember(&self, run: RunKey, seen: Seen, page_count: u32) {
+    /// Keeps the set while the document is on its way for the first time. A full one is dropped: a late page reads it
+    /// from the store. So does every page while versions are mixed, because more pages may be awaited by then.
+    fn remember(&self, run: RunKey, seen: Seen, version: i64, page_count: u32) {
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.0.len() == page_count as usize {
+        if seen.is_full(page_count) || !seen.is_all_of(version) {
             all.remove(&run);
         } else {
             all.insert(run, seen);
@@ -309,5 +333,31 @@ mod tests {
         }
         assert_eq!(seen.arrive(2, 9, 3), (4, Some(9)));
         assert_eq!(seen.arrive(2, 9, 3), (4, Some(9)), "the same record again, after a crash");
+        assert_eq!(seen.arrive(2, 8, 3), (4, None), "an older version of the page, late");
+    }
+
+    #[test]
+    fn pages_redriven_together_emit_once_with_the_last_of_them() {
+        let mut seen = Seen::default();
+        for page_no in 1..=4 {
+            seen.arrive(page_no, 7, 4);
+        }
+        seen.awaited = BTreeMap::from([(1, 9), (3, 9)]);
+        assert_eq!(seen.arrive(3, 9, 4), (5, None), "page 1 is awaited");
+        assert_eq!(seen.arrive(1, 9, 4), (6, Some(9)));
+        // A crash before either became visible.
+        assert_eq!(seen.arrive(3, 9, 4), (5, None));
+        assert_eq!(seen.arrive(1, 9, 4), (6, Some(9)));
+    }
+
+    #[test]
+    fn a_page_redriven_later_does_not_overtake_one_that_is_awaited() {
+        let mut seen = Seen::default();
+        for page_no in 1..=3 {
+            seen.arrive(page_no, 7, 3);
+        }
+        seen.awaited = BTreeMap::from([(1, 9), (2, 12)]);
+        assert_eq!(seen.arrive(2, 12, 3), (4, None));
+        assert_eq!(seen.arrive(1, 9, 3), (5, Some(12)), "both are in it, told once");
     }
 }

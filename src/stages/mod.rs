@@ -9,6 +9,7 @@ pub use sources::Sources;
 pub mod assemble;
 mod claim_check;
 pub mod language;
+pub mod letters;
 pub mod ocr;
 pub mod publish;
 pub mod sources;
@@ -35,7 +36,7 @@ use crate::{
 /// Lists the stages, each by its module and type, in the order of a document's path.
 macro_rules! stages {
     ($($module:ident::$stage:ident),* $(,)?) => {
-        /// The names of all stages, in the order of a document's path.
+        /// The names of all stages, in the order of a document's path; the one of its failures is the last.
         pub const NAMES: &[&str] = &[$($module::NAME),*];
 
         /// All stages, in the order of a document's path.
@@ -52,6 +53,7 @@ stages! {
     assemble::Assemble,
     language::Language,
     publish::Publish,
+    letters::Letters,
 }
 
 /// What stages are made of; each takes what it needs.
@@ -155,6 +157,8 @@ pub trait AnyStage: Send + Sync + 'static {
     fn topic(&self) -> &'static str;
     /// How a record is ordered among others; `None` when it cannot be decoded (then it is ordered with nothing).
     fn order(&self, value: &[u8]) -> Option<Order>;
+    /// Whose a record is: what its headers tell, and where it can be decoded, what it says itself.
+    fn identity(&self, headers: &Headers, value: &[u8]) -> Headers;
     /// Decodes and processes.
     async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>>;
     /// What goes on when a record failed for good.
@@ -176,14 +180,15 @@ struct Erased<S: Stage> {
 }
 
 impl<S: Stage> Erased<S> {
-    /// Decodes an event; an upload gets its run here, from the time at which the log took it.
+    /// Decodes an event. An upload gets its run here: the time at which the log took it first, which a redrive of
+    /// bytes that could not be read then names in the headers, with the version of any such record.
     fn decode(headers: &Headers, value: &[u8]) -> Result<S::Input> {
         let mut input: S::Input = wire::decode(value)?;
         let envelope = input.envelope_mut();
         if envelope.run == 0 {
-            envelope.run = headers.appended_at_us;
-            envelope.version = headers.appended_at_us;
+            envelope.run = if headers.run == 0 { headers.appended_at_us } else { headers.run };
         }
+        envelope.version = envelope.version.max(headers.version).max(envelope.run);
         Ok(input)
     }
 }
@@ -201,6 +206,13 @@ impl<S: Stage> AnyStage for Erased<S> {
     fn order(&self, value: &[u8]) -> Option<Order> {
         let input: S::Input = wire::decode(value).ok()?;
         Some(Order { key: input.order_key(), interactive: input.envelope().lane == Lane::Interactive })
+    }
+
+    fn identity(&self, headers: &Headers, value: &[u8]) -> Headers {
+        match Self::decode(headers, value) {
+            Ok(input) => Headers::parse(&wire::headers(&input, self.name(), None), headers.appended_at_us),
+            Err(_) => headers.clone(),
+        }
     }
 
     async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>> {

@@ -56,11 +56,11 @@ impl Stage for Publish {
         let envelope = &enriched.envelope;
         let key = DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() };
         let header = self.store.header(&key).await?;
-        if is_second_end(&enriched, header.as_ref()) {
+        if is_second_end(&enriched, headers.appended_at_us, header.as_ref()) {
             tracing::info!(
                 document_id = key.document_id,
                 run = envelope.run,
-                "ended before by another failure, dropped"
+                "ended before by another record, dropped"
             );
             return Ok(Vec::new());
         }
@@ -168,12 +168,15 @@ impl Publish {
     }
 }
 
-/// Whether this run and version ended already, by another event than this one: two pages may fail in assemble, and
-/// each says that the document ends. A repeated event is none: it may never have become visible.
-fn is_second_end(enriched: &Enriched, header: Option<&Header>) -> bool {
+/// Whether this run and version ended already, by another record than the one that the log took at `appended_at`: two
+/// pages may fail in assemble, and each says that the document ends; or a redrive was cut off and appended its record
+/// again. The same record again is no second end: the first may never have become visible. (All records of a document
+/// lie in one partition, where append times are unique.)
+fn is_second_end(enriched: &Enriched, appended_at: i64, header: Option<&Header>) -> bool {
     let envelope = &enriched.envelope;
     header.and_then(|header| header.ended.as_ref()).is_some_and(|ended| {
-        (ended.run, ended.version) == (envelope.run, envelope.version) && ended.event_id != envelope.event_id
+        (ended.run, ended.version) == (envelope.run, envelope.version)
+            && (ended.event_id.as_str(), ended.at) != (envelope.event_id.as_str(), appended_at)
     })
 }
 

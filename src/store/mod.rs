@@ -7,9 +7,18 @@
 //! - A delete (tombstone or trim) carries a version too: a late write below it stays hidden.
 //! - Rows of pages, chunks and vectors are keyed by run. A document reads as one run: the header's `current` names
 //!   it, and no reader sees a mixture.
-//! - Writes are pure functions of committed records: no clock, no random value.
+//! - Writes of stages are pure functions of committed records: no clock, no random value.
+//! - A dead letter is written once. Its state leaves `open` once, by compare-and-set; the first version claimed for its
+//!   redrive is its version for ever.
 
+pub use letter::{
+    Claim, Claimed, Letter, LetterFilter, LetterKey, LetterListing, LetterRecord, LetterRow, LetterState, StateName,
+};
+
+mod letter;
 pub mod sqlite;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -52,7 +61,7 @@ pub struct Intake {
     /// Pages; 0 for a file without pages.
     pub page_count: u32,
     /// Opaque, filterable.
-    pub attributes: std::collections::BTreeMap<String, String>,
+    pub attributes: BTreeMap<String, String>,
     /// Opaque principals, filterable in search.
     pub access: Vec<String>,
 }
@@ -312,6 +321,10 @@ pub trait Store: Send + Sync {
     async fn put_page(&self, run: &RunKey, row: &PageRow) -> Result<()>;
     /// The pages of a run, in order.
     async fn pages(&self, run: &RunKey) -> Result<Vec<PageRow>>;
+    /// Takes note that pages of a run come again, each with at least this version: until then the run is not whole.
+    async fn await_pages(&self, run: &RunKey, pages: &BTreeMap<u32, i64>) -> Result<()>;
+    /// The highest version that was awaited of each page, come or not.
+    async fn awaited_pages(&self, run: &RunKey) -> Result<BTreeMap<u32, i64>>;
     /// Writes chunks of a run.
     async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()>;
     /// Writes vectors of a run. A zero or NaN vector, or one of another dimension, is a defect; see [`check_vector`].
@@ -328,7 +341,7 @@ pub trait Store: Send + Sync {
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()>;
     /// Writes how a run ended, at (run, version): an older one never wins.
     async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()>;
-    /// Writes a tombstone and deletes rows of runs at or below `erased_at`.
+    /// Writes a tombstone and deletes rows of runs at or below `erased_at`, their dead letters included.
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()>;
     /// Deletes the rows of runs below `run`, and what the header says of them; their late writes stay hidden. Returns
     /// how many rows of pages, chunks and vectors went.
@@ -344,4 +357,17 @@ pub trait Store: Send + Sync {
     async fn list(&self, filter: &ListFilter) -> Result<Listing>;
     /// The chunks nearest to a vector, best first, current runs only.
     async fn search(&self, query: &Query) -> Result<Vec<Hit>>;
+
+    /// Writes a dead letter and its record, unless it is there already, in whatever state, or its run was erased.
+    async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()>;
+    /// Dead letters, ordered by tenant, time of failure and id.
+    async fn letters(&self, filter: &LetterFilter) -> Result<LetterListing>;
+    /// The record of a dead letter; `None` for one never heard of.
+    async fn letter_record(&self, key: &LetterKey) -> Result<Option<LetterRecord>>;
+    /// Claims an open letter for a redrive, or one whose claim ran out. The first version claimed stays for ever.
+    async fn claim_redrive(&self, key: &LetterKey, claim: Claim) -> Result<Claimed>;
+    /// Says that the record of a claimed letter is in its topic again; nothing in any other state.
+    async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()>;
+    /// Drops an open letter. Returns its state from then on, `None` for one never heard of.
+    async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>>;
 }

@@ -121,8 +121,15 @@ impl Attempt {
             tracing::error!(stage, %error, "what goes on after a failure cannot be encoded");
             Vec::new()
         });
-        match dead_letter::output(stage, &self.record, headers, failure, attempts) {
-            Ok(letter) => outputs.push(letter),
+        let whose = self.stage.identity(headers, &self.record.value);
+        match dead_letter::output(stage, &self.record, &whose, failure, attempts) {
+            Ok(Some(letter)) => outputs.push(letter),
+            Ok(None) => tracing::error!(
+                stage,
+                offset = self.record.offset,
+                %failure,
+                "a dead letter cannot be handled itself: dropped, and kept in its topic"
+            ),
             Err(error) => tracing::error!(stage, %error, "a dead letter cannot be encoded"),
         }
         End { outputs, outcome }

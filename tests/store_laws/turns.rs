@@ -1,8 +1,11 @@
 //! Two stores on the same data, used in turn: what one writes the other must read.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -79,5 +82,29 @@ impl Store for Turns {
     }
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
         self.next().search(query).await
+    }
+    async fn await_pages(&self, run: &RunKey, pages: &BTreeMap<u32, i64>) -> Result<()> {
+        self.next().await_pages(run, pages).await
+    }
+    async fn awaited_pages(&self, run: &RunKey) -> Result<BTreeMap<u32, i64>> {
+        self.next().awaited_pages(run).await
+    }
+    async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
+        self.next().put_letter(letter, record).await
+    }
+    async fn letters(&self, filter: &LetterFilter) -> Result<LetterListing> {
+        self.next().letters(filter).await
+    }
+    async fn letter_record(&self, key: &LetterKey) -> Result<Option<LetterRecord>> {
+        self.next().letter_record(key).await
+    }
+    async fn claim_redrive(&self, key: &LetterKey, claim: Claim) -> Result<Claimed> {
+        self.next().claim_redrive(key, claim).await
+    }
+    async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()> {
+        self.next().confirm_redrive(key, at).await
+    }
+    async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
+        self.next().drop_letter(key, at).await
     }
 }

@@ -6,19 +6,20 @@
 //! the write that it refuses, so reads need not look at it.
 
 mod connection;
+mod letters;
 mod read;
 mod search;
 mod write;
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use self::connection::Connections;
 use super::{
-    Current, DocumentKey, DocumentRun, Ended, Header, Hit, Intake, ListFilter, Listing, PageRow, Query, RunKey, Store,
-    VectorSpace,
+    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Header, Hit, Intake, Letter, LetterFilter, LetterKey,
+    LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store, VectorSpace,
 };
 use crate::{document::Chunk, error::Result};
 
@@ -89,6 +90,16 @@ impl Store for SqliteStore {
         self.connections.read(move |tx| read::pages_of(tx, &run)).await
     }
 
+    async fn await_pages(&self, run: &RunKey, pages: &BTreeMap<u32, i64>) -> Result<()> {
+        let (run, pages) = (run.clone(), pages.clone());
+        self.connections.write(move |tx| write::await_pages(tx, &run, &pages)).await
+    }
+
+    async fn awaited_pages(&self, run: &RunKey) -> Result<BTreeMap<u32, i64>> {
+        let run = run.clone();
+        self.connections.read(move |tx| read::awaited_pages(tx, &run)).await
+    }
+
     async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()> {
         let run = run.clone();
         let rows = write::encode_chunks(chunks)?;
@@ -155,5 +166,35 @@ impl Store for SqliteStore {
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
         let query = query.clone();
         self.connections.read(move |tx| search::search(tx, &query)).await
+    }
+
+    async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
+        let (letter, record) = (letter.clone(), record.clone());
+        self.connections.write(move |tx| letters::put_letter(tx, &letter, &record)).await
+    }
+
+    async fn letters(&self, filter: &LetterFilter) -> Result<LetterListing> {
+        let filter = filter.clone();
+        self.connections.read(move |tx| letters::letters(tx, &filter)).await
+    }
+
+    async fn letter_record(&self, key: &LetterKey) -> Result<Option<LetterRecord>> {
+        let key = key.clone();
+        self.connections.read(move |tx| letters::letter_record(tx, &key)).await
+    }
+
+    async fn claim_redrive(&self, key: &LetterKey, claim: Claim) -> Result<Claimed> {
+        let key = key.clone();
+        self.connections.write(move |tx| letters::claim_redrive(tx, &key, claim)).await
+    }
+
+    async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()> {
+        let key = key.clone();
+        self.connections.write(move |tx| letters::confirm_redrive(tx, &key, at)).await
+    }
+
+    async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
+        let key = key.clone();
+        self.connections.write(move |tx| letters::drop_letter(tx, &key, at)).await
     }
 }

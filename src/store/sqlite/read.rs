@@ -1,5 +1,7 @@
 //! Every read but the search, each inside one transaction and so of one moment.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
@@ -13,7 +15,7 @@ use crate::{
 };
 
 /// Rows of a listing that names no limit.
-const DEFAULT_LIMIT: usize = 100;
+pub(super) const DEFAULT_LIMIT: usize = 100;
 
 /// The header; `None` for a document never heard of.
 pub(super) fn header(tx: &Connection, key: &DocumentKey) -> Result<Option<Header>> {
@@ -42,6 +44,19 @@ pub(super) fn pages_of(tx: &Connection, run: &RunKey) -> Result<Vec<PageRow>> {
          WHERE d.tenant = ?1 AND d.document_id = ?2 AND p.run = ?3 ORDER BY page_no",
         params![run.document.tenant, run.document.document_id, run.run],
     )
+}
+
+/// Pages of a run that are on their way again, and the version they come with.
+pub(super) fn awaited_pages(tx: &Connection, run: &RunKey) -> Result<BTreeMap<u32, i64>> {
+    let sql = "SELECT page_no, version FROM documents d JOIN awaited_pages a ON a.document = d.id
+               WHERE d.tenant = ?1 AND d.document_id = ?2 AND a.run = ?3";
+    let mut statement = tx.prepare_cached(sql).map_err(failure)?;
+    let rows = statement
+        .query_map(params![run.document.tenant, run.document.document_id, run.run], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .map_err(failure)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(failure)
 }
 
 /// The vectors of a run by one model, by chunk number.
@@ -131,15 +146,19 @@ pub(super) fn decode<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|e| Failure::defect(format!("store: a row cannot be decoded: {e}")))
 }
 
+/// What is said of a token that no listing of this store ended with.
+pub(super) fn foreign_token() -> Failure {
+    Failure::rejected(code::RECORD_UNDECODABLE, "the listing token is not one that this store gave")
+}
+
 fn encode_token(key: &DocumentKey) -> String {
     hex::encode(format!("{}\0{}", key.tenant.len(), key.tenant.clone() + &key.document_id))
 }
 
 fn decode_token(token: &str) -> Result<(String, String)> {
-    let foreign = || Failure::rejected(code::RECORD_UNDECODABLE, "the listing token is not one that this store gave");
-    let plain = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(foreign)?;
-    let (length, names) = plain.split_once('\0').ok_or_else(foreign)?;
-    let length: usize = length.parse().map_err(|_| foreign())?;
-    let (tenant, document) = names.split_at_checked(length).ok_or_else(foreign)?;
+    let plain = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(foreign_token)?;
+    let (length, names) = plain.split_once('\0').ok_or_else(foreign_token)?;
+    let length: usize = length.parse().map_err(|_| foreign_token())?;
+    let (tenant, document) = names.split_at_checked(length).ok_or_else(foreign_token)?;
     Ok((tenant.to_owned(), document.to_owned()))
 }

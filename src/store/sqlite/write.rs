@@ -2,12 +2,15 @@
 //!
 //! The law: a row changes only to a greater (version, content), and never comes back below what deleted it.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::{
     super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, VectorSpace, check_vector},
     connection::failure,
+    letters::erase_letters,
 };
 use crate::{
     document::Chunk,
@@ -74,6 +77,20 @@ pub(super) fn put_page(tx: &Connection, run: &RunKey, row: &PageRow) -> Result<(
          WHERE (excluded.version, excluded.page) > (version, page)",
         params![document, run.run, row.page_no, row.version, encode(row)?],
     )?;
+    Ok(())
+}
+
+/// Takes note that pages of a run come again, each with at least this version.
+pub(super) fn await_pages(tx: &Connection, run: &RunKey, pages: &BTreeMap<u32, i64>) -> Result<()> {
+    let Some(document) = admit(tx, &run.document, run.run)? else { return Ok(()) };
+    for (page_no, version) in pages {
+        execute(
+            tx,
+            "INSERT INTO awaited_pages (document, run, page_no, version) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET version = max(version, excluded.version)",
+            params![document, run.run, page_no, version],
+        )?;
+    }
     Ok(())
 }
 
@@ -160,6 +177,7 @@ pub(super) fn trim_chunks(tx: &Connection, run: &RunKey, version: i64, chunk_cou
 /// Writes the tombstone and deletes everything of runs at or below `erased_at`, late rows of such runs included.
 pub(super) fn erase(tx: &Connection, key: &DocumentKey, erased_at: i64) -> Result<()> {
     let document = document_row(tx, key)?.id;
+    erase_letters(tx, &key.tenant, &key.document_id, erased_at)?;
     execute(
         tx,
         "UPDATE documents SET erased_at = max(?2, coalesce(erased_at, ?2)) WHERE id = ?1",
@@ -199,7 +217,9 @@ fn remove_runs(tx: &Connection, document: i64, last: i64) -> Result<u64> {
          WHERE id = ?1 AND ended_run <= ?2",
         params![document, last],
     )?;
-    execute(tx, "DELETE FROM trims WHERE document = ?1 AND run <= ?2", params![document, last])?;
+    for table in ["trims", "awaited_pages"] {
+        execute(tx, &format!("DELETE FROM {table} WHERE document = ?1 AND run <= ?2"), params![document, last])?;
+    }
     let mut removed = 0;
     for table in ["pages", "chunks", "vectors"] {
         let sql = format!("DELETE FROM {table} WHERE document = ?1 AND run <= ?2");
@@ -279,10 +299,10 @@ fn space_id(tx: &Connection, space: &VectorSpace) -> Result<i64> {
     }
 }
 
-fn execute(tx: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize> {
+pub(super) fn execute(tx: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize> {
     tx.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(failure)
 }
 
-fn encode(value: &impl Serialize) -> Result<String> {
+pub(super) fn encode(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|e| Failure::defect(format!("store: cannot encode a row: {e}")))
 }

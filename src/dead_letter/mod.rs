@@ -1,5 +1,10 @@
 //! Dead letters: records that failed for good, with their bytes and the reason, committed in the same step as the
 //! progress past them. A dead letter breaks the order of its key; the document it belongs to ends all the same.
+//!
+//! The law: a failing record is in exactly one dead letter, and a dead letter that fails is in none: nothing that goes
+//! wrong with the topic itself can feed it. Their way back is [`redrive`].
+
+pub mod redrive;
 
 use crate::{
     error::{Failure, Result},
@@ -8,12 +13,21 @@ use crate::{
     stages::Output,
 };
 
-/// Makes the dead letter of a record.
+/// Makes the dead letter of a record; `None` for a record that is one itself. `headers` say whose it is.
 ///
 /// # Errors
-/// A defect when it cannot be encoded, which its size alone can cause: the bytes are then left out and fetched by
-/// topic, partition and offset.
-pub fn output(stage: &str, record: &Record, headers: &Headers, failure: &Failure, attempts: u32) -> Result<Output> {
+/// A defect when it cannot be encoded. Where its size is the cause the bytes are left out; they lie at the topic,
+/// partition and offset it names for as long as the log keeps them.
+pub fn output(
+    stage: &str,
+    record: &Record,
+    headers: &Headers,
+    failure: &Failure,
+    attempts: u32,
+) -> Result<Option<Output>> {
+    if &*record.partition.topic == DeadLetter::TOPIC {
+        return Ok(None);
+    }
     let mut letter = DeadLetter {
         envelope: headers.envelope(),
         stage: stage.to_owned(),
@@ -30,10 +44,11 @@ pub fn output(stage: &str, record: &Record, headers: &Headers, failure: &Failure
     };
     let place = format!("{stage}/{}/{}", record.partition, record.offset);
     letter.envelope = letter.envelope.caused(DeadLetter::TOPIC, &place);
-    Output::new(stage, &letter).or_else(|_| {
+    let whole = Output::new(stage, &letter).or_else(|_| {
         letter.value.clear();
         Output::new(stage, &letter)
-    })
+    })?;
+    Ok(Some(whole))
 }
 
 /// The name of one of the four failures.

@@ -1,0 +1,183 @@
+//! `deckle dead-letters list` and `show`.
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        Outcome, print_json, say,
+        table::{self, Fit},
+    },
+    Filters, find, tell_waiting, waiting,
+};
+use crate::{
+    app::App,
+    record::wire,
+    store::{LetterRow, LetterState, StateName},
+};
+
+/// List those that nobody has seen to, or those in another state.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    filters: Filters,
+    /// Only in this state; without it those that are open, or claimed by a redrive that did not end.
+    #[arg(long, value_parser = ["open", "redriving", "redriven", "dropped", "all"])]
+    state: Option<String>,
+    /// Rows at most.
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+    /// Go on after the token that the previous listing ended with.
+    #[arg(long, value_name = "TOKEN")]
+    after: Option<String>,
+}
+
+/// Show everything about one.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Its id, or the start of it.
+    id: String,
+}
+
+pub async fn list(app: &App, json: bool, args: ListArgs) -> anyhow::Result<Outcome> {
+    let states: Vec<StateName> = match args.state.as_deref() {
+        None => vec![StateName::Open, StateName::Redriving],
+        Some("all") => StateName::ALL.to_vec(),
+        Some(name) => StateName::ALL.into_iter().filter(|state| state.as_str() == name).collect(),
+    };
+    let mut filter = args.filters.in_states(&states);
+    (filter.limit, filter.after) = (args.limit, args.after);
+    let listing = app.store.letters(&filter).await?;
+    if json {
+        let letters: Vec<_> = listing.letters.iter().map(for_programs).collect();
+        print_json(&json!({ "dead_letters": letters, "next": listing.next, "waiting": waiting(app).await? }))?;
+        return Ok(Outcome::Done);
+    }
+    if listing.letters.is_empty() {
+        say(match (&args.state, args.filters == Filters::default()) {
+            (None, true) => "no dead letters",
+            _ => "no such dead letters",
+        })?;
+    } else {
+        say(rows(&listing.letters))?;
+    }
+    if let Some(next) = &listing.next {
+        say(format_args!("more: the same command with --after {next}"))?;
+    }
+    tell_waiting(app).await?;
+    Ok(Outcome::Done)
+}
+
+/// The table of some letters.
+pub fn rows(letters: &[LetterRow]) -> table::Rows {
+    let mut rows = table::Rows::new(&[
+        ("id", Fit::Keep),
+        ("state", Fit::Keep),
+        ("failed", Fit::Drop(4)),
+        ("stage", Fit::Drop(2)),
+        ("kind", Fit::Drop(3)),
+        ("document", Fit::Keep),
+        ("page", Fit::Keep),
+        ("code", Fit::Drop(1)),
+        ("what was wrong", Fit::Wrap),
+    ]);
+    for LetterRow { letter, state } in letters {
+        let state = Some(state.name()).filter(|state| *state != StateName::Open);
+        rows.add(vec![
+            table::id(&letter.key.letter_id),
+            table::text(state.map_or("", StateName::as_str)),
+            table::text(time(letter.failed_at).map(|time| format!("{time:.0}")).unwrap_or_default()),
+            table::text(&letter.stage),
+            table::text(&letter.kind),
+            table::id(&letter.document_id),
+            table::number(letter.page_no),
+            table::text(&letter.reason.code),
+            table::text(&letter.reason.message),
+        ]);
+    }
+    rows
+}
+
+pub async fn show(app: &App, json: bool, args: &ShowArgs) -> anyhow::Result<Outcome> {
+    let row = find(app, &args.id).await?;
+    let letter = &row.letter;
+    let record = app.store.letter_record(&letter.key).await?;
+    let (headers, bytes) = record.map(|record| (record.headers, record.value)).unwrap_or_default();
+    let decoded = wire::decode_to_json(&letter.topic, &bytes);
+    if json {
+        let mut value = for_programs(&row);
+        value["headers"] = json!(headers);
+        value["record"] = json!(decoded.ok());
+        print_json(&value)?;
+        return Ok(Outcome::Done);
+    }
+    let reason = &letter.reason;
+    let attempts = table::count(letter.attempts, "attempt");
+    let page = letter.page_no.map(|page_no| format!(", page {page_no}")).unwrap_or_default();
+    let retryable = if reason.retryable { "yes" } else { "no: the same bytes fail the same way" };
+    say(format_args!("id          {}", letter.key.letter_id))?;
+    say(format_args!("state       {}", state(row.state)))?;
+    say(format_args!("document    {} (run {}, version {})", letter.document_id, letter.run, letter.version))?;
+    say(format_args!("stage       {}{page}, after {attempts}", letter.stage))?;
+    say(format_args!("because     {} [{}, {}]", reason.message, reason.code, letter.kind))?;
+    say(format_args!("retryable   {retryable}"))?;
+    say(format_args!("record      {}[{}] offset {}", letter.topic, letter.partition, letter.offset))?;
+    for (name, at) in [("appended", letter.appended_at), ("failed", letter.failed_at)] {
+        say(format_args!("{name:<11} {}", time(at).map(|time| time.to_string()).unwrap_or_default()))?;
+    }
+    for (name, value) in &headers {
+        say(format_args!("header      {name}: {value}"))?;
+    }
+    match decoded {
+        Ok(value) => say(serde_json::to_string_pretty(&value)?)?,
+        Err(error) => say(format_args!("bytes       {} (not decodable: {error})", bytes.len()))?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// A state as people read it.
+pub fn state(state: LetterState) -> String {
+    let at = |at| time(at).map(|time| format!("{time:.0}")).unwrap_or_default();
+    match state {
+        LetterState::Open => "open".to_owned(),
+        LetterState::Redriving { version, until } => {
+            format!("claimed until {} by a redrive as version {version}", at(until))
+        }
+        LetterState::Redriven { version, at: then } => format!("redriven at {} as version {version}", at(then)),
+        LetterState::Dropped { at: then } => format!("dropped at {}", at(then)),
+    }
+}
+
+fn time(us: i64) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_microsecond(us).ok()
+}
+
+/// A letter without its bytes, which may hold a password.
+pub fn for_programs(row: &LetterRow) -> Value {
+    let letter = &row.letter;
+    let (redriven_version, state_at) = match row.state {
+        LetterState::Open => (None, None),
+        LetterState::Redriving { version, until } => (Some(version), Some(until)),
+        LetterState::Redriven { version, at } => (Some(version), Some(at)),
+        LetterState::Dropped { at } => (None, Some(at)),
+    };
+    json!({
+        "id": letter.key.letter_id,
+        "tenant": letter.key.tenant,
+        "state": row.state.name(),
+        "state_at": state_at.and_then(time),
+        "redriven_version": redriven_version,
+        "document_id": letter.document_id,
+        "run": letter.run,
+        "version": letter.version,
+        "stage": letter.stage,
+        "kind": letter.kind,
+        "page_no": letter.page_no,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "appended_at": time(letter.appended_at),
+        "failed_at": time(letter.failed_at),
+    })
+}
