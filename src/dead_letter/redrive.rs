@@ -328,6 +328,7 @@ mod tests {
             envelope: Envelope::new("event".into(), "acme", "d", Lane::Bulk),
             source: Source::unknown(),
             options: Options { password: Some("secret".into()), ..Options::default() },
+            content: None,
         };
         let record =
             LetterRecord { headers: wire::headers(&upload, "cli", None), value: wire::encode(&upload).unwrap() };

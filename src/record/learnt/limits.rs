@@ -192,7 +192,7 @@ mod tests {
             .collect();
         let mut chain: Vec<_> = chain.iter().map(|of_type| ("b", of_type.as_str())).collect();
         chain.insert(0, ("b", r#"{"type":"record","name":"B0","fields":[]}"#));
-        let deep = format!("{}"int"{}", r#"{"type":"array","items":"#.repeat(60), "}".repeat(60));
+        let deep = format!("{}\"int\"{}", r#"{"type":"array","items":"#.repeat(60), "}".repeat(60));
         let empty = r#"{"type":"array","items":{"type":"record","name":"E","fields":[{"name":"n","type":"null"}]}}"#;
         for (text, why) in [
             (record(&doubling), "types with all its references"),
