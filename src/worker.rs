@@ -286,6 +286,9 @@ impl Worker {
                 self.ledger.confirm();
             }
             Err(error @ (CommitError::Aborted(_) | CommitError::Fenced(_))) => self.replay_later(&error),
+            Err(error @ CommitError::Defect(_)) => {
+                return Err(Failure::defect(format!("stage {} stopped: {error}", self.stage.name())));
+            }
             Err(error @ CommitError::Unknown(_)) => {
                 let partitions: Vec<Partition> =
                     self.ledger.step().map(|step| step.positions.keys().cloned().collect()).unwrap_or_default();

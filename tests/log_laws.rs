@@ -2,6 +2,8 @@
 //!
 //! Nothing here sleeps to wait for a state: it waits for the state, with a deadline.
 
+#[path = "log_laws/kafka.rs"]
+mod kafka;
 #[path = "log_laws/member.rs"]
 mod member;
 #[path = "log_laws/side.rs"]
@@ -36,7 +38,7 @@ macro_rules! every_law {
     ($side:expr) => {
         on_side! { $side;
             records_come_back_as_they_went_in_and_in_order
-            append_times_rise_whoever_appends
+            append_times_do_not_go_back_whoever_appends
             a_step_shows_its_outputs_and_its_positions
             a_fenced_step_shows_nothing
             a_new_owner_honours_the_position_and_what_is_done_above_it
@@ -51,7 +53,7 @@ macro_rules! every_law {
             a_cancelled_next_loses_nothing
             groups_do_not_disturb_each_other
             a_tail_starts_where_it_is_told
-            lag_counts_what_is_not_complete
+            lag_is_no_less_than_what_is_not_complete_and_0_when_all_is
             trim_keeps_what_a_group_still_needs
             a_position_below_the_start_is_fatal
         }
@@ -61,6 +63,11 @@ macro_rules! every_law {
 mod on_sqlite {
     use super::sqlite::OnSqlite;
     every_law!(OnSqlite);
+}
+
+mod on_kafka {
+    use super::kafka::OnKafka;
+    every_law!(OnKafka);
 }
 
 async fn records_come_back_as_they_went_in_and_in_order(side: &dyn Side) {
@@ -90,18 +97,30 @@ async fn records_come_back_as_they_went_in_and_in_order(side: &dyn Side) {
     }
 }
 
-/// Offsets and append times rise within each partition.
+/// Within each partition offsets rise, append times do not go back by a millisecond or more, and any 1,000 records in
+/// a row have different ones.
 fn in_order(records: &[Record]) {
-    let mut last: BTreeMap<&Partition, (i64, i64)> = BTreeMap::new();
+    let mut partitions: BTreeMap<&Partition, Vec<(i64, i64)>> = BTreeMap::new();
     for record in records {
         let now = (record.offset, record.appended_at_us);
-        if let Some(before) = last.insert(&record.partition, now) {
-            assert!(before.0 < now.0 && before.1 < now.1, "{} at {now:?} came after {before:?}", record.partition);
+        let seen = partitions.entry(&record.partition).or_default();
+        if let Some(before) = seen.last() {
+            assert!(before.0 < now.0, "{} at {now:?} came after {before:?}", record.partition);
+            assert!(now.1 > before.1 - 1_000, "{} at {now:?} came after {before:?}", record.partition);
         }
+        seen.push(now);
+    }
+    for (partition, seen) in partitions {
+        for some in seen.chunks(500).zip(seen.chunks(500).skip(1)).map(|(one, two)| [one, two].concat()) {
+            let times: BTreeSet<i64> = some.iter().map(|(_, time)| *time).collect();
+            assert_eq!(times.len(), some.len(), "{partition}");
+        }
+        let last = &seen[seen.len().saturating_sub(1_000)..];
+        assert_eq!(last.iter().map(|(_, time)| *time).collect::<BTreeSet<i64>>().len(), last.len(), "{partition}");
     }
 }
 
-async fn append_times_rise_whoever_appends(side: &dyn Side) {
+async fn append_times_do_not_go_back_whoever_appends(side: &dyn Side) {
     let bench = side.bench(&[("in", 1)]).await;
     let (one, two) = (bench.open().await, bench.open().await);
     let mut tail = one.tail(&bench.topics(), From::Start).await.unwrap();
@@ -435,37 +454,55 @@ async fn a_tail_starts_where_it_is_told(side: &dyn Side) {
     let (records, mut end) = within("the tail wakes", waiting).await.unwrap();
     assert_eq!(records.iter().map(text).collect::<Vec<_>>(), ["10"]);
     assert!(end.ready().await.unwrap().is_empty());
-    let mut all = read_all(&mut *start, 11).await;
+    let all = read_all(&mut *start, 11).await;
     in_order(&all);
-    all.sort_by_key(|record| record.appended_at_us);
-    assert_eq!(all.iter().map(text).collect::<Vec<_>>(), (0..11).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(all.iter().map(text).collect::<BTreeSet<_>>(), (0..11).map(|n| n.to_string()).collect());
     assert!(start.ready().await.unwrap().is_empty());
 }
 
-async fn lag_counts_what_is_not_complete(side: &dyn Side) {
+async fn lag_is_no_less_than_what_is_not_complete_and_0_when_all_is(side: &dyn Side) {
     let bench = side.bench(&[("in", 1), ("idle", 1)]).await;
     let log = bench.open().await;
     log.append(numbered(&bench.topic("in"), 0..10)).await.unwrap();
     let lag = log.lag("g", &bench.topics()).await.unwrap();
     let of =
         |lag: &[deckle::log::Lag], name: &str| lag.iter().find(|l| *l.topic == *bench.topic(name)).cloned().unwrap();
-    assert_eq!(of(&lag, "in").records, 10);
+    assert!(of(&lag, "in").records >= 10, "{lag:?}");
     assert!(of(&lag, "in").oldest_us > 0);
     assert_eq!((of(&lag, "idle").records, of(&lag, "idle").oldest_us), (0, 0));
 
     let mut member = Member::join(&*log, "g", "a", &bench.topics()).await;
     let read = member.read(10).await;
+    let move_to = |position| Step { outputs: vec![], positions: [(read[0].partition.clone(), position)].into() };
     let position = Position { next: read[2].offset, done: vec![read[4].offset..=read[8].offset] };
-    let step = Step { outputs: vec![], positions: [(read[0].partition.clone(), position)].into() };
-    member.writer.commit(&step).await.unwrap();
-    assert_eq!(of(&log.lag("g", &bench.topics()).await.unwrap(), "in").records, 3);
+    member.writer.commit(&move_to(position)).await.unwrap();
+    let before = of(&lag, "in");
+    let lag = of(&log.lag("g", &bench.topics()).await.unwrap(), "in");
+    assert!((3..before.records).contains(&lag.records), "{lag:?} after {before:?}");
+    assert!(lag.oldest_us > 0, "{lag:?}");
+
+    // All but the last is done: the age is that of the last.
+    log.append(numbered(&bench.topic("in"), 10..11)).await.unwrap();
+    let last = member.read(1).await.remove(0);
+    member.writer.commit(&move_to(Position::at(last.offset))).await.unwrap();
+    let lag = of(&log.lag("g", &bench.topics()).await.unwrap(), "in");
+    let age = jiff::Timestamp::now().as_microsecond() - last.appended_at_us;
+    assert!(lag.records >= 1 && (1..=age).contains(&lag.oldest_us), "{lag:?}, {age}");
+    member.writer.commit(&move_to(Position::at(last.offset + 1))).await.unwrap();
+    let lag = of(&log.lag("g", &bench.topics()).await.unwrap(), "in");
+    assert_eq!((lag.records, lag.oldest_us), (0, 0), "markers are no records");
 }
 
 async fn trim_keeps_what_a_group_still_needs(side: &dyn Side) {
     let bench = side.bench(&[("in", 1)]).await;
     let log = bench.open().await;
     let topic = bench.topic("in");
-    let times = log.append(numbered(&topic, 0..10)).await.unwrap();
+    let early = log.append(numbered(&topic, 0..2)).await.unwrap();
+    // Appended in another millisecond.
+    while jiff::Timestamp::now().as_microsecond() < early[1] + 2_000 {
+        tokio::task::yield_now().await;
+    }
+    let times = log.append(numbered(&topic, 2..10)).await.unwrap();
     let commit = async |group: &str, upto: usize| {
         let mut member = Member::join(&*log, group, "a", &bench.topics()).await;
         let read = member.read(10).await;
@@ -481,10 +518,11 @@ async fn trim_keeps_what_a_group_still_needs(side: &dyn Side) {
     };
     let both = vec!["fast".to_owned(), "slow".to_owned()];
     assert_eq!(log.trim(&[(topic.clone(), vec!["fast".into(), "unknown".into()])], i64::MAX).await.unwrap(), 0);
-    assert_eq!(log.trim(&[(topic.clone(), both.clone())], times[2]).await.unwrap(), 2, "by age");
+    assert!(log.trim(&[(topic.clone(), both.clone())], times[0]).await.unwrap() >= 2, "by age");
     assert_eq!(kept().await, "2");
-    assert_eq!(log.trim(&[(topic.clone(), both.clone())], i64::MAX).await.unwrap(), 3, "by position");
+    assert!(log.trim(&[(topic.clone(), both.clone())], i64::MAX).await.unwrap() >= 3, "by position");
     assert_eq!(kept().await, "5");
+    assert_eq!(log.trim(&[(topic.clone(), both.clone())], i64::MAX).await.unwrap(), 0, "nothing is left to remove");
     let mut slow = Member::join(&*log, "slow", "a", &bench.topics()).await;
     assert_eq!(slow.read(5).await.iter().map(text).collect::<Vec<_>>(), ["5", "6", "7", "8", "9"]);
     let mut new = Member::join(&*log, "new", "a", &bench.topics()).await;
@@ -500,7 +538,7 @@ async fn a_position_below_the_start_is_fatal(side: &dyn Side) {
     let positions = [(read[0].partition.clone(), Position::at(read[3].offset))].into();
     member.writer.commit(&Step { outputs: vec![], positions }).await.unwrap();
     member.reader.leave().await.unwrap();
-    assert_eq!(log.trim(&[(bench.topic("in"), vec![])], i64::MAX).await.unwrap(), 10);
+    assert!(log.trim(&[(bench.topic("in"), vec![])], i64::MAX).await.unwrap() >= 10);
     log.append(vec![new_record(&bench.topic("in"), "10")]).await.unwrap();
 
     let mut late = Member::join(&*log, "g", "a", &bench.topics()).await;

@@ -416,6 +416,21 @@ async fn too_many_defects_stop_the_worker_before_it_empties_the_topic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_can_never_be_committed_stops_the_worker_and_says_why() {
+    let mut bench = Bench::new();
+    // A log that does not know where this stage's outputs go.
+    let topics = [TopicConfig { name: Topic::from(Uploaded::TOPIC), partitions: 1 }];
+    let path = bench.folder.path().join("another.sqlite");
+    bench.log = Arc::new(SqliteLog::open(&path, &topics, sqlite::Config::default()).unwrap());
+    bench.append(&[("d", "1")]).await;
+    let worker = bench.start(Config::default(), |_| async { Ok(()) }).await;
+    let error = worker.end().await.unwrap_err().to_string();
+    assert!(error.contains("probe") && error.contains("log.unknown_topic: documents.published"), "{error}");
+    let lag = bench.log.lag("probe", &[Topic::from(Uploaded::TOPIC)]).await.unwrap();
+    assert_eq!(lag[0].records, 1, "its input stays for one that can");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_few_defects_among_many_records_stop_nothing() {
     let bench = Bench::new();
     // One record at a time, so that every sixth is a defect: two in any window of six or more, never three.

@@ -13,8 +13,10 @@
 //! - Once a revoke is acknowledged, nothing of that partition can be committed by this member.
 //! - A new owner starts at the committed position: records below `next` and those in `done` do not come again.
 //! - A position below the start of the log is a fatal, named error, never a silent skip.
-//! - Append times never go back within a partition, and are unique within it.
+//! - Append times never go back by a millisecond or more within a partition, and any 1,000 records in a row of it have
+//!   different ones.
 
+mod held_back;
 pub mod kafka;
 pub mod ledger;
 pub mod murmur2;
@@ -71,7 +73,8 @@ pub struct Record {
     pub partition: Partition,
     /// Its place there.
     pub offset: i64,
-    /// When the log took it, µs since 1970, UTC; unique and rising within the partition.
+    /// When the log took it, µs since 1970, UTC. Within the partition it never goes back by a millisecond or more, and
+    /// any 1,000 records in a row have different ones (Kafka counts milliseconds; the offset tells records apart).
     pub appended_at_us: i64,
     /// Its key.
     pub key: String,
@@ -136,6 +139,9 @@ pub enum CommitError {
     /// It may be visible or not. Read [`Writer::committed`] and commit again only what it does not cover.
     #[error("the outcome of the commit is unknown: {0}")]
     Unknown(String),
+    /// It can never be committed: a topic that does not exist, a record above the log's limit. Nothing is visible.
+    #[error("the step cannot be committed: {0}")]
+    Defect(String),
 }
 
 /// How far a group is behind.
@@ -143,9 +149,10 @@ pub enum CommitError {
 pub struct Lag {
     /// Which topic.
     pub topic: String,
-    /// Records not complete, summed over its partitions.
+    /// 0 when all are complete; else no fewer than the records that are not, summed over its partitions (offsets have
+    /// holes, and nobody counts them).
     pub records: u64,
-    /// Age of the oldest of them in µs.
+    /// Age of the oldest record that is not complete in µs; 0 when all are.
     pub oldest_us: i64,
 }
 
@@ -169,8 +176,13 @@ pub trait Log: Send + Sync {
     async fn tail(&self, topics: &[Topic], from: From) -> Result<Box<dyn Tail>>;
     /// How far a group is behind, per topic.
     async fn lag(&self, group: &str, topics: &[Topic]) -> Result<Vec<Lag>>;
-    /// Removes records of work topics that every one of `groups` has completed and that were appended before `before_us`.
+    /// Removes records of work topics that every one of `groups` has completed and that were appended before `before_us`
+    /// (a millisecond more may stay). Returns how many offsets were freed, holes among them.
     async fn trim(&self, topics: &[(Topic, Vec<String>)], before_us: i64) -> Result<u64>;
+    /// Whether the log can be reached, as far as is known without asking: [`Failure::Unavailable`] while it is away.
+    ///
+    /// [`Failure::Unavailable`]: crate::error::Failure::Unavailable
+    fn health(&self) -> Result<()>;
 }
 
 /// The reading side of a membership.

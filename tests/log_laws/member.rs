@@ -215,7 +215,7 @@ impl Working {
             match self.writer.commit(&step).await {
                 Ok(()) => self.ledger.confirm(),
                 Err(CommitError::Aborted(_)) => continue,
-                Err(CommitError::Unknown(why)) => panic!("{why}"),
+                Err(CommitError::Unknown(why) | CommitError::Defect(why)) => panic!("{why}"),
                 // A revoke follows; it takes what is ours no more out of the ledger.
                 Err(CommitError::Fenced(_)) => return,
             }

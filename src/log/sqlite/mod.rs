@@ -222,4 +222,9 @@ impl Log for SqliteLog {
         }
         Ok(removed)
     }
+
+    /// A file is always there; a lock that others hold too long shows in the calls themselves.
+    fn health(&self) -> Result<()> {
+        Ok(())
+    }
 }

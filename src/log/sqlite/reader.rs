@@ -1,14 +1,12 @@
 //! The worker's reading side: events of the member's thread, minus what is paused.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::member::{Command, Handle};
 use crate::{
     error::{Failure, Result},
-    log::{Event, Partition, Reader, Record},
+    log::{Event, Partition, Reader, held_back::HeldBack},
 };
 
 /// A membership's reader. Dropped without [`Reader::leave`], it counts as dead: its leases run out.
@@ -16,40 +14,12 @@ pub(super) struct SqliteReader {
     handle: Handle,
     /// Records were asked for and have not come.
     asked: bool,
-    paused: BTreeSet<Partition>,
-    /// Read before the pause was known to the thread; they come first when the partition is resumed.
-    held_back: BTreeMap<Partition, Vec<Record>>,
-    /// Held back once, and to be given now.
-    resumed: VecDeque<Vec<Record>>,
+    held_back: HeldBack,
 }
 
 impl SqliteReader {
     pub(super) fn new(handle: Handle) -> Self {
-        Self { handle, asked: false, paused: BTreeSet::new(), held_back: BTreeMap::new(), resumed: VecDeque::new() }
-    }
-
-    /// What of some records may be given now.
-    fn unpaused(&mut self, records: Vec<Record>) -> Vec<Record> {
-        if self.paused.is_empty() {
-            return records;
-        }
-        let (paused, free): (Vec<_>, Vec<_>) =
-            records.into_iter().partition(|record| self.paused.contains(&record.partition));
-        for record in paused {
-            self.held_back.entry(record.partition.clone()).or_default().push(record);
-        }
-        free
-    }
-
-    /// Nothing of these partitions is ours any more.
-    fn forget(&mut self, partitions: &[Partition]) {
-        for partition in partitions {
-            self.paused.remove(partition);
-            self.held_back.remove(partition);
-        }
-        for records in &mut self.resumed {
-            records.retain(|record| !partitions.contains(&record.partition));
-        }
+        Self { handle, asked: false, held_back: HeldBack::default() }
     }
 }
 
@@ -61,11 +31,8 @@ fn stopped() -> Failure {
 impl Reader for SqliteReader {
     async fn next(&mut self) -> Result<Event> {
         loop {
-            while let Some(records) = self.resumed.pop_front() {
-                let records = self.unpaused(records);
-                if !records.is_empty() {
-                    return Ok(Event::Records(records));
-                }
+            if let Some(records) = self.held_back.resumed() {
+                return Ok(Event::Records(records));
             }
             if !self.asked {
                 self.handle.commands.send(Command::Want).map_err(|_| stopped())?;
@@ -75,13 +42,13 @@ impl Reader for SqliteReader {
             match event {
                 Event::Records(records) => {
                     self.asked = false;
-                    let records = self.unpaused(records);
+                    let records = self.held_back.sift(records);
                     if !records.is_empty() {
                         return Ok(Event::Records(records));
                     }
                 }
                 Event::Revoked { ref partitions, .. } => {
-                    self.forget(partitions);
+                    self.held_back.forget(partitions);
                     return Ok(event);
                 }
                 Event::Assigned(_) => return Ok(event),
@@ -90,16 +57,13 @@ impl Reader for SqliteReader {
     }
 
     fn pause(&mut self, partitions: &[Partition]) {
-        self.paused.extend(partitions.iter().cloned());
+        self.held_back.pause(partitions);
         // A thread that has stopped says so in `next`.
         let _ = self.handle.commands.send(Command::Pause(partitions.to_vec()));
     }
 
     fn resume(&mut self, partitions: &[Partition]) {
-        for partition in partitions {
-            self.paused.remove(partition);
-            self.resumed.extend(self.held_back.remove(partition));
-        }
+        self.held_back.resume(partitions);
         let _ = self.handle.commands.send(Command::Resume(partitions.to_vec()));
     }
 

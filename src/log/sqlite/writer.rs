@@ -37,7 +37,7 @@ impl Writer for SqliteWriter {
     async fn commit(&mut self, step: &Step) -> std::result::Result<(), CommitError> {
         let leases = self.held.leases(step.positions.keys()).map_err(not_ours)?;
         let rows =
-            append::prepare(&self.shared, &step.outputs).map_err(|error| CommitError::Aborted(error.to_string()))?;
+            append::prepare(&self.shared, &step.outputs).map_err(|error| CommitError::Defect(error.to_string()))?;
         let positions = leases.into_iter().zip(step.positions.values().cloned()).collect();
         let prepared = Prepared { who: self.who.clone(), rows, positions };
         let shared = Arc::clone(&self.shared);

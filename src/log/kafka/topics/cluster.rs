@@ -62,7 +62,7 @@ impl Cluster {
     /// # Errors
     /// When librdkafka does not take the settings.
     pub fn connect(config: &Config) -> Result<Self> {
-        let client = client::base(config);
+        let client = client::admin(config);
         let admin = client.create().map_err(|error| Failure::defect(format!("log.kafka: {error}")))?;
         Ok(Self { admin: Arc::new(admin), client, config: config.clone() })
     }

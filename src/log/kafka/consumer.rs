@@ -1,0 +1,655 @@
+//! The poll thread of a membership: it polls and forwards, and waits for nothing else.
+//!
+//! Kafka lets a rebalance wait for the application. The callback only takes note of it; the thread goes on polling
+//! while the positions of new partitions are read (on a thread of their own) and while the worker commits what it
+//! must give up. Records of a partition therefore come after its `Assigned` and before its `Revoked`, and neither a
+//! slow broker nor a slow worker stops the others' records.
+//!
+//! What was polled and is not wanted yet is kept per partition. When that is too much, all partitions are paused in
+//! librdkafka, which throws away what it fetched ahead: rebalances behind it in the queue come through, and memory is
+//! bounded.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError, Weak, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, Message},
+    types::RDKafkaRespErr,
+};
+use tokio::sync::{mpsc as channel, oneshot};
+
+use super::{
+    Shared,
+    client::{self, Health, Reports},
+    held::Held,
+    positions, record,
+};
+use crate::{
+    error::{Failure, Result},
+    log::{Event, Partition, Position, Record, Topic},
+};
+
+/// The longest pause between two polls; records, commands and rebalances end it at once.
+const IDLE: Duration = Duration::from_millis(250);
+/// The pause while a revoke waits for the worker, whose acknowledgement wakes nobody.
+const REVOKING: Duration = Duration::from_millis(1);
+/// What a record costs beside its bytes, so that many small ones are bounded too.
+const RECORD_BYTES: usize = 256;
+/// How long leaving may take before the group finds out by itself.
+const LEAVE: Duration = Duration::from_secs(5);
+/// While no broker answers, one is asked so often, and waited for so long.
+const PROBE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(200));
+
+/// Who joins what.
+#[derive(Debug, Clone)]
+pub(super) struct Name {
+    pub(super) group: String,
+    pub(super) member: String,
+}
+
+/// What the thread is told.
+pub(super) enum Command {
+    /// The worker waits for records.
+    Want,
+    /// Something is in the consumer's queue.
+    Wake,
+    /// No records of these until resumed.
+    Pause(Vec<Partition>),
+    /// Records of these again.
+    Resume(Vec<Partition>),
+    /// Where the partitions of an assignment start.
+    Positions(u64, Result<Vec<(Partition, Position)>>),
+    /// Leave the group and stop.
+    Leave(oneshot::Sender<()>),
+    /// Stop without a word: the group shall think that this member died.
+    Die,
+}
+
+/// An event, and the epoch of the assignment if it is one.
+pub(super) type Told = Result<(Event, u64)>;
+
+/// The ends of the worker's two sides.
+pub(super) struct Handle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) events: channel::UnboundedReceiver<Told>,
+    pub(super) held: Arc<Held>,
+    pub(super) consumer: Weak<BaseConsumer<Member>>,
+}
+
+/// A change of the assignment that the group asks for.
+enum Change {
+    Assign(TopicPartitionList),
+    Revoke { list: TopicPartitionList, lost: bool },
+}
+
+/// The callbacks of a member's consumer.
+pub(super) struct Member {
+    reports: Reports,
+    changes: Mutex<VecDeque<Change>>,
+    /// The thread is closing the consumer: changes are done on the spot.
+    closing: Mutex<bool>,
+}
+
+impl Member {
+    fn next_change(&self) -> Option<Change> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.reports.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.reports.error(error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.reports.stats_raw(statistics);
+    }
+}
+
+impl ConsumerContext for Member {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.reports.serve();
+        let change = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            Change::Assign(list.clone())
+        } else {
+            Change::Revoke { list: list.clone(), lost: consumer.assignment_lost() }
+        };
+        if self.is_closing() {
+            change.accept(consumer);
+        } else {
+            self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+        }
+    }
+}
+
+impl Change {
+    /// Does as the group says, for a member that is closing: nobody reads its records any more.
+    fn accept(&self, consumer: &BaseConsumer<Member>) {
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let done = match self {
+            Self::Assign(list) if cooperative => consumer.incremental_assign(list),
+            Self::Assign(list) => consumer.assign(list),
+            Self::Revoke { list, .. } if cooperative => consumer.incremental_unassign(list),
+            Self::Revoke { .. } => consumer.unassign(),
+        };
+        if let Err(error) = done {
+            tracing::debug!(%error, "a rebalance while leaving");
+        }
+    }
+}
+
+/// Subscribes and starts the thread. Does not wait for the group, nor for a broker.
+pub(super) fn join(shared: &Arc<Shared>, name: Name, topics: &[Topic]) -> Result<Handle> {
+    let config = &shared.config;
+    let instance = config.instance(&name.group, &name.member);
+    let settings = client::member(config, &config.name(&name.group), &instance);
+    let context =
+        Member { reports: Reports::new(&shared.health), changes: Mutex::default(), closing: Mutex::new(false) };
+    let what = |error: KafkaError| client::failure(&format!("group {}", name.group), &error);
+    let mut consumer = BaseConsumer::from_config_and_context(&settings, context).map_err(what)?;
+    let (commands, inbox) = mpsc::channel();
+    let waker = commands.clone();
+    // A thread that has stopped needs no waking.
+    consumer.set_nonempty_callback(move || drop(waker.send(Command::Wake)));
+    let topics: BTreeMap<String, Topic> = topics.iter().map(|topic| (config.name(topic), Arc::clone(topic))).collect();
+    let names: Vec<&str> = topics.keys().map(String::as_str).collect();
+    consumer.subscribe(&names).map_err(what)?;
+    let consumer = Arc::new(consumer);
+    let (events, outbox) = channel::unbounded_channel();
+    let held = Arc::new(Held::default());
+    let handle = Handle {
+        commands: commands.clone(),
+        events: outbox,
+        held: Arc::clone(&held),
+        consumer: Arc::downgrade(&consumer),
+    };
+    let thread_name = format!("kafka-{}", name.group);
+    let membership = Membership {
+        shared: Arc::clone(shared),
+        name,
+        topics,
+        consumer,
+        commands,
+        inbox,
+        events,
+        held,
+        lots: BTreeMap::new(),
+        change: None,
+        epoch: 0,
+        wanted: false,
+        stalled: false,
+        busy: false,
+        served_last: None,
+        probed: Instant::now(),
+    };
+    thread::Builder::new()
+        .name(thread_name)
+        .spawn(move || membership.run())
+        .map_err(|error| Failure::unavailable(client::DEPENDENCY, format!("cannot start a thread: {error}")))?;
+    Ok(handle)
+}
+
+struct Membership {
+    shared: Arc<Shared>,
+    name: Name,
+    /// By their names on the broker.
+    topics: BTreeMap<String, Topic>,
+    consumer: Arc<BaseConsumer<Member>>,
+    commands: mpsc::Sender<Command>,
+    inbox: mpsc::Receiver<Command>,
+    events: channel::UnboundedSender<Told>,
+    held: Arc<Held>,
+    lots: BTreeMap<Partition, Lot>,
+    /// The change that the group waits for.
+    change: Option<Pending>,
+    /// Counts assignments.
+    epoch: u64,
+    /// The worker waits for records.
+    wanted: bool,
+    /// Too much was polled that nobody wanted: all is paused in librdkafka.
+    stalled: bool,
+    /// The last poll ended before the queue was empty.
+    busy: bool,
+    /// The partition that gave records last; the one after it is the next to give.
+    served_last: Option<Partition>,
+    probed: Instant,
+}
+
+/// A change on its way.
+enum Pending {
+    /// Positions are being read.
+    Assign { epoch: u64, list: TopicPartitionList, again: Vec<Partition>, member: Arc<str> },
+    /// The worker commits what it gives up.
+    Revoke { list: TopicPartitionList, partitions: Vec<Partition> },
+}
+
+/// A partition that is ours.
+struct Lot {
+    position: Position,
+    paused: bool,
+    /// The worker was asked to give it up.
+    leaving: bool,
+    /// Polled and not wanted yet.
+    records: VecDeque<Record>,
+    bytes: usize,
+}
+
+/// Why the thread ends.
+enum Stop {
+    Failed(Failure),
+    Left(oneshot::Sender<()>),
+    Died,
+}
+
+type Turn<T = ()> = std::result::Result<T, Stop>;
+
+fn record_bytes(record: &Record) -> usize {
+    record.value.len() + record.key.len() + RECORD_BYTES
+}
+
+impl Membership {
+    fn run(mut self) {
+        let stop = loop {
+            if let Err(stop) = self.turn() {
+                break stop;
+            }
+        };
+        match stop {
+            Stop::Failed(failure) => {
+                self.held.lose_all();
+                let _ = self.events.send(Err(failure));
+                // Others may do better with the partitions; a name that another process took is no more ours to leave.
+                let replaced = self.consumer.client().fatal_error().is_some();
+                self.close(!replaced);
+            }
+            Stop::Left(done) => {
+                self.close(true);
+                let _ = done.send(());
+            }
+            Stop::Died => self.close(false),
+        }
+    }
+
+    fn turn(&mut self) -> Turn {
+        while let Ok(command) = self.inbox.try_recv() {
+            self.obey(command)?;
+        }
+        self.poll()?;
+        self.forward()?;
+        self.probe();
+        let pause = match self.change {
+            _ if self.busy => Duration::ZERO,
+            Some(Pending::Revoke { .. }) => REVOKING,
+            _ => IDLE,
+        };
+        match self.inbox.recv_timeout(pause) {
+            Ok(command) => self.obey(command),
+            Err(mpsc::RecvTimeoutError::Timeout) => Ok(()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(Stop::Died),
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Turn {
+        match command {
+            Command::Wake => Ok(()),
+            Command::Want => {
+                self.wanted = true;
+                Ok(())
+            }
+            Command::Pause(partitions) => self.set_paused(&partitions, true),
+            Command::Resume(partitions) => self.set_paused(&partitions, false),
+            Command::Positions(epoch, positions) => self.assigned(epoch, positions.map_err(Stop::Failed)?),
+            Command::Leave(done) => Err(Stop::Left(done)),
+            Command::Die => Err(Stop::Died),
+        }
+    }
+
+    fn set_paused(&mut self, partitions: &[Partition], paused: bool) -> Turn {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            if let Some(lot) = self.lots.get_mut(partition) {
+                lot.paused = paused;
+                list.add_partition(&self.shared.config.name(&partition.topic), partition.number);
+            }
+        }
+        if paused { self.pause(&list) } else if self.stalled { Ok(()) } else { self.resume(&list) }
+    }
+
+    fn pause(&self, list: &TopicPartitionList) -> Turn {
+        self.consumer.pause(list).map_err(|error| self.broken("pause", &error))
+    }
+
+    fn resume(&self, list: &TopicPartitionList) -> Turn {
+        self.consumer.resume(list).map_err(|error| self.broken("resume", &error))
+    }
+
+    fn broken(&self, what: &str, error: &KafkaError) -> Stop {
+        Stop::Failed(Failure::defect(format!("log.kafka: {what} of {}: {error}", self.name.group)))
+    }
+
+    /// Takes what is in the consumer's queue: records into their lots, changes of the assignment.
+    fn poll(&mut self) -> Turn {
+        let consumer = Arc::clone(&self.consumer);
+        self.busy = false;
+        for _ in 0..self.shared.config.fetch_records {
+            self.make_changes()?;
+            self.stall_if_full()?;
+            let served = consumer.context().reports.served();
+            match consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => self.take(&message),
+                Some(Err(error)) => self.judge(&error)?,
+                // An event was served: more may be behind it.
+                None if consumer.context().reports.served() != served => {}
+                None => return self.make_changes(),
+            }
+        }
+        self.busy = true;
+        Ok(())
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        let Some(topic) = self.topics.get(message.topic()) else { return };
+        let partition = Partition { topic: Arc::clone(topic), number: message.partition() };
+        let Some(lot) = self.lots.get_mut(&partition) else { return };
+        if lot.leaving || lot.position.covers(message.offset()) {
+            return;
+        }
+        let record = record::incoming(message, topic);
+        lot.bytes += record_bytes(&record);
+        lot.records.push_back(record);
+    }
+
+    fn judge(&self, error: &KafkaError) -> Turn {
+        let Name { group, member } = &self.name;
+        if let Some((code, text)) = self.consumer.client().fatal_error() {
+            let failure = match code {
+                RDKafkaErrorCode::FencedInstanceId => Failure::defect(format!(
+                    "log.member_replaced: another process has joined {group} as {member}; every worker needs a name of \
+                     its own"
+                )),
+                _ => Failure::defect(format!("log.kafka: group {group} as {member}: {text}")),
+            };
+            return Err(Stop::Failed(failure));
+        }
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset) => Err(Stop::Failed(Failure::defect(format!(
+                "log.position_below_start: a position of {group} lies outside the log: records were trimmed that this \
+                 group has not processed"
+            )))),
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::InconsistentGroupProtocol
+                | RDKafkaErrorCode::InvalidSessionTimeout,
+            ) => Err(Stop::Failed(Failure::defect(format!("log.kafka: group {group}: {error}")))),
+            // Passes, or is a topic that may still be made; the client has said so to the log.
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes as far with the changes of the assignment as it can.
+    fn make_changes(&mut self) -> Turn {
+        loop {
+            match &self.change {
+                Some(Pending::Assign { .. }) => return Ok(()),
+                Some(Pending::Revoke { partitions, .. }) if !self.held.is_given_up(partitions) => return Ok(()),
+                Some(Pending::Revoke { .. }) => self.revoked()?,
+                None => match self.consumer.context().next_change() {
+                    None => return Ok(()),
+                    Some(Change::Assign(list)) => self.assign(list)?,
+                    Some(Change::Revoke { list, lost }) => self.revoke(list, lost)?,
+                },
+            }
+        }
+    }
+
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
+        let ours = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+            let topic = self.topics.get(element.topic())?;
+            Some(Partition { topic: Arc::clone(topic), number: element.partition() })
+        };
+        list.elements().iter().filter_map(ours).collect()
+    }
+
+    /// The group gives us partitions: reads where they start. Comes, with an empty list, at the end of every
+    /// rebalance.
+    fn assign(&mut self, list: TopicPartitionList) -> Turn {
+        self.epoch += 1;
+        let member: Arc<str> = client::member_id(&self.consumer).unwrap_or_default().into();
+        let again = self.held.of_former_members(&member);
+        if !again.is_empty() {
+            // We were thrown out while a rebalance went on, and librdkafka joined anew without a word. Others may
+            // have worked on what we hold.
+            self.lose(again.clone())?;
+        }
+        let mut partitions = self.partitions(&list);
+        partitions.extend(again.iter().cloned());
+        let (epoch, nothing) = (self.epoch, partitions.is_empty());
+        self.change = Some(Pending::Assign { epoch, list, again, member });
+        if nothing {
+            return self.assigned(epoch, Vec::new());
+        }
+        let (consumer, commands) = (Arc::downgrade(&self.consumer), self.commands.clone());
+        let shared = Arc::clone(&self.shared);
+        thread::Builder::new()
+            .name("kafka-positions".to_owned())
+            .spawn(move || {
+                if let Some(positions) = positions::until_read(&shared, &consumer, &partitions) {
+                    // A thread that has stopped needs no positions.
+                    let _ = commands.send(Command::Positions(epoch, positions));
+                }
+            })
+            .map(drop)
+            .map_err(|error| Stop::Failed(Failure::unavailable(client::DEPENDENCY, format!("no thread: {error}"))))
+    }
+
+    /// The positions are there: begins to fetch.
+    fn assigned(&mut self, epoch: u64, positions: Vec<(Partition, Position)>) -> Turn {
+        let Some(Pending::Assign { list, again, member, .. }) =
+            self.change.take_if(|change| matches!(change, Pending::Assign { epoch: of, .. } if *of == epoch))
+        else {
+            return Ok(());
+        };
+        let (mut fresh, mut moved) = (TopicPartitionList::with_capacity(list.count()), TopicPartitionList::new());
+        for (partition, position) in &positions {
+            let list = if again.contains(partition) { &mut moved } else { &mut fresh };
+            list.add_partition_offset(
+                &self.shared.config.name(&partition.topic),
+                partition.number,
+                Offset::Offset(position.next),
+            )
+            .map_err(|error| self.broken("assignment", &error))?;
+        }
+        self.consumer.incremental_assign(&fresh).map_err(|error| self.broken("assignment", &error))?;
+        if moved.count() > 0 {
+            self.consumer.seek_partitions(moved, LEAVE).map_err(|error| self.broken("seek", &error))?;
+        }
+        if positions.is_empty() {
+            return Ok(());
+        }
+        self.held.assign(positions.iter().map(|(partition, _)| partition.clone()), epoch, &member);
+        for (partition, position) in &positions {
+            let lot = Lot {
+                position: position.clone(),
+                paused: false,
+                leaving: false,
+                records: VecDeque::new(),
+                bytes: 0,
+            };
+            self.lots.insert(partition.clone(), lot);
+        }
+        if self.stalled {
+            self.pause(&fresh)?;
+        }
+        self.shared.health.answered();
+        self.tell(Event::Assigned(positions))
+    }
+
+    /// The group wants partitions back: asks the worker to give them up.
+    fn revoke(&mut self, list: TopicPartitionList, lost: bool) -> Turn {
+        let partitions = self.partitions(&list);
+        if lost {
+            self.lose(partitions.clone())?;
+        } else if !partitions.is_empty() {
+            for partition in &partitions {
+                if let Some(lot) = self.lots.get_mut(partition) {
+                    lot.leaving = true;
+                    (lot.records, lot.bytes) = (VecDeque::new(), 0);
+                }
+            }
+            let (ack, acknowledged) = oneshot::channel();
+            let deadline = Instant::now() + Duration::from_millis(self.shared.config.revoke_ms);
+            self.held.revoke(partitions.clone(), acknowledged, deadline);
+            self.tell(Event::Revoked { partitions: partitions.clone(), lost: false, ack })?;
+        }
+        self.change = Some(Pending::Revoke { list, partitions });
+        Ok(())
+    }
+
+    /// The worker has let go: gives the partitions back.
+    fn revoked(&mut self) -> Turn {
+        let Some(Pending::Revoke { list, partitions }) = self.change.take() else { return Ok(()) };
+        // A pause outlives the assignment in librdkafka.
+        self.resume(&list)?;
+        for partition in &partitions {
+            self.lots.remove(partition);
+        }
+        self.consumer.incremental_unassign(&list).map_err(|error| self.broken("revocation", &error))
+    }
+
+    /// Others may own these already.
+    fn lose(&mut self, partitions: Vec<Partition>) -> Turn {
+        self.held.lose(&partitions);
+        let told: Vec<Partition> =
+            partitions.into_iter().filter(|partition| self.lots.remove(partition).is_some()).collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        let (ack, _) = oneshot::channel();
+        self.tell(Event::Revoked { partitions: told, lost: true, ack })
+    }
+
+    /// Polled and not wanted, of partitions that could be given.
+    fn unwanted_bytes(&self) -> usize {
+        self.lots.values().filter(|lot| !lot.paused).map(|lot| lot.bytes).sum()
+    }
+
+    fn flowing(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (partition, _) in self.lots.iter().filter(|(_, lot)| !lot.paused) {
+            list.add_partition(&self.shared.config.name(&partition.topic), partition.number);
+        }
+        list
+    }
+
+    fn stall_if_full(&mut self) -> Turn {
+        if self.stalled || self.unwanted_bytes() < self.shared.config.fetch_bytes * 2 {
+            return Ok(());
+        }
+        self.stalled = true;
+        self.pause(&self.flowing())
+    }
+
+    /// Gives the worker what it waits for.
+    fn forward(&mut self) -> Turn {
+        if self.wanted {
+            let records = self.gather();
+            if !records.is_empty() {
+                self.wanted = false;
+                self.shared.health.answered();
+                self.tell(Event::Records(records))?;
+            }
+        }
+        if self.stalled && self.unwanted_bytes() < self.shared.config.fetch_bytes {
+            self.stalled = false;
+            self.resume(&self.flowing())?;
+        }
+        Ok(())
+    }
+
+    /// Records within the limits, in turn from the partitions that have some.
+    fn gather(&mut self) -> Vec<Record> {
+        let config = &self.shared.config;
+        let ready: Vec<Partition> = self
+            .lots
+            .iter()
+            .filter(|(_, lot)| !lot.paused && !lot.leaving && !lot.records.is_empty())
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        let first = ready.iter().position(|p| Some(p) > self.served_last.as_ref()).unwrap_or(0);
+        let share = (config.fetch_records / ready.len().max(1)).max(1);
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        for partition in ready[first..].iter().chain(&ready[..first]) {
+            let Some(lot) = self.lots.get_mut(partition) else { continue };
+            for _ in 0..share {
+                if bytes >= config.fetch_bytes || records.len() >= config.fetch_records {
+                    return records;
+                }
+                let Some(record) = lot.records.pop_front() else { break };
+                lot.bytes -= record_bytes(&record);
+                bytes += record_bytes(&record);
+                records.push(record);
+                self.served_last = Some(partition.clone());
+            }
+        }
+        records
+    }
+
+    /// Finds out whether a broker is back: no client tells.
+    fn probe(&mut self) {
+        let health: &Health = &self.shared.health;
+        if !health.is_away() || self.probed.elapsed() < PROBE.0 {
+            return;
+        }
+        self.probed = Instant::now();
+        let topic = self.topics.keys().next().map(String::as_str);
+        if self.consumer.fetch_metadata(topic, PROBE.1).is_ok() {
+            health.answered();
+        }
+    }
+
+    fn tell(&self, event: Event) -> Turn {
+        self.events.send(Ok((event, self.epoch))).map_err(|_| Stop::Died)
+    }
+
+    /// Closes the consumer. A static member that is only closed counts as dead (KIP-345), which is what a restart
+    /// wants; one that unsubscribes before leaves the group.
+    fn close(self, leave: bool) {
+        self.held.lose_all();
+        let context = self.consumer.context();
+        *context.closing.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        match self.change {
+            Some(Pending::Assign { list, .. }) => Change::Assign(list).accept(&self.consumer),
+            Some(Pending::Revoke { list, .. }) => Change::Revoke { list, lost: false }.accept(&self.consumer),
+            None => {}
+        }
+        while let Some(change) = context.next_change() {
+            change.accept(&self.consumer);
+        }
+        if leave {
+            self.consumer.unsubscribe();
+            let deadline = Instant::now() + LEAVE;
+            // The member id is gone as soon as the request to leave is on its way; closing waits for the answer.
+            while client::member_id(&self.consumer).is_some() && Instant::now() < deadline {
+                // Serves the last revoke; nobody waits for records.
+                drop(self.consumer.poll(Duration::from_millis(5)));
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Where a group is in partitions: committed positions, checked against what the log still has.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+};
+
+use super::{Config, Shared, client};
+use crate::{
+    error::{Failure, Result},
+    log::{Partition, Position},
+};
+
+/// One question to a broker.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The list of some partitions, as librdkafka names them.
+pub(super) fn list(config: &Config, partitions: &[Partition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(&config.name(&partition.topic), partition.number);
+    }
+    list
+}
+
+/// The committed positions; `None` where a group has none. Of a consumer that reads committed records, an open
+/// transaction that moves them is waited for.
+pub(super) fn committed<C: ConsumerContext>(
+    config: &Config,
+    consumer: &BaseConsumer<C>,
+    partitions: &[Partition],
+) -> Result<BTreeMap<Partition, Option<Position>>> {
+    let what = |error| client::failure("committed positions", &error);
+    let answer = consumer.committed_offsets(list(config, partitions), PATIENCE).map_err(what)?;
+    let mut positions = BTreeMap::new();
+    for partition in partitions {
+        let Some(element) = answer.find_partition(&config.name(&partition.topic), partition.number) else { continue };
+        element.error().map_err(what)?;
+        let position = match element.offset() {
+            Offset::Offset(next) => Some(Position::decode(next, element.metadata())?),
+            _ => None,
+        };
+        positions.insert(partition.clone(), position);
+    }
+    Ok(positions)
+}
+
+/// The lowest offset that a partition keeps, and the one above the last that readers may see.
+pub(super) fn bounds<C: ConsumerContext>(
+    config: &Config,
+    consumer: &BaseConsumer<C>,
+    partition: &Partition,
+) -> Result<(i64, i64)> {
+    consumer
+        .fetch_watermarks(&config.name(&partition.topic), partition.number, PATIENCE)
+        .map_err(|error| client::failure(&partition.to_string(), &error))
+}
+
+/// Where a member starts: the committed position, or the start of the log. One that lies outside the log is fatal.
+pub(super) fn read<C: ConsumerContext>(
+    config: &Config,
+    consumer: &BaseConsumer<C>,
+    partitions: &[Partition],
+) -> Result<Vec<(Partition, Position)>> {
+    let mut positions = Vec::new();
+    for (partition, committed) in committed(config, consumer, partitions)? {
+        let (start, end) = bounds(config, consumer, &partition)?;
+        let position = committed.unwrap_or_else(|| Position::at(start));
+        check(&partition, position.next, (start, end))?;
+        positions.push((partition, position));
+    }
+    Ok(positions)
+}
+
+fn check(partition: &Partition, next: i64, (start, end): (i64, i64)) -> Result<()> {
+    if next < start {
+        return Err(Failure::defect(format!(
+            "log.position_below_start: {partition} is at {next}, but the log starts at {start}: records were trimmed \
+             that this group has not processed"
+        )));
+    }
+    if next > end {
+        return Err(Failure::defect(format!(
+            "log.position_beyond_end: {partition} is at {next}, but the log ends at {end}: the topic was made anew, or \
+             lost records"
+        )));
+    }
+    Ok(())
+}
+
+/// Reads where a member starts until it succeeds: to start without it would run records twice. `None` when the
+/// member is gone.
+#[expect(clippy::disallowed_methods, reason = "reading has a thread of its own")]
+pub(super) fn until_read<C: ConsumerContext>(
+    shared: &Arc<Shared>,
+    consumer: &Weak<BaseConsumer<C>>,
+    partitions: &[Partition],
+) -> Option<Result<Vec<(Partition, Position)>>> {
+    loop {
+        match read(&shared.config, &*consumer.upgrade()?, partitions) {
+            Err(Failure::Unavailable { message, .. }) => tracing::debug!(message, "positions cannot be read yet"),
+            other => return Some(other),
+        }
+        thread::sleep(RETRY);
+    }
+}

@@ -1,0 +1,220 @@
+//! The thread that owns a producer. Calls of a transaction may hang for as long as a broker does; whoever waits for
+//! one has a limit, and gives the thread up with its producer when that is reached.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    Shared, client,
+    transaction::{Fault, Producer, Transaction},
+};
+use crate::{
+    error::{Failure, Result},
+    log::CommitError,
+};
+
+/// How often an idle producer is served.
+const SERVE: Duration = Duration::from_secs(1);
+
+type Job = Box<dyn FnOnce(&mut Slot) + Send>;
+
+/// The async end of a producer's thread.
+pub(super) struct ProducerThread {
+    shared: Arc<Shared>,
+    id: Arc<str>,
+    thread: Option<Thread>,
+}
+
+struct Thread {
+    jobs: mpsc::Sender<Job>,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the thread owns.
+pub(super) struct Slot {
+    shared: Arc<Shared>,
+    id: Arc<str>,
+    abandoned: Arc<AtomicBool>,
+    producer: Option<Producer>,
+    /// The producer may begin transactions.
+    settled: bool,
+    /// When the last producer was fenced.
+    fenced: Option<Instant>,
+}
+
+impl ProducerThread {
+    pub(super) fn new(shared: &Arc<Shared>, id: String) -> Self {
+        Self { shared: Arc::clone(shared), id: id.into(), thread: None }
+    }
+
+    fn start(&mut self) -> Result<&Thread> {
+        if self.thread.is_none() {
+            let (jobs, inbox) = mpsc::channel::<Job>();
+            let abandoned = Arc::new(AtomicBool::new(false));
+            let slot = Slot {
+                shared: Arc::clone(&self.shared),
+                id: Arc::clone(&self.id),
+                abandoned: Arc::clone(&abandoned),
+                producer: None,
+                settled: false,
+                fenced: None,
+            };
+            thread::Builder::new().name("kafka-producer".to_owned()).spawn(move || slot.run(&inbox)).map_err(
+                |error| Failure::unavailable(client::DEPENDENCY, format!("cannot start a thread: {error}")),
+            )?;
+            self.thread = Some(Thread { jobs, abandoned });
+        }
+        self.thread.as_ref().ok_or_else(|| Failure::defect("log.kafka: the producer's thread has stopped"))
+    }
+
+    /// Begins to settle what a former process of this name left open.
+    pub(super) fn settle_soon(&mut self) {
+        if let Ok(thread) = self.start() {
+            // A thread that stopped is started anew by the first call.
+            let _ = thread.jobs.send(Box::new(|slot| drop(slot.settled())));
+        }
+    }
+
+    /// Waits until what a former producer of this id left open is settled.
+    ///
+    /// # Errors
+    /// `Unavailable` while no broker answers.
+    pub(super) async fn settled(&mut self) -> Result<()> {
+        let patience = self.shared.config.call();
+        let away = || Failure::unavailable(client::DEPENDENCY, "the transaction coordinator does not answer");
+        let thread = self.start()?;
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |slot| drop(reply.send(slot.settled().map(drop))));
+        if thread.jobs.send(job).is_err() {
+            self.thread = None;
+            return Err(away());
+        }
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => {
+                self.thread = None;
+                Err(away())
+            }
+            Err(_) => Err(away()),
+        }
+    }
+
+    /// Runs one transaction; gives its thread up when it takes too long.
+    pub(super) async fn transact<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(Begin<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> std::result::Result<T, CommitError> {
+        self.settled().await.map_err(|failure| match failure {
+            Failure::Defect { message } => CommitError::Defect(message),
+            other => CommitError::Aborted(other.to_string()),
+        })?;
+        let patience = self.shared.config.call();
+        let thread = self.start().map_err(|failure| CommitError::Aborted(failure.to_string()))?;
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |slot| drop(reply.send(slot.transact(work))));
+        if thread.jobs.send(job).is_err() {
+            self.thread = None;
+            return Err(CommitError::Aborted("the producer's thread has stopped".to_owned()));
+        }
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => {
+                self.thread = None;
+                Err(CommitError::Unknown("the producer's thread has stopped".to_owned()))
+            }
+            Err(_) => {
+                tracing::warn!(id = %self.id, ?patience, "a transaction hangs, its producer is given up");
+                self.thread = None;
+                Err(CommitError::Unknown(format!("no answer within {patience:?}")))
+            }
+        }
+    }
+}
+
+/// The right to begin one transaction.
+pub(super) struct Begin<'p>(&'p mut Producer);
+
+impl<'p> Begin<'p> {
+    pub(super) fn begin(self) -> std::result::Result<Transaction<'p>, Fault> {
+        self.0.begin()
+    }
+}
+
+impl Slot {
+    fn run(mut self, inbox: &mpsc::Receiver<Job>) {
+        loop {
+            match inbox.recv_timeout(SERVE) {
+                Ok(job) => job(&mut self),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if let Some(producer) = &self.producer {
+                        producer.serve();
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// The producer, with nothing of a former one left open.
+    fn settled(&mut self) -> Result<&mut Producer> {
+        // A producer is fenced by another process of our name, by a broker that lost patience, or by a late call of
+        // one that we gave up. In the first case the group tells us so within a heartbeat or two, and it would be
+        // wrong to fence the other one back.
+        let config = &self.shared.config;
+        if self.fenced.is_some_and(|at| at.elapsed() < config.heartbeat() * 2) {
+            return Err(Failure::unavailable(client::DEPENDENCY, format!("{} was fenced a moment ago", self.id)));
+        }
+        if self.producer.is_none() {
+            self.settled = false;
+            self.producer = Some(Producer::new(&self.shared, &self.id, &self.abandoned)?);
+        }
+        let producer = self.producer.as_mut().ok_or_else(|| Failure::defect("log.kafka: no producer"))?;
+        if !self.settled {
+            if let Err(failure) = producer.settle(config.call() / 2) {
+                // A client that was fenced while it began is of no more use; another one costs little.
+                self.producer = None;
+                return Err(failure);
+            }
+            self.settled = true;
+            self.shared.health.answered();
+        }
+        self.producer.as_mut().ok_or_else(|| Failure::defect("log.kafka: no producer"))
+    }
+
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(Begin<'_>) -> std::result::Result<T, Fault>,
+    ) -> std::result::Result<T, CommitError> {
+        let producer = self.settled().map_err(|failure| CommitError::Aborted(failure.to_string()))?;
+        match work(Begin(producer)) {
+            Ok(done) => {
+                self.shared.health.answered();
+                Ok(done)
+            }
+            Err(Fault { error, broken }) => {
+                if broken {
+                    self.producer = None;
+                    if matches!(error, CommitError::Fenced(_)) {
+                        self.fenced = Some(Instant::now());
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One transaction at a time: begin → send → offsets → commit. The borrow of the producer sees to it.
+//!
+//! The law: whatever fails, the caller learns one of three things: nothing is visible (and never will be), it is
+//! visible, or it is unknown. Only a commit that was asked for and not answered clearly is unknown.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext, TopicPartitionList,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::Message,
+    producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig},
+    util::Timeout,
+};
+
+use super::{
+    Shared,
+    client::{self, Reports},
+    record::{Outgoing, appended_at_us},
+};
+use crate::{error::Result, log::CommitError};
+
+/// Between two looks whether all deliveries are reported. `flush`, and `commit_transaction` with it, would look only
+/// every 100 ms, which makes small steps twenty times slower.
+const NAP: Duration = Duration::from_micros(200);
+/// One try of a call that may be repeated.
+const TRY: Duration = Duration::from_secs(2);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// A producer between transactions.
+pub(super) struct Producer {
+    client: BaseProducer<Deliveries>,
+    /// Whoever waited for the transaction has given up: nothing more may be done in it.
+    abandoned: Arc<AtomicBool>,
+}
+
+/// A transaction that failed.
+pub(super) struct Fault {
+    pub(super) error: CommitError,
+    /// The producer is of no more use.
+    pub(super) broken: bool,
+}
+
+type Step<T> = std::result::Result<T, Fault>;
+
+/// What became of the records of a transaction.
+pub(super) struct Deliveries {
+    reports: Reports,
+    state: Mutex<Delivered>,
+}
+
+#[derive(Default)]
+struct Delivered {
+    /// Append times, in the order of sending.
+    times: Vec<i64>,
+    /// The first failure: of which topic, and why.
+    failed: Option<(String, KafkaError)>,
+}
+
+impl Deliveries {
+    fn lock(&self) -> MutexGuard<'_, Delivered> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.reports.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.reports.error(error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.reports.stats_raw(statistics);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    /// The record's place in its transaction.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
+        let mut state = self.lock();
+        match result {
+            Ok(message) => {
+                let time = appended_at_us(message.timestamp().to_millis().unwrap_or(0), message.offset());
+                if let Some(slot) = state.times.get_mut(place) {
+                    *slot = time;
+                }
+            }
+            Err((error, message)) if state.failed.is_none() => {
+                state.failed = Some((message.topic().to_owned(), error.clone()));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What to do about an error of a transactional call.
+enum Verdict {
+    /// The same call again, with the same arguments.
+    Again,
+    /// Abort; the producer is good for another transaction.
+    Abort,
+    /// Drop the producer.
+    Broken,
+}
+
+fn verdict(error: &KafkaError) -> Verdict {
+    match error {
+        KafkaError::Transaction(error) if error.txn_requires_abort() => Verdict::Abort,
+        KafkaError::Transaction(error) if error.is_retriable() => Verdict::Again,
+        _ => Verdict::Broken,
+    }
+}
+
+/// Another producer has our transactional id, or another process our name in the group, or the broker has aborted a
+/// transaction that took too long.
+fn is_fenced(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::Fenced
+                | Code::ProducerFenced
+                | Code::InvalidProducerEpoch
+                | Code::FencedInstanceId
+                | Code::InvalidProducerIdMapping
+        )
+    )
+}
+
+/// An error before the commit was asked for: nothing is visible.
+fn not_committed(what: &str, error: &KafkaError) -> CommitError {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        _ if is_fenced(error) => CommitError::Fenced(format!("{what}: {error}")),
+        Some(
+            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::InvalidTopic,
+        ) => CommitError::Defect(format!("log.unknown_topic: {what}: {error}; run `deckle topics plan`")),
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => CommitError::Defect(format!(
+            "log.record_too_large: {what}: {error}; the topic's `max.message.bytes` is the limit"
+        )),
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::OffsetMetadataTooLarge,
+        ) => CommitError::Defect(format!("{what}: {error}")),
+        _ => CommitError::Aborted(format!("{what}: {error}")),
+    }
+}
+
+impl Producer {
+    /// Makes the client. [`Producer::settle`] comes before the first transaction.
+    pub(super) fn new(shared: &Arc<Shared>, id: &str, abandoned: &Arc<AtomicBool>) -> Result<Self> {
+        let context = Deliveries { reports: Reports::new(&shared.health), state: Mutex::default() };
+        let client = BaseProducer::from_config_and_context(&client::producer(&shared.config, id), context)
+            .map_err(|error| client::failure(id, &error))?;
+        Ok(Self { client, abandoned: Arc::clone(abandoned) })
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Finishes what a former producer of the same id left open, and fences it. Waits `patience`; may be called again
+    /// after `Unavailable`.
+    pub(super) fn settle(&self, patience: Duration) -> Result<()> {
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            self.serve();
+            let error = match self.client.init_transactions(TRY) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            match verdict(&error) {
+                Verdict::Again if std::time::Instant::now() < deadline && !self.is_abandoned() => nap(RETRY),
+                _ => return Err(client::failure("the producer cannot begin", &error)),
+            }
+        }
+    }
+
+    /// Serves what the client has to say while nothing is sent.
+    pub(super) fn serve(&self) {
+        for _ in 0..100 {
+            let served = self.client.context().reports.served();
+            self.client.poll(Duration::ZERO);
+            if self.client.context().reports.served() == served {
+                return;
+            }
+        }
+    }
+
+    /// Begins a transaction.
+    pub(super) fn begin(&mut self) -> Step<Transaction<'_>> {
+        *self.client.context().lock() = Delivered::default();
+        match self.client.begin_transaction() {
+            Ok(()) => Ok(Transaction { producer: self }),
+            Err(error) => Err(Fault { error: not_committed("begin", &error), broken: true }),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a producer has a thread of its own")]
+fn nap(time: Duration) {
+    thread::sleep(time);
+}
+
+/// An open transaction. Either [`Transaction::commit`] or a failure ends it.
+#[must_use = "an open transaction holds up the readers of everything it touched"]
+pub(super) struct Transaction<'p> {
+    producer: &'p mut Producer,
+}
+
+impl<'p> Transaction<'p> {
+    /// Hands a record to the client, which sends it as soon as it can.
+    pub(super) fn send(self, record: Outgoing) -> Step<Self> {
+        let place = {
+            let mut state = self.producer.client.context().lock();
+            state.times.push(0);
+            state.times.len() - 1
+        };
+        let mut message = BaseRecord::with_opaque_to(&record.topic, place)
+            .key(record.key.as_bytes())
+            .payload(&record.value[..])
+            .headers(record.headers);
+        loop {
+            match self.producer.client.send(message) {
+                Ok(()) => return Ok(self),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), same)) => {
+                    message = same;
+                    self.producer.client.poll(Duration::ZERO);
+                    nap(NAP);
+                }
+                Err((error, _)) => return Err(self.abort(not_committed(&record.topic, &error))),
+            }
+            if self.producer.is_abandoned() {
+                return Err(self.abort(CommitError::Aborted("nobody waits for it any more".to_owned())));
+            }
+        }
+    }
+
+    /// Moves positions with the commit.
+    pub(super) fn offsets(self, offsets: &TopicPartitionList, metadata: &ConsumerGroupMetadata) -> Step<Self> {
+        match self.insist(|client| client.send_offsets_to_transaction(offsets, metadata, TRY)) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                let why = not_committed("positions", &error);
+                Err(if matches!(verdict(&error), Verdict::Broken) { self.broken(why) } else { self.abort(why) })
+            }
+        }
+    }
+
+    /// Makes it all visible; the append times of the records, in the order of sending.
+    pub(super) fn commit(self) -> Step<Vec<i64>> {
+        if let Err(why) = self.drain() {
+            return Err(self.abort(why));
+        }
+        if self.producer.is_abandoned() {
+            return Err(self.abort(CommitError::Aborted("nobody waits for it any more".to_owned())));
+        }
+        // Without a limit: any other "risks internal state desynchronization" (rdkafka.h). Who waits has one.
+        match self.insist(|client| client.commit_transaction(Timeout::Never)) {
+            Ok(()) => Ok(std::mem::take(&mut self.producer.client.context().lock().times)),
+            Err(error) => Err(match verdict(&error) {
+                // The coordinator did not commit.
+                Verdict::Abort => self.abort(not_committed("commit", &error)),
+                Verdict::Again | Verdict::Broken => self.broken(CommitError::Unknown(format!("commit: {error}"))),
+            }),
+        }
+    }
+
+    /// Repeats a call while that is what its error asks for.
+    fn insist(
+        &self,
+        mut call: impl FnMut(&BaseProducer<Deliveries>) -> std::result::Result<(), KafkaError>,
+    ) -> std::result::Result<(), KafkaError> {
+        loop {
+            match call(&self.producer.client) {
+                Err(error) if matches!(verdict(&error), Verdict::Again) && !self.producer.is_abandoned() => {
+                    self.producer.client.poll(Duration::ZERO);
+                    nap(RETRY);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for the delivery of every record.
+    fn drain(&self) -> std::result::Result<(), CommitError> {
+        let client = &self.producer.client;
+        while client.in_flight_count() > 0 {
+            client.poll(Duration::ZERO);
+            if client.in_flight_count() > 0 {
+                nap(NAP);
+            }
+            if self.producer.is_abandoned() {
+                return Err(CommitError::Aborted("nobody waits for it any more".to_owned()));
+            }
+        }
+        match &client.context().lock().failed {
+            None => Ok(()),
+            Some((topic, error)) => Err(not_committed(topic, error)),
+        }
+    }
+
+    fn broken(self, error: CommitError) -> Fault {
+        Fault { error, broken: true }
+    }
+
+    /// Takes everything back. `abort_transaction` does not serve delivery reports and would wait for them in vain.
+    fn abort(self, why: CommitError) -> Fault {
+        let client = &self.producer.client;
+        client.purge(PurgeConfig::default().queue().inflight());
+        while client.in_flight_count() > 0 && !self.producer.is_abandoned() {
+            client.poll(Duration::ZERO);
+            nap(NAP);
+        }
+        match self.insist(|client| client.abort_transaction(Timeout::Never)) {
+            Ok(()) => Fault { error: why, broken: false },
+            // What is left open is aborted by the next producer of this id; nobody commits it.
+            Err(error) if is_fenced(&error) => Fault { error: CommitError::Fenced(format!("{error}")), broken: true },
+            Err(error) => {
+                tracing::debug!(%error, "abort");
+                Fault { error: why, broken: true }
+            }
+        }
+    }
+}

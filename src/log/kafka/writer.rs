@@ -1,0 +1,167 @@
+//! The worker's writing side: a step is one transaction.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use async_trait::async_trait;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+};
+
+use super::{
+    Shared, client,
+    consumer::{Handle, Member},
+    held::Held,
+    positions,
+    producer::ProducerThread,
+    record::{self, Outgoing},
+    transaction::Fault,
+};
+use crate::{
+    error::{Failure, Result},
+    log::{CommitError, Partition, Position, Step, Writer},
+};
+
+/// A membership's writer.
+pub(super) struct KafkaWriter {
+    shared: Arc<Shared>,
+    held: Arc<Held>,
+    consumer: Weak<BaseConsumer<Member>>,
+    producer: ProducerThread,
+}
+
+impl KafkaWriter {
+    pub(super) fn new(shared: &Arc<Shared>, transactional_id: String, handle: &Handle) -> Self {
+        let mut producer = ProducerThread::new(shared, transactional_id);
+        // A transaction that our predecessor left open keeps its successors' positions waiting.
+        producer.settle_soon();
+        Self {
+            shared: Arc::clone(shared),
+            held: Arc::clone(&handle.held),
+            consumer: Weak::clone(&handle.consumer),
+            producer,
+        }
+    }
+}
+
+fn not_ours(partition: Partition) -> CommitError {
+    CommitError::Fenced(format!("{partition} is not ours"))
+}
+
+#[async_trait]
+impl Writer for KafkaWriter {
+    async fn commit(&mut self, step: &Step) -> std::result::Result<(), CommitError> {
+        // Without a broker's help where that is enough.
+        self.held.check(step.positions.keys(), None).map_err(not_ours)?;
+        let prepared = Prepared {
+            outputs: record::outgoing(&self.shared.config, &step.outputs),
+            offsets: offsets(&self.shared, step).map_err(|failure| CommitError::Defect(failure.to_string()))?,
+            partitions: step.positions.keys().cloned().collect(),
+            held: Arc::clone(&self.held),
+            consumer: Weak::clone(&self.consumer),
+        };
+        let held = Arc::clone(&self.held);
+        let outcome = self.producer.transact(move |begin| {
+            let ours = prepared.prove_ours()?;
+            let mut transaction = begin.begin()?;
+            for output in prepared.outputs {
+                transaction = transaction.send(output)?;
+            }
+            if let Some(metadata) = ours {
+                transaction = transaction.offsets(&prepared.offsets, &metadata)?;
+            }
+            transaction.commit()
+        });
+        match outcome.await {
+            Ok(_) => Ok(()),
+            // The generation moved on: harmless for partitions that stayed.
+            Err(CommitError::Aborted(why)) => match held.check(step.positions.keys(), None) {
+                Ok(()) => Err(CommitError::Aborted(why)),
+                Err(partition) => Err(not_ours(partition)),
+            },
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn committed(&mut self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Position>> {
+        // First the open transaction is settled, whichever way; only then do positions mean anything.
+        self.producer.settled().await?;
+        let (shared, consumer) = (Arc::clone(&self.shared), Weak::clone(&self.consumer));
+        let partitions = partitions.to_vec();
+        let read = move || {
+            let consumer =
+                consumer.upgrade().ok_or_else(|| Failure::defect("log.kafka: the member has left its group"))?;
+            Ok(positions::read(&shared.config, &consumer, &partitions)?.into_iter().collect())
+        };
+        tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|error| Failure::defect(format!("log.kafka: reading positions stopped: {error}")))?
+    }
+}
+
+/// Positions as Kafka keeps them: `next` is the offset, `done` its metadata.
+fn offsets(shared: &Shared, step: &Step) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(step.positions.len());
+    for (partition, position) in &step.positions {
+        let topic = shared.config.name(&partition.topic);
+        let mut element = list.add_partition(&topic, partition.number);
+        element
+            .set_offset(Offset::Offset(position.next))
+            .map_err(|error| Failure::defect(format!("{partition}: {error}")))?;
+        element.set_metadata(position.encode());
+    }
+    Ok(list)
+}
+
+/// A step on its way to the producer's thread.
+struct Prepared {
+    outputs: Vec<Outgoing>,
+    offsets: TopicPartitionList,
+    partitions: Vec<Partition>,
+    held: Arc<Held>,
+    consumer: Weak<BaseConsumer<Member>>,
+}
+
+impl Prepared {
+    /// The proof that the module's head tells of. The order of its three parts is what makes it one.
+    fn prove_ours(&self) -> std::result::Result<Option<ConsumerGroupMetadata>, Fault> {
+        if self.partitions.is_empty() {
+            return Ok(None);
+        }
+        let fenced = |why: String| Fault { error: CommitError::Fenced(why), broken: false };
+        let Some(consumer) = self.consumer.upgrade() else {
+            return Err(fenced("the member has left its group".to_owned()));
+        };
+        let metadata = consumer.group_metadata();
+        // After the metadata: a member that lost its id gets another one only after its partitions left `held`.
+        let member = client::member_id(&consumer);
+        let (Some(metadata), Some(member)) = (metadata, member) else {
+            return Err(fenced("the group does not know this member at the moment".to_owned()));
+        };
+        match self.held.check(self.partitions.iter(), Some(&member)) {
+            Ok(()) => Ok(Some(metadata)),
+            Err(partition) => Err(Fault { error: not_ours(partition), broken: false }),
+        }
+    }
+}
+
+/// Appends records outside any group, as a whole; their append times.
+pub(super) async fn append(
+    producer: &mut ProducerThread,
+    records: Vec<Outgoing>,
+) -> std::result::Result<Vec<i64>, CommitError> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    let append = move |begin: super::producer::Begin<'_>| {
+        let mut transaction = begin.begin()?;
+        for record in records {
+            transaction = transaction.send(record)?;
+        }
+        transaction.commit()
+    };
+    producer.transact(append).await
+}
