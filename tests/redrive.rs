@@ -18,9 +18,10 @@ use deckle::{
 };
 use serde_json::Value;
 use support::{Home, Started};
+use tokio::io::AsyncBufReadExt;
 
 /// Settings under which no page can be rendered: pages without a text layer fail.
-const NO_RENDERING: &str = "[decode]\nmax_pixels = 100000\n";
+const NO_RENDERING: &str = "[decode]\nmax_pixels = 30000\n";
 /// Settings under which no file is taken in.
 const NO_FILES: &str = "[decode]\nmax_bytes = 10\n";
 
@@ -37,7 +38,14 @@ async fn failed(settings: &str, sample: &str, code: i32) -> Home {
 /// Runs all stages until nothing is left to do.
 async fn work(home: &Home) {
     let mut command = home.command(["run", "--listen", ""]);
-    let mut run = Started::new(command.stderr(Stdio::null()));
+    let mut run = Started::new(command.stderr(Stdio::piped()));
+    let mut lines = run.stderr().lines();
+    support::within("the log says `working`", async {
+        while !lines.next_line().await.unwrap().expect("it runs until it is told to stop").contains("working") {}
+    })
+    .await;
+    // It must be able to go on writing.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     let app = home.app();
     support::within("all work is done", async {
         while waits(&app).await {
