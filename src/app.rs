@@ -10,16 +10,13 @@ use tokio::{sync::watch, task::JoinSet};
 use self::housekeeping::Housekeeping;
 use crate::{
     blob::{self, Blobs},
-    config::Config,
+    config::{Config, Provider},
     decode::Decoders,
     journal::Journal,
-    log::{self, Log, Topic},
+    log::{self, Log, Topic, framed::Framed, kafka},
     models::{self, embedders::Embedders},
     readiness,
-    record::{
-        registry::{self, ConnectError, Registry},
-        topics,
-    },
+    record::topics,
     sandbox,
     stages::{self, AnyStage, Files, Parts, Settings, Sources},
     store::{self, Store},
@@ -28,8 +25,6 @@ use crate::{
 
 /// Source files that pages share are kept up to this many bytes.
 const FILES_BYTES: u64 = 256 << 20;
-/// How often a schema registry that is away at start is asked again.
-const REGISTRY_RETRY: Duration = Duration::from_secs(1);
 
 /// The parts that every command may use.
 pub struct App {
@@ -57,9 +52,7 @@ impl App {
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let data = config.data();
         std::fs::create_dir_all(&data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
-        let path = data.join("log.sqlite");
-        let log = log::sqlite::SqliteLog::open(&path, &partitions(), config.log.sqlite.clone())
-            .with_context(|| format!("the log {} cannot be opened", path.display()))?;
+        let log = open_log(&config)?;
         let path = data.join("store.sqlite");
         let store = store::sqlite::SqliteStore::open(&path)
             .with_context(|| format!("the store {} cannot be opened", path.display()))?;
@@ -70,7 +63,7 @@ impl App {
         let embedders = Embedders::new(config.models(), config.inference());
         Ok(Self {
             config_hash: config.result_hash()?,
-            log: Arc::new(log),
+            log,
             store: Arc::new(store),
             blobs,
             decoders,
@@ -116,7 +109,16 @@ impl App {
             let catalogue = models::Catalogue::load();
             catalogue.models.iter().try_for_each(|entry| entry.check(&self.config.models()))?;
         }
+        if self.config.log.provider == Provider::Kafka {
+            for warning in readiness::until_there(|| kafka::topics::check(&self.config.log.kafka)).await? {
+                tracing::warn!("{warning}");
+            }
+        }
         let instance = Instance::take(&self.config.data().join("instances"))?;
+        let member = match self.config.log.provider {
+            Provider::Sqlite => instance.name.clone(),
+            Provider::Kafka => format!("{}-{}", self.config.log.kafka.instance()?, instance.name),
+        };
         let journal = Journal::open(&instance.journal()).context("the death journal cannot be opened")?;
         let (stop, stopped) = watch::channel(false);
         let mut workers = JoinSet::new();
@@ -124,7 +126,8 @@ impl App {
         let consumed = stages.iter().map(|stage| (stage.name(), Topic::from(stage.topic()))).collect();
         for stage in stages {
             let name = stage.name();
-            let membership = self.log.join(name, &instance.name, &[Topic::from(stage.topic())]).await?;
+            let topic = [Topic::from(stage.topic())];
+            let membership = readiness::until_there(|| self.log.join(name, &member, &topic)).await?;
             let concurrency = self.config.concurrency.get(name).copied().unwrap_or_else(|| stage.concurrency());
             let worker = Worker::new(stage, membership, Arc::clone(&journal), self.config.worker.clone(), concurrency);
             let stopped = stopped.clone();
@@ -138,26 +141,6 @@ impl App {
         };
         let housekeeping = tokio::spawn(housekeeping.run());
         Ok(Running { stop, workers, housekeeping, pool: Arc::clone(self.decoders.pool()), _instance: instance })
-    }
-}
-
-/// Connects to the schema registry, if one is configured. Waits for one that is away; readiness tells of it.
-///
-/// # Errors
-/// One line when the registry or the configuration must be changed first.
-pub async fn schema_registry(config: &registry::Config, prefix: &str) -> anyhow::Result<Option<Arc<Registry>>> {
-    // Held over the next attempt too, so that readiness does not flicker.
-    let mut _waiting = None;
-    loop {
-        match Registry::connect(config, prefix).await {
-            Ok(registry) => return Ok(registry.map(Arc::new)),
-            Err(ConnectError::Refused(why)) => anyhow::bail!(why),
-            Err(ConnectError::Away(failure)) => {
-                tracing::warn!(%failure, "waiting for the schema registry");
-                _waiting = readiness::waiting_for(&failure);
-                tokio::time::sleep(REGISTRY_RETRY).await;
-            }
-        }
     }
 }
 
@@ -229,6 +212,24 @@ impl Instance {
 
     fn journal(&self) -> std::path::PathBuf {
         self.folder.join(format!("{}.journal", self.name))
+    }
+}
+
+fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    match config.log.provider {
+        Provider::Sqlite => {
+            let path = config.data().join("log.sqlite");
+            let log = log::sqlite::SqliteLog::open(&path, &partitions(), config.log.sqlite.clone())
+                .with_context(|| format!("the log {} cannot be opened", path.display()))?;
+            Ok(Arc::new(log))
+        }
+        Provider::Kafka => {
+            let log = Arc::new(kafka::KafkaLog::open(config.log.kafka.clone())?);
+            if config.registry.url.is_none() {
+                return Ok(log);
+            }
+            Ok(Arc::new(Framed::new(log, config.registry.clone(), config.log.kafka.prefix.clone())))
+        }
     }
 }
 

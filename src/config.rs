@@ -179,7 +179,9 @@ impl Config {
         for checked in [self.blobs.check(), self.sources.check(), self.registry.check()] {
             checked.map_err(|why| anyhow::anyhow!("configuration: {why}"))?;
         }
-        self.log.sqlite.check().map_err(|failure| anyhow::anyhow!("configuration: {failure}"))?;
+        for checked in [self.log.sqlite.check(), self.log.kafka.check()] {
+            checked.map_err(|failure| anyhow::anyhow!("configuration: {failure}"))?;
+        }
         anyhow::ensure!(
             !self.ocr.languages.is_empty(),
             "configuration: `ocr.languages` is empty; for example [\"en\"]"
@@ -189,9 +191,13 @@ impl Config {
             self.worker.max_defects <= self.worker.defect_window,
             "configuration: `worker.max_defects` must not exceed `worker.defect_window`"
         );
+        let (name, session_ms) = match self.log.provider {
+            Provider::Sqlite => ("log.sqlite.lease_ms", self.log.sqlite.lease_ms),
+            Provider::Kafka => ("log.kafka.session_ms", self.log.kafka.session_ms),
+        };
         anyhow::ensure!(
-            self.worker.revoke_s * 1_000 < self.log.sqlite.lease_ms,
-            "configuration: `worker.revoke_s` must be shorter than `log.sqlite.lease_ms`"
+            self.worker.revoke_s * 1_000 < session_ms,
+            "configuration: `worker.revoke_s` must be shorter than `{name}`"
         );
         for (name, value) in &self.concurrency {
             let known = stages::NAMES.contains(&name.as_str());

@@ -2,24 +2,51 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
-use crate::{error::Failure, telemetry};
+use crate::{
+    error::{Failure, Result},
+    telemetry,
+};
+
+/// How often what is away at start is asked again.
+const RETRY: Duration = Duration::from_secs(1);
 
 static WAITING: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
 
-/// A record that waits for a dependency; dropping it ends the wait.
+/// Something that waits for a dependency; dropping it ends the wait.
 pub struct Waiting(String);
 
-/// Takes note that a record waits, if it is for something that all need.
+/// Takes note that something waits, if it is for something that all need.
 pub fn waiting_for(failure: &Failure) -> Option<Waiting> {
     let Failure::Unavailable { dependency, .. } = failure else { return None };
     change(dependency, |count| *count += 1);
     Some(Waiting(dependency.clone()))
 }
 
-/// The dependencies that are away now, with the number of records that wait for each.
+/// Asks again for as long as what it needs is away.
+///
+/// # Errors
+/// Whatever else is wrong.
+pub async fn until_there<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> Result<T> {
+    // Held over the next attempt too, so that readiness does not flicker.
+    let mut _waiting = None;
+    loop {
+        match ask().await {
+            Err(failure @ Failure::Unavailable { .. }) => {
+                tracing::warn!(%failure, "waiting");
+                _waiting = waiting_for(&failure);
+                tokio::time::sleep(RETRY).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The dependencies that are away now, with how many records, stages and such wait for each.
 pub fn waits() -> BTreeMap<String, usize> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     log::{Log, Topic},
+    readiness,
     record::topics::{self, TopicConfig},
     sandbox, telemetry,
 };
 
 /// How often lag is measured and completed records are trimmed.
 const PERIOD: Duration = Duration::from_secs(10);
+/// How often readiness looks whether the log is there.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// See the module.
 pub(super) struct Housekeeping {
@@ -24,6 +27,20 @@ pub(super) struct Housekeeping {
 impl Housekeeping {
     /// Never ends.
     pub(super) async fn run(self) {
+        tokio::join!(self.watch_the_log(), self.keep());
+    }
+
+    /// Tells readiness when the log is away: a worker without records looks the same whether it is idle or cut off.
+    async fn watch_the_log(&self) {
+        let mut looks = tokio::time::interval(LOOK);
+        let mut _waiting = None;
+        loop {
+            looks.tick().await;
+            _waiting = self.log.health().err().and_then(|failure| readiness::waiting_for(&failure));
+        }
+    }
+
+    async fn keep(&self) {
         let work: Vec<(Topic, Vec<String>)> = self
             .consumed
             .iter()

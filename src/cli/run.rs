@@ -92,6 +92,6 @@ async fn ready() -> (StatusCode, String) {
         return (StatusCode::OK, "ready\n".to_owned());
     }
     let lines: String =
-        waits.iter().map(|(what, records)| format!("{what} is away, {records} records wait\n")).collect();
+        waits.iter().map(|(what, waiting)| format!("{what} is away, {waiting} wait for it\n")).collect();
     (StatusCode::SERVICE_UNAVAILABLE, lines)
 }

@@ -16,6 +16,7 @@
 //! - Append times never go back by a millisecond or more within a partition, and any 1,000 records in a row of it have
 //!   different ones.
 
+pub mod framed;
 mod held_back;
 pub mod kafka;
 pub mod ledger;

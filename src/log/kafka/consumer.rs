@@ -157,7 +157,7 @@ impl Change {
 /// Subscribes and starts the thread. Does not wait for the group, nor for a broker.
 pub(super) fn join(shared: &Arc<Shared>, name: Name, topics: &[Topic]) -> Result<Handle> {
     let config = &shared.config;
-    let instance = config.instance(&name.group, &name.member);
+    let instance = config.member(&name.group, &name.member);
     let settings = client::member(config, &config.name(&name.group), &instance);
     let context =
         Member { reports: Reports::new(&shared.health), changes: Mutex::default(), closing: Mutex::new(false) };

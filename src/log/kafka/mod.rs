@@ -50,6 +50,9 @@ pub struct Config {
     pub brokers: String,
     /// Leads the names of topics, groups and transactional ids, so that several deckles can share a cluster.
     pub prefix: String,
+    /// Tells the processes of this machine from those of others: two of one name would fence each other. Default: the
+    /// machine's host name.
+    pub instance: Option<String>,
     /// How long a member that gives no sign keeps its partitions (the broker's `group.min.session.timeout.ms` is the
     /// least).
     pub session_ms: u64,
@@ -75,6 +78,7 @@ impl Default for Config {
         Self {
             brokers: "localhost:9092".to_owned(),
             prefix: String::new(),
+            instance: None,
             session_ms: 10_000,
             heartbeat_ms: 3_000,
             revoke_ms: 5_000,
@@ -118,13 +122,28 @@ impl Config {
         client::check_options(&self.client)
     }
 
+    /// What tells the processes of this machine from those of others.
+    ///
+    /// # Errors
+    /// When nothing is set and the machine has no name.
+    pub fn instance(&self) -> Result<String> {
+        if let Some(instance) = &self.instance {
+            return Ok(instance.clone());
+        }
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        match name.trim() {
+            "" => Err(Failure::defect("log.kafka: this machine has no host name; set `instance`")),
+            name => Ok(name.to_owned()),
+        }
+    }
+
     /// What the cluster calls one of deckle's topics or groups.
     pub fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
     /// A name that one live process has at a time, stable across its restarts.
-    fn instance(&self, group: &str, member: &str) -> String {
+    fn member(&self, group: &str, member: &str) -> String {
         format!("{}{group}.{member}", self.prefix)
     }
 
@@ -160,7 +179,7 @@ impl KafkaLog {
         config.check()?;
         let shared = Arc::new(Shared { config, health: Arc::default() });
         // A name for this process's appends only: no two processes may share it, and nobody takes it up again.
-        let id = shared.config.instance("append", &uuid::Uuid::now_v7().simple().to_string());
+        let id = shared.config.member("append", &uuid::Uuid::now_v7().simple().to_string());
         Ok(Self {
             appender: tokio::sync::Mutex::new(ProducerThread::new(&shared, id)),
             upkeep: upkeep::Upkeep::new(&shared)?,
@@ -191,7 +210,7 @@ impl Log for KafkaLog {
     async fn join(&self, group: &str, member: &str, topics: &[Topic]) -> Result<(Box<dyn Reader>, Box<dyn Writer>)> {
         let name = consumer::Name { group: group.to_owned(), member: member.to_owned() };
         let handle = consumer::join(&self.shared, name, topics)?;
-        let writer = writer::KafkaWriter::new(&self.shared, self.shared.config.instance(group, member), &handle);
+        let writer = writer::KafkaWriter::new(&self.shared, self.shared.config.member(group, member), &handle);
         Ok((Box::new(reader::KafkaReader::new(handle)), Box::new(writer)))
     }
 
