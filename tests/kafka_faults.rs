@@ -179,3 +179,26 @@ async fn a_second_process_of_the_same_name_is_told_apart() {
     second.stop().await;
     bench.assert_each_once(fed).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make soak"]
+async fn memory_is_flat_over_a_million_events() {
+    const EVENTS: usize = 1_000_000;
+    const BATCH: usize = 5_000;
+    let bench = Bench::shared(6).await;
+    let mut worker = Child::start(&bench, "only");
+    let mut held_mib = Vec::new();
+    for batch in 0..EVENTS / BATCH {
+        bench.feed(batch * BATCH..(batch + 1) * BATCH).await;
+        if (batch + 1) % 20 == 0 {
+            bench.until_lag_is_below(BATCH as u64).await;
+            held_mib.push(worker.held_mib());
+        }
+    }
+    bench.until_out(EVENTS).await;
+    assert!(worker.is_alive());
+    println!("MiB held after each 100,000 events: {held_mib:?}");
+    // What the first events warm up is no growth.
+    let (early, late) = (held_mib[1], held_mib[held_mib.len() - 1]);
+    assert!(late <= early + 8.0, "it grew from {early} to {late} MiB");
+}

@@ -143,6 +143,16 @@ impl Bench {
         }
     }
 
+    /// Waits until the workers have caught up but for so many records.
+    pub async fn until_lag_is_below(&self, records: u64) {
+        within("the workers catch up", async {
+            while self.log.lag("copy", &[Topic::from("in")]).await.unwrap()[0].records >= records {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+
     /// Fails the test unless every record up to this number came out once, and none besides.
     pub async fn assert_each_once(&self, fed: usize) {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -330,6 +340,13 @@ impl Child {
 
     pub fn wait(&mut self) {
         self.0.wait().unwrap();
+    }
+
+    /// Memory that it holds (`VmRSS` of proc(5)).
+    pub fn held_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
     }
 }
 
