@@ -72,7 +72,7 @@ async fn main() {
 
 fn open(brokers: &str, prefix: &str) -> Arc<dyn Log> {
     let config = Config { brokers: brokers.to_owned(), prefix: prefix.to_owned(), ..Config::default() };
-    Arc::new(KafkaLog::open(config, None).unwrap())
+    Arc::new(KafkaLog::open(config).unwrap())
 }
 
 async fn create_topics(brokers: &str, prefix: &str) {

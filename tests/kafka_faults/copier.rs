@@ -189,7 +189,6 @@ impl Bench {
 }
 
 fn open(brokers: &str, prefix: &str) -> KafkaLog {
-    let interval = [("max.poll.interval.ms".to_owned(), SESSION.as_millis().to_string())];
     let config = Config {
         brokers: brokers.to_owned(),
         prefix: prefix.to_owned(),
@@ -197,10 +196,9 @@ fn open(brokers: &str, prefix: &str) -> KafkaLog {
         heartbeat_ms: 500,
         revoke_ms: 1_500,
         transaction_ms: 5_000,
-        client: interval.into(),
         ..Config::default()
     };
-    KafkaLog::open(config, None).unwrap()
+    KafkaLog::open(config).unwrap()
 }
 
 async fn start(log: &Arc<KafkaLog>, member: &'static str) -> Running {
