@@ -162,7 +162,8 @@ impl Home {
     /// What the program would open in this home. Nothing may run on it in this process: the sandbox's children are
     /// this program, which a test is not.
     pub fn app(&self) -> App {
-        App::open(Config { home: self.path().to_owned(), ..Config::default() }).unwrap()
+        let settings = std::fs::read_to_string(self.join("deckle.toml")).unwrap_or_default();
+        App::open(Config { home: self.path().to_owned(), ..toml::from_str(&settings).unwrap() }).unwrap()
     }
 }
 
