@@ -123,9 +123,7 @@ fn bare_loop(brokers: &str, prefix: &str, group: &str) -> Round {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
         let message = message.unwrap();
         meter.get_or_insert_with(Meter::start);
-        producer
-            .send(BaseRecord::to(&out).key(message.key().unwrap()).payload(message.payload().unwrap()))
-            .unwrap();
+        producer.send(BaseRecord::to(&out).key(message.key().unwrap()).payload(message.payload().unwrap())).unwrap();
         passed += 1;
         if passed % 256 == 0 {
             producer.poll(Duration::ZERO);
@@ -184,6 +182,10 @@ impl AnyStage for PassThrough {
         self.first.lock().unwrap().get_or_insert_with(Meter::start);
         let value = Bytes::copy_from_slice(value);
         Ok(vec![Output { topic: self.out, key: String::new(), headers: BTreeMap::new(), value }])
+    }
+
+    fn identity(&self, headers: &Headers, _: &[u8]) -> Headers {
+        headers.clone()
     }
 
     fn on_failure(&self, _: &Headers, _: &[u8], _: &Failure) -> Result<Vec<Output>> {
@@ -257,5 +259,10 @@ fn report(bare: &mut [Round], staged: &mut [Round], commits: &Commits) {
     commits.sort();
     let at = |part: usize| commits[(commits.len() - 1) * part / 100].0;
     let outputs = commits.iter().map(|(_, outputs)| outputs).sum::<usize>() / commits.len();
-    println!("  {} steps of {outputs} records on average: commit p50 {:.1?}, p99 {:.1?}", commits.len(), at(50), at(99));
+    println!(
+        "  {} steps of {outputs} records on average: commit p50 {:.1?}, p99 {:.1?}",
+        commits.len(),
+        at(50),
+        at(99)
+    );
 }

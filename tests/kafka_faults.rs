@@ -1,10 +1,10 @@
 //! What goes wrong on a real broker: frozen, fenced and vanished workers, a broker that stays away, slow and poisonous
 //! records. Every record that went in comes out once, whatever happens.
 
-#[path = "support/servers.rs"]
-mod servers;
 #[path = "kafka_faults/copier.rs"]
 mod copier;
+#[path = "support/servers.rs"]
+mod servers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use copier::{Bench, Child, SESSION, within};
-use deckle::{readiness, record::DeadLetter, record::Event};
+use deckle::{log::Log, readiness, record::DeadLetter, record::Event};
 use servers::Broker;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,12 +80,12 @@ async fn a_worker_that_never_comes_back_is_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_stays_away_and_comes_back_costs_time_only() {
-    let mut broker = Broker::start(1);
+    let mut broker = Broker::start(1).await;
     let bench = Bench::on(&broker.brokers(), 2).await;
     let worker = bench.start("only").await;
     let mut fed = bench.feed(0..300).await;
     bench.until_out(100).await;
-    broker.kill(1);
+    broker.kill(1).await;
     within("the log is named as away", async {
         while bench.log.health().is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -95,7 +95,7 @@ async fn a_broker_that_stays_away_and_comes_back_costs_time_only() {
     // Longer than the session: nobody is there to end it.
     tokio::time::sleep(SESSION * 2).await;
     assert!(!worker.has_ended(), "it waits");
-    broker.start(1);
+    broker.start_again(1).await;
     bench.until_out(fed).await;
     fed = bench.feed(fed..fed + 100).await;
     bench.until_out(fed).await;

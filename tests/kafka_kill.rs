@@ -33,12 +33,8 @@ struct Ordeal {
 const PEACE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(2_500));
 
 /// The workers: together they run every stage at least twice, so that a kill always takes something over.
-const WORKERS: [&[&str]; 4] = [
-    &["--stage", "split,assemble,publish,letters"],
-    &["--stage", "ocr,vision"],
-    &["--stage", "language"],
-    &[],
-];
+const WORKERS: [&[&str]; 4] =
+    [&["--stage", "split,assemble,publish,letters"], &["--stage", "ocr,vision"], &["--stage", "language"], &[]];
 
 /// Uploads that nobody can decode, among every so many documents.
 const GARBAGE: usize = 40;
@@ -56,7 +52,7 @@ async fn thirty_killed_workers_and_two_killed_brokers_change_nothing() {
 
 async fn survive(ordeal: &Ordeal) {
     let mut dice = Dice::new();
-    let mut cluster = Broker::start(3);
+    let mut cluster = Broker::start(3).await;
     let home = Home::new();
     home.configure(&format!("[log]\nprovider = \"kafka\"\n[log.kafka]\nbrokers = \"{}\"\n", cluster.brokers()));
     home.deckle(["topics", "apply"]).await.ended(0);
@@ -75,9 +71,9 @@ async fn survive(ordeal: &Ordeal) {
         if kill % (ordeal.kills / ordeal.broker_kills) == ordeal.kills / ordeal.broker_kills / 2 {
             let node = 1 + usize::try_from(dice.below(3)).unwrap();
             println!("kill {kill}: broker {node}");
-            cluster.kill(node);
+            cluster.kill(node).await;
             tokio::time::sleep(dice.delay(PEACE.0, PEACE.1)).await;
-            cluster.start(node);
+            cluster.start_again(node).await;
         }
         let which = usize::try_from(dice.below(WORKERS.len() as u64)).unwrap();
         println!("kill {kill}: worker {:?}", WORKERS[which]);
@@ -144,8 +140,7 @@ async fn feed(home: &Home, from: usize, to: usize) -> usize {
 
 /// Most are short texts; some have pages, a few need recognition, one in eight is bad.
 fn write_document(inbox: &Path, number: usize) {
-    const BAD: [&str; 6] =
-        ["binary.bin", "encrypted.pdf", "not-a.pdf", "truncated.pdf", "truncated.png", "table.docx"];
+    const BAD: [&str; 6] = ["binary.bin", "encrypted.pdf", "not-a.pdf", "truncated.pdf", "truncated.png", "table.docx"];
     match number {
         _ if number % 8 == 3 => copy(inbox, &support::bad().join(BAD[number / 8 % BAD.len()]), number),
         _ if number % 20 == 5 => copy(inbox, &support::samples().join("handbook.pdf"), number),
@@ -163,7 +158,8 @@ fn copy(inbox: &Path, file: &PathBuf, number: usize) {
 
 /// An upload of which the headers alone can be read.
 fn undecodable(number: usize) -> NewRecord {
-    let headers = [("tenant", "default"), ("document", &format!("garbage-{number}")), ("upload", &format!("g-{number}"))];
+    let headers =
+        [("tenant", "default"), ("document", &format!("garbage-{number}")), ("upload", &format!("g-{number}"))];
     NewRecord {
         topic: Topic::from(Uploaded::TOPIC),
         key: "default".to_owned(),

@@ -68,9 +68,9 @@ impl Bench {
         let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
         let names = ["in", "out", DeadLetter::TOPIC].map(|name| format!("{prefix}{name}"));
         let append_time = "message.timestamp.type";
-        let topics = names.each_ref().map(|name| {
-            NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set(append_time, "LogAppendTime")
-        });
+        let topics = names
+            .each_ref()
+            .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set(append_time, "LogAppendTime"));
         for created in admin.create_topics(&topics, &AdminOptions::new()).await.unwrap() {
             created.unwrap();
         }
@@ -299,6 +299,10 @@ impl AnyStage for Copy {
         }
         let headers = [("by".to_owned(), self.member.to_owned())].into();
         Ok(vec![Output { topic: "out", key: name, headers, value: Bytes::copy_from_slice(value) }])
+    }
+
+    fn identity(&self, headers: &Headers, _: &[u8]) -> Headers {
+        headers.clone()
     }
 
     fn on_failure(&self, _: &Headers, _: &[u8], _: &Failure) -> Result<Vec<Output>> {
