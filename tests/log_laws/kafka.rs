@@ -177,7 +177,9 @@ mod promises {
         for name in ["b", "c", "d"] {
             let before = first.owned.len();
             let mut other = Member::join(&*log, "g", name, &["in".into()]).await;
-            first.until_other(&mut other, "they share", |one, two| one.owned.len() < before && !two.owned.is_empty()).await;
+            first
+                .until_other(&mut other, "they share", |one, two| one.owned.len() < before && !two.owned.is_empty())
+                .await;
             let positions = first.owned.keys().map(|partition| (partition.clone(), Position::at(0))).collect();
             let step = Step { outputs: numbered(&"out".into(), 0..1), positions };
             first.writer.commit(&step).await.unwrap();

@@ -328,7 +328,13 @@ impl Membership {
                 list.add_partition(&self.shared.config.topic(&partition.topic), partition.number);
             }
         }
-        if paused { self.pause(&list) } else if self.stalled { Ok(()) } else { self.resume(&list) }
+        if paused {
+            self.pause(&list)
+        } else if self.stalled {
+            Ok(())
+        } else {
+            self.resume(&list)
+        }
     }
 
     fn pause(&self, list: &TopicPartitionList) -> Turn {
@@ -485,13 +491,8 @@ impl Membership {
         }
         self.held.assign(positions.iter().map(|(partition, _)| partition.clone()), epoch, &member);
         for (partition, position) in &positions {
-            let lot = Lot {
-                position: position.clone(),
-                paused: false,
-                leaving: false,
-                records: VecDeque::new(),
-                bytes: 0,
-            };
+            let lot =
+                Lot { position: position.clone(), paused: false, leaving: false, records: VecDeque::new(), bytes: 0 };
             self.lots.insert(partition.clone(), lot);
         }
         if self.stalled {

@@ -74,9 +74,10 @@ impl ProducerThread {
                 settled: false,
                 fenced: None,
             };
-            thread::Builder::new().name("kafka-producer".to_owned()).spawn(move || slot.run(&inbox)).map_err(
-                |error| Failure::unavailable(client::DEPENDENCY, format!("cannot start a thread: {error}")),
-            )?;
+            thread::Builder::new()
+                .name("kafka-producer".to_owned())
+                .spawn(move || slot.run(&inbox))
+                .map_err(|error| Failure::unavailable(client::DEPENDENCY, format!("cannot start a thread: {error}")))?;
             self.thread = Some(Thread { jobs, abandoned });
         }
         self.thread.as_ref().ok_or_else(|| Failure::defect("log.kafka: the producer's thread has stopped"))

@@ -71,8 +71,7 @@ fn headers(message: &BorrowedMessage<'_>) -> RawHeaders {
         }
         for index in 0.. {
             let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
-            let found =
-                rd_kafka_header_get_all(list, index, &raw mut name, &raw mut value, &raw mut length);
+            let found = rd_kafka_header_get_all(list, index, &raw mut name, &raw mut value, &raw mut length);
             if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
                 break;
             }

@@ -178,12 +178,7 @@ impl TopicTail {
     }
 
     /// Takes what was there when it was asked.
-    pub(super) async fn catch_up(
-        &mut self,
-        limit: usize,
-        arrived: &Notify,
-        records: &mut Vec<Record>,
-    ) -> Result<()> {
+    pub(super) async fn catch_up(&mut self, limit: usize, arrived: &Notify, records: &mut Vec<Record>) -> Result<()> {
         let ends = self.ends().await?;
         let behind: Vec<(i32, i64)> = ends
             .iter()
@@ -215,8 +210,7 @@ impl TopicTail {
     }
 
     async fn ends(&self) -> Result<BTreeMap<i32, i64>> {
-        let (shared, consumer, topic) =
-            (Arc::clone(&self.shared), Arc::clone(&self.consumer), Arc::clone(&self.topic));
+        let (shared, consumer, topic) = (Arc::clone(&self.shared), Arc::clone(&self.consumer), Arc::clone(&self.topic));
         let numbers: Vec<i32> = self.next.keys().copied().collect();
         let ask = move || {
             let end = |number| {
@@ -269,7 +263,8 @@ pub(super) fn partitions<C: ConsumerContext>(
         Failure::defect(format!("log.unknown_topic: {topic} is not on the broker; run `deckle topics plan`"))
     })?;
     shared.health.answered();
-    let partition = |known: &rdkafka::metadata::MetadataPartition| Partition { topic: Arc::clone(topic), number: known.id() };
+    let partition =
+        |known: &rdkafka::metadata::MetadataPartition| Partition { topic: Arc::clone(topic), number: known.id() };
     Ok(known.partitions().iter().map(partition).collect())
 }
 

@@ -147,9 +147,9 @@ fn not_committed(what: &str, error: &KafkaError) -> CommitError {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
         _ if is_fenced(error) => CommitError::Fenced(format!("{what}: {error}")),
-        Some(
-            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::InvalidTopic,
-        ) => CommitError::Defect(format!("log.unknown_topic: {what}: {error}; run `deckle topics plan`")),
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::InvalidTopic) => {
+            CommitError::Defect(format!("log.unknown_topic: {what}: {error}; run `deckle topics plan`"))
+        }
         Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => CommitError::Defect(format!(
             "log.record_too_large: {what}: {error}; the topic's `max.message.bytes` is the limit"
         )),
