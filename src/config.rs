@@ -150,7 +150,7 @@ impl Config {
             None => figment = figment.merge(Toml::file("deckle.toml")),
         }
         let config: Self = figment
-            .merge(Env::prefixed("DECKLE_").ignore(NO_SETTINGS).split("__"))
+            .merge(Env::prefixed("DECKLE_").filter(is_setting).split("__"))
             .extract()
             .map_err(|error| anyhow::anyhow!("configuration: {}", complaint(&error)))?;
         config.check()?;
@@ -255,8 +255,11 @@ impl Config {
     }
 }
 
-/// `DECKLE_` variables that are no settings: a command's own, and those of tests.
-const NO_SETTINGS: &[&str] = &["password", "seed", "bless"];
+/// Whether a `DECKLE_` variable is a setting, and not a command's own or one of the tests.
+fn is_setting(name: &figment::value::UncasedStr) -> bool {
+    let is_command_or_test = ["password", "seed", "bless"].iter().any(|other| name == *other);
+    !is_command_or_test && !name.starts_with("test_")
+}
 
 /// One line on what is wrong, which key it is, and where that was said.
 fn complaint(error: &figment::Error) -> String {

@@ -1,5 +1,7 @@
 //! One fully populated and one minimal value of every event.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
 use std::collections::BTreeMap;
 
 use deckle::{
