@@ -150,7 +150,7 @@ impl Config {
             None => figment = figment.merge(Toml::file("deckle.toml")),
         }
         let config: Self = figment
-            .merge(Env::prefixed("DECKLE_").ignore(NO_SETTINGS).split("__"))
+            .merge(Env::prefixed("DECKLE_").ignore(NO_SETTINGS).filter(|key| !key.starts_with(OF_TESTS)).split("__"))
             .extract()
             .map_err(|error| anyhow::anyhow!("configuration: {}", complaint(&error)))?;
         config.check()?;
@@ -251,6 +251,8 @@ impl Config {
 
 /// `DECKLE_` variables that are no settings: a command's own, and those of tests.
 const NO_SETTINGS: &[&str] = &["password", "seed", "bless"];
+/// What leads the names of variables that tell tests where their servers are.
+const OF_TESTS: &str = "test_";
 
 /// One line on what is wrong, which key it is, and where that was said.
 fn complaint(error: &figment::Error) -> String {
