@@ -80,17 +80,19 @@ fn headers_are_cloud_events_and_tell_what_the_record_is() {
 }
 
 #[test]
-fn json_for_people_hides_the_password() {
+fn json_for_people_hides_the_password_and_the_bytes() {
     let event = Uploaded::full();
     let bytes = wire::encode(&event).unwrap();
     let shown = wire::decode_to_json(Uploaded::TOPIC, &bytes).unwrap();
     assert_eq!(shown["options"]["password"], "***");
+    assert_eq!(shown["content"], json!({"size_bytes": event.content.unwrap().len()}));
     assert_eq!(shown["envelope"]["deadline_at"], "2026-11-18T11:09:43.456789Z");
     assert_eq!(shown["envelope"]["attributes"]["due_at"], "soon");
 
     let letter = DeadLetter { value: bytes.to_vec(), ..DeadLetter::full() };
     let shown = wire::decode_to_json(DeadLetter::TOPIC, &wire::encode(&letter).unwrap()).unwrap();
     assert_eq!(shown["value"]["options"]["password"], "***");
+    assert_eq!(shown["value"]["content"], json!({"size_bytes": 3}));
     assert_eq!(shown["value"]["source"]["filename"], "Übersicht.pdf");
     let letter = DeadLetter { value: bytes[1..].to_vec(), ..letter };
     let shown = wire::decode_to_json(DeadLetter::TOPIC, &wire::encode(&letter).unwrap()).unwrap();

@@ -1,9 +1,10 @@
 //! Object stores for tests: a bucket of its own for each test on the shared S3 and Azure servers, and a line to them
 //! that can be cut.
-//!
-//! The law: a missing server fails the test and says what to do.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+#[path = "servers.rs"]
+mod servers;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -60,19 +61,13 @@ impl Store {
     }
 }
 
-fn server(variable: &str, name: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| {
-        panic!("{variable} is not set: run `make test`, or `tests/servers.py with {name} -- cargo test`")
-    })
-}
-
 fn options(options: &[(&str, &str)]) -> BTreeMap<String, String> {
     options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// A bucket on the S3 server, which takes any credentials.
 pub async fn s3() -> Store {
-    let server = server("DECKLE_TEST_S3", "s3");
+    let server = servers::shared_s3();
     let bucket = format!("test-{}", uuid::Uuid::now_v7());
     let made = reqwest::Client::new().put(format!("{server}/{bucket}")).send().await.unwrap();
     assert!(made.status().is_success(), "{made:?}");
@@ -88,7 +83,7 @@ pub async fn s3() -> Store {
 
 /// A container on the Azure server, made as `object_store` would make one if it could.
 pub async fn azure() -> Store {
-    let server = server("DECKLE_TEST_AZURE", "azure");
+    let server = servers::shared_azure();
     let container = format!("test-{}", uuid::Uuid::now_v7());
     let url = format!("{server}/{container}?restype=container");
     let request = axum::http::Request::put(&url).header("content-length", "0");
