@@ -212,7 +212,7 @@ async fn partitions_are_added_only_when_every_record_is_complete() {
     operator.produce(name, 1, 3, true);
     operator.produce(name, 0, 1, false);
 
-    let refused = |differences: &[Difference]| matches!(&differences[..], [Difference { action: Action::Refuse { reason, .. }, .. }] if reason.contains(&group));
+    let refused = |differences: &[Difference]| matches!(differences, [Difference { action: Action::Refuse { reason, .. }, .. }] if reason.contains(&group));
     assert!(refused(&differences(&cluster, &more).await), "the group has not begun");
     operator.commit(&group, name, 1, &Position { next: 0, done: vec![1..=2] });
     assert!(refused(&differences(&cluster, &more).await), "the first record is open");
