@@ -256,7 +256,8 @@ impl Config {
 }
 
 /// `DECKLE_` variables that are no settings: a command's own, and those of tests.
-const NO_SETTINGS: &[&str] = &["password", "seed", "bless"];
+const NO_SETTINGS: &[&str] =
+    &["password", "seed", "bless", "test_kafka", "test_registry", "test_s3", "test_azure"];
 
 /// One line on what is wrong, which key it is, and where that was said.
 fn complaint(error: &figment::Error) -> String {

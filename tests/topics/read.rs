@@ -48,7 +48,7 @@ async fn home() -> TempDir {
 
 fn deckle(home: &TempDir, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_deckle"));
-    command.args(arguments).env("DECKLE_HOME", home.path()).env_remove("DECKLE_TEST_KAFKA");
+    command.args(arguments).env("DECKLE_HOME", home.path());
     let output = command.current_dir(home.path()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
