@@ -7,3 +7,5 @@ mod broker;
 mod decisions;
 #[path = "topics/read.rs"]
 mod read;
+#[path = "support/servers.rs"]
+mod servers;

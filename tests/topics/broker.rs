@@ -24,16 +24,14 @@ use rdkafka::{
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+use crate::servers;
 
-fn brokers() -> String {
-    std::env::var("DECKLE_TEST_KAFKA").expect("no broker: `make test` starts one and names it in DECKLE_TEST_KAFKA")
-}
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// deckle's settings for a test alone on the broker.
 fn config() -> Config {
     let prefix = format!("test-{}.", uuid::Uuid::now_v7().simple());
-    Config { brokers: brokers(), prefix, ..Config::default() }
+    Config { brokers: servers::shared_kafka(), prefix, ..Config::default() }
 }
 
 /// One work topic of deckle's, with so many partitions.
@@ -62,7 +60,7 @@ struct Operator {
 impl Operator {
     fn new() -> Self {
         let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", brokers());
+        client.set("bootstrap.servers", servers::shared_kafka());
         Self { client }
     }
 
@@ -125,7 +123,7 @@ fn deckle(home: &tempfile::TempDir, config: &Config, arguments: &[&str]) -> (Opt
     );
     std::fs::write(home.path().join("deckle.toml"), settings).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_deckle"));
-    command.arg("topics").args(arguments).env("DECKLE_HOME", home.path()).env_remove("DECKLE_TEST_KAFKA");
+    command.args(arguments).env("DECKLE_HOME", home.path());
     let output = command.current_dir(home.path()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -134,24 +132,26 @@ fn deckle(home: &tempfile::TempDir, config: &Config, arguments: &[&str]) -> (Opt
 #[test]
 fn from_nothing_all_topics_are_made_and_the_second_plan_is_empty() {
     let (home, config) = (tempfile::tempdir().unwrap(), config());
-    let (code, _, said) = deckle(&home, &config, &["check"]);
+    let all = topics::wanted(&config).len();
+    let (code, _, said) = deckle(&home, &config, &["topics", "check"]);
     assert!(code == Some(2) && said.lines().count() == 1 && said.contains("deckle topics apply"), "{said}");
 
-    let (code, told, _) = deckle(&home, &config, &["plan", "--json"]);
+    let (code, told, _) = deckle(&home, &config, &["topics", "plan", "--json"]);
     let planned: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((code, planned["differences"].as_array().unwrap().len()), (Some(1), 8), "{told}");
+    assert_eq!((code, planned["differences"].as_array().unwrap().len()), (Some(1), all), "{told}");
     assert_eq!(planned["differences"][0]["action"], "create");
-    let (code, told, _) = deckle(&home, &config, &["apply", "--dry-run"]);
-    assert!(code == Some(1) && told.contains("would make 8 changes"), "{told}");
+    let (code, told, _) = deckle(&home, &config, &["topics", "apply", "--dry-run"]);
+    assert!(code == Some(1) && told.contains(&format!("would make {all} changes")), "{told}");
 
-    let (code, told, said) = deckle(&home, &config, &["apply"]);
-    assert!(code == Some(0) && told.contains("created") && told.contains("8 changes made"), "{told}{said}");
-    for (arguments, words) in [
-        (["plan"], "as deckle wants them"),
-        (["apply"], "as deckle wants them already"),
-        (["check"], "workers may start"),
-    ] {
-        let (code, told, said) = deckle(&home, &config, &arguments);
+    let (code, told, said) = deckle(&home, &config, &["topics", "apply"]);
+    assert!(
+        code == Some(0) && told.contains("created") && told.contains(&format!("{all} changes made")),
+        "{told}{said}"
+    );
+    for (arguments, words) in
+        [("plan", "as deckle wants them"), ("apply", "as deckle wants them already"), ("check", "workers may start")]
+    {
+        let (code, told, said) = deckle(&home, &config, &["topics", arguments]);
         assert!(code == Some(0) && told.contains(words) && said.is_empty(), "{arguments:?}: {told}{said}");
     }
 }
@@ -212,7 +212,7 @@ async fn partitions_are_added_only_when_every_record_is_complete() {
     operator.produce(name, 1, 3, true);
     operator.produce(name, 0, 1, false);
 
-    let refused = |differences: &[Difference]| matches!(&differences[..], [Difference { action: Action::Refuse { reason, .. }, .. }] if reason.contains(&group));
+    let refused = |differences: &[Difference]| matches!(differences, [Difference { action: Action::Refuse { reason, .. }, .. }] if reason.contains(&group));
     assert!(refused(&differences(&cluster, &more).await), "the group has not begun");
     operator.commit(&group, name, 1, &Position { next: 0, done: vec![1..=2] });
     assert!(refused(&differences(&cluster, &more).await), "the first record is open");
@@ -254,9 +254,29 @@ async fn a_topic_with_the_producers_time_fails_the_start_until_it_is_mended() {
 }
 
 #[test]
+fn records_are_read_from_the_broker_under_deckles_own_names() {
+    let (home, config) = (tempfile::tempdir().unwrap(), config());
+    assert_eq!(deckle(&home, &config, &["topics", "apply"]).0, Some(0));
+    std::fs::write(home.path().join("a.txt"), "The ferry leaves at nine.").unwrap();
+    let (code, _, said) = deckle(&home, &config, &["ingest", "a.txt"]);
+    assert_eq!(code, Some(0), "{said}");
+    // As another producer might; partition 0 of the topic, whatever the key.
+    Operator::new().produce(&config.name("documents.uploaded"), 0, 1, true);
+
+    let (code, told, said) = deckle(&home, &config, &["topics", "read", "documents.uploaded", "--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let records: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (readable, foreign): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.get("error").is_none());
+    assert_eq!((readable.len(), foreign.len()), (1, 1), "{told}");
+    assert_eq!(readable[0]["topic"], "documents.uploaded");
+    assert_eq!(readable[0]["value"]["source"]["filename"], "a.txt");
+    assert_eq!((&foreign[0]["size_bytes"], &foreign[0]["key"]), (&5.into(), &"key".into()));
+}
+
+#[test]
 fn no_broker_is_one_line() {
     let home = tempfile::tempdir().unwrap();
     let nobody = Config { brokers: "127.0.0.1:1".to_owned(), ..Config::default() };
-    let (code, _, said) = deckle(&home, &nobody, &["plan"]);
+    let (code, _, said) = deckle(&home, &nobody, &["topics", "plan"]);
     assert!(code == Some(2) && said.lines().count() == 1 && said.contains("127.0.0.1:1"), "{said}");
 }

@@ -9,12 +9,16 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
+    Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult},
+    types::RDKafkaErrorCode,
 };
 
-use crate::log::Position;
+use crate::log::{
+    Position,
+    kafka::{Config, client},
+};
 
 /// Between two looks; a partition's end comes at once.
 const POLL: Duration = Duration::from_millis(100);
@@ -24,17 +28,13 @@ const POLL: Duration = Duration::from_millis(100);
 /// # Errors
 /// When the cluster does not answer by `timeout`.
 pub(super) fn is_behind(
-    client: &ClientConfig,
+    config: &Config,
     group: &str,
     topic: &str,
     partitions: u32,
     timeout: Duration,
 ) -> KafkaResult<bool> {
-    let mut client = client.clone();
-    // The partition's end is an event, so that the read has one.
-    client.set("group.id", group).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-    client.set("isolation.level", "read_committed").set("auto.offset.reset", "earliest");
-    let consumer: BaseConsumer = client.create()?;
+    let consumer: BaseConsumer = client::peek(config).set("group.id", group).create()?;
     let deadline = Instant::now() + timeout;
 
     let mut unread = positions(&consumer, topic, partitions, timeout)?;
@@ -53,7 +53,7 @@ pub(super) fn is_behind(
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(unread.remove(&partition)),
             Some(Err(error)) => return Err(error),
             None if Instant::now() < deadline => {}
-            None => return Err(KafkaError::MessageConsumption(rdkafka::types::RDKafkaErrorCode::OperationTimedOut)),
+            None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
         }
     }
     Ok(false)

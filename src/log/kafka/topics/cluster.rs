@@ -7,7 +7,6 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig,
     admin::{
         AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
         TopicReplication, TopicResult,
@@ -39,8 +38,6 @@ const LOOK: Duration = Duration::from_millis(50);
 /// An administrator's connection.
 pub struct Cluster {
     admin: Arc<AdminClient<DefaultClientContext>>,
-    /// For reading as a group would.
-    client: ClientConfig,
     config: Config,
 }
 
@@ -62,9 +59,8 @@ impl Cluster {
     /// # Errors
     /// When librdkafka does not take the settings.
     pub fn connect(config: &Config) -> Result<Self> {
-        let client = client::admin(config);
-        let admin = client.create().map_err(|error| Failure::defect(format!("log.kafka: {error}")))?;
-        Ok(Self { admin: Arc::new(admin), client, config: config.clone() })
+        let admin = client::admin(config).create().map_err(|error| Failure::defect(format!("log.kafka: {error}")))?;
+        Ok(Self { admin: Arc::new(admin), config: config.clone() })
     }
 
     /// Looks at the wanted topics.
@@ -135,7 +131,7 @@ impl Cluster {
             // rdkafka does not tell why a broker gives no settings of a topic; a topic always has some.
             if entries.is_empty() {
                 return Err(Failure::unavailable(
-                    "log",
+                    client::DEPENDENCY,
                     format!(
                         "the broker does not tell the settings of {name}: the user needs the right to describe its \
                      configuration, or the topic was made this moment"
@@ -153,8 +149,8 @@ impl Cluster {
     async fn behind(&self, topic: &TopicConfig, partitions: u32) -> Result<BTreeSet<String>> {
         let mut behind = BTreeSet::new();
         for group in topic.consumers.iter().map(|consumer| self.config.name(consumer)) {
-            let (client, name, topic) = (self.client.clone(), group.clone(), topic.name.clone());
-            let look = move || backlog::is_behind(&client, &name, &topic, partitions, TIMEOUT);
+            let (config, name, topic) = (self.config.clone(), group.clone(), topic.name.clone());
+            let look = move || backlog::is_behind(&config, &name, &topic, partitions, TIMEOUT);
             if blocking(look).await?.map_err(|error| self.away(&error))? {
                 behind.insert(group);
             }
@@ -218,7 +214,7 @@ impl Cluster {
         }
         let (admin, asked) = (Arc::clone(&self.admin), changes.clone());
         let failed = blocking(move || alter::alter(&admin, &asked)).await?;
-        let failed = failed.map_err(|said| Failure::unavailable("log", said))?;
+        let failed = failed.map_err(|said| Failure::unavailable(client::DEPENDENCY, said))?;
         let every = |(topic, said): (String, String)| {
             let settings = changes.get(&topic).into_iter().flat_map(|settings| settings.keys()).copied();
             settings.map(|setting| ((topic.clone(), Some(setting)), said.clone())).collect::<Vec<_>>()
@@ -251,7 +247,10 @@ impl Cluster {
 
     fn away(&self, error: &KafkaError) -> Failure {
         let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
-        Failure::unavailable("log", format!("Kafka at {} does not answer as it should: {code}", self.config.brokers))
+        Failure::unavailable(
+            client::DEPENDENCY,
+            format!("no broker at {} answers as it should: {code}", self.config.brokers),
+        )
     }
 }
 
