@@ -54,6 +54,9 @@ async fn make_topics(prefix: &str, topics: &[(&str, i32)]) {
 #[async_trait]
 impl Side for OnKafka {
     async fn bench(&self, topics: &[(&str, i32)]) -> Box<dyn Bench> {
+        // `RUST_LOG=deckle=debug` shows what members are told.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let prefix = prefix();
         make_topics(&prefix, topics).await;
         Box::new(Cluster { prefix, topics: topics.iter().map(|(name, _)| Topic::from(*name)).collect() })

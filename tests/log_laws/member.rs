@@ -211,10 +211,11 @@ impl Working {
     }
 
     async fn commit(&mut self) {
-        while let Some(step) = self.ledger.take_step() {
+        // A step that was aborted or fenced stays, and is committed again.
+        while let Some(step) = self.ledger.step().or_else(|| self.ledger.take_step()) {
             match self.writer.commit(&step).await {
                 Ok(()) => self.ledger.confirm(),
-                Err(CommitError::Aborted(_)) => continue,
+                Err(CommitError::Aborted(_)) => tokio::task::yield_now().await,
                 Err(CommitError::Unknown(why) | CommitError::Defect(why)) => panic!("{why}"),
                 // A revoke follows; it takes what is ours no more out of the ledger.
                 Err(CommitError::Fenced(_)) => return,

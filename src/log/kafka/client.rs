@@ -81,7 +81,8 @@ fn common(config: &Config) -> ClientConfig {
         .set("bootstrap.servers", &config.brokers)
         .set("client.id", "deckle")
         // A request that outlasts this counts as failed; the watchdog of a step (`call_ms`) is longer.
-        .set("socket.timeout.ms", "10000")
+        // librdkafka wants it no longer than a transaction.
+        .set("socket.timeout.ms", config.transaction_ms.min(10_000).to_string())
         // Firewalls forget idle connections; a stage may be idle for hours.
         .set("socket.keepalive.enable", "true")
         // Small requests go out at once: a step is a chain of them.
@@ -276,6 +277,8 @@ impl ClientContext for Reports {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
                 tracing::debug!(target: "librdkafka", facility, "{message}");
             }
+            // A transaction that failed: the commit's own error tells it to the worker, and most are harmless.
+            _ if facility == "TXNERR" => tracing::debug!(target: "librdkafka", facility, "{message}"),
             _ if self.health.is_news(facility) => tracing::warn!(target: "librdkafka", facility, "{message}"),
             _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
         }

@@ -447,6 +447,7 @@ impl Membership {
         let mut partitions = self.partitions(&list);
         partitions.extend(again.iter().cloned());
         let (epoch, nothing) = (self.epoch, partitions.is_empty());
+        tracing::debug!(group = self.name.group, member = self.name.member, epoch, ?partitions, "assigned");
         self.change = Some(Pending::Assign { epoch, list, again, member });
         if nothing {
             return self.assigned(epoch, Vec::new());
@@ -505,6 +506,7 @@ impl Membership {
     /// The group wants partitions back: asks the worker to give them up.
     fn revoke(&mut self, list: TopicPartitionList, lost: bool) -> Turn {
         let partitions = self.partitions(&list);
+        tracing::debug!(group = self.name.group, member = self.name.member, lost, ?partitions, "revoked");
         if lost {
             self.lose(partitions.clone())?;
         } else if !partitions.is_empty() {

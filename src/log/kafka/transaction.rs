@@ -100,10 +100,11 @@ impl ProducerContext for Deliveries {
                     *slot = time;
                 }
             }
-            Err((error, message)) if state.failed.is_none() => {
-                state.failed = Some((message.topic().to_owned(), error.clone()));
-            }
-            Err(_) => {}
+            // librdkafka purges what is queued when a transaction fails: a consequence tells less than its cause.
+            Err((error, message)) => match &state.failed {
+                Some((_, known)) if is_purged(error) || !is_purged(known) => {}
+                _ => state.failed = Some((message.topic().to_owned(), error.clone())),
+            },
         }
     }
 }
@@ -124,6 +125,10 @@ fn verdict(error: &KafkaError) -> Verdict {
         KafkaError::Transaction(error) if error.is_retriable() => Verdict::Again,
         _ => Verdict::Broken,
     }
+}
+
+fn is_purged(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
 }
 
 /// Another producer has our transactional id, or another process our name in the group, or the broker has aborted a
@@ -322,10 +327,17 @@ impl<'p> Transaction<'p> {
         Fault { error, broken: true }
     }
 
-    /// Takes everything back. `abort_transaction` does not serve delivery reports and would wait for them in vain.
+    /// Takes everything back. `abort_transaction` does not serve delivery reports and would wait for them in vain. What
+    /// is in flight is waited for, not purged: its late answer would be taken for one of the next transaction.
     fn abort(self, why: CommitError) -> Fault {
+        // A record that cannot be delivered fails every later call with a code of no meaning: the record's is told.
+        self.producer.serve();
         let client = &self.producer.client;
-        client.purge(PurgeConfig::default().queue().inflight());
+        let why = match (&client.context().lock().failed, why) {
+            (Some((topic, error)), CommitError::Aborted(_)) => not_committed(topic, error),
+            (_, why) => why,
+        };
+        client.purge(PurgeConfig::default().queue());
         while client.in_flight_count() > 0 && !self.producer.is_abandoned() {
             client.poll(Duration::ZERO);
             nap(NAP);

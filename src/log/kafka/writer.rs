@@ -75,7 +75,11 @@ impl Writer for KafkaWriter {
             }
             transaction.commit()
         });
-        match outcome.await {
+        let outcome = outcome.await;
+        if let Err(error) = &outcome {
+            tracing::debug!(%error, "not committed");
+        }
+        match outcome {
             Ok(_) => Ok(()),
             // The generation moved on: harmless for partitions that stayed.
             Err(CommitError::Aborted(why)) => match held.check(step.positions.keys(), None) {
