@@ -175,7 +175,7 @@ pub trait Log: Send + Sync {
     async fn join(&self, group: &str, member: &str, topics: &[Topic]) -> Result<(Box<dyn Reader>, Box<dyn Writer>)>;
     /// Reads without a group: progress bars, event streams, listings.
     async fn tail(&self, topics: &[Topic], from: From) -> Result<Box<dyn Tail>>;
-    /// How far a group is behind, per topic.
+    /// How far a group is behind, per topic. A commit may show in it a moment later.
     async fn lag(&self, group: &str, topics: &[Topic]) -> Result<Vec<Lag>>;
     /// Removes records of work topics that every one of `groups` has completed and that were appended before `before_us`
     /// (a millisecond more may stay). Returns how many offsets were freed, holes among them.

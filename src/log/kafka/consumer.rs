@@ -57,6 +57,8 @@ pub(super) struct Name {
 
 /// What the thread is told.
 pub(super) enum Command {
+    /// The producer is ready: join the group.
+    Join(Result<()>),
     /// The worker waits for records.
     Want,
     /// Something is in the consumer's queue.
@@ -154,22 +156,20 @@ impl Change {
     }
 }
 
-/// Subscribes and starts the thread. Does not wait for the group, nor for a broker.
+/// Starts the thread. It joins when it is told to; nobody waits for the group, nor for a broker.
 pub(super) fn join(shared: &Arc<Shared>, name: Name, topics: &[Topic]) -> Result<Handle> {
     let config = &shared.config;
     let instance = config.member(&name.group, &name.member);
     let settings = client::member(config, &config.name(&name.group), &instance);
     let context =
         Member { reports: Reports::new(&shared.health), changes: Mutex::default(), closing: Mutex::new(false) };
-    let what = |error: KafkaError| client::failure(&format!("group {}", name.group), &error);
-    let mut consumer = BaseConsumer::from_config_and_context(&settings, context).map_err(what)?;
+    let mut consumer = BaseConsumer::from_config_and_context(&settings, context)
+        .map_err(|error| client::failure(&format!("group {}", name.group), &error))?;
     let (commands, inbox) = mpsc::channel();
     let waker = commands.clone();
     // A thread that has stopped needs no waking.
     consumer.set_nonempty_callback(move || drop(waker.send(Command::Wake)));
     let topics: BTreeMap<String, Topic> = topics.iter().map(|topic| (config.name(topic), Arc::clone(topic))).collect();
-    let names: Vec<&str> = topics.keys().map(String::as_str).collect();
-    consumer.subscribe(&names).map_err(what)?;
     let consumer = Arc::new(consumer);
     let (events, outbox) = channel::unbounded_channel();
     let held = Arc::new(Held::default());
@@ -308,6 +308,7 @@ impl Membership {
     fn obey(&mut self, command: Command) -> Turn {
         match command {
             Command::Wake => Ok(()),
+            Command::Join(settled) => self.subscribe(settled),
             Command::Want => {
                 self.wanted = true;
                 Ok(())
@@ -318,6 +319,12 @@ impl Membership {
             Command::Leave(done) => Err(Stop::Left(done)),
             Command::Die => Err(Stop::Died),
         }
+    }
+
+    fn subscribe(&mut self, settled: Result<()>) -> Turn {
+        settled.map_err(Stop::Failed)?;
+        let names: Vec<&str> = self.topics.keys().map(String::as_str).collect();
+        self.consumer.subscribe(&names).map_err(|error| self.broken("subscription", &error))
     }
 
     fn set_paused(&mut self, partitions: &[Partition], paused: bool) -> Turn {

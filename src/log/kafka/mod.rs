@@ -210,7 +210,7 @@ impl Log for KafkaLog {
     async fn join(&self, group: &str, member: &str, topics: &[Topic]) -> Result<(Box<dyn Reader>, Box<dyn Writer>)> {
         let name = consumer::Name { group: group.to_owned(), member: member.to_owned() };
         let handle = consumer::join(&self.shared, name, topics)?;
-        let writer = writer::KafkaWriter::new(&self.shared, self.shared.config.member(group, member), &handle);
+        let writer = writer::KafkaWriter::new(&self.shared, self.shared.config.member(group, member), &handle)?;
         Ok((Box::new(reader::KafkaReader::new(handle)), Box::new(writer)))
     }
 

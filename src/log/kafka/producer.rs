@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Shared, client,
-    transaction::{Fault, Producer, Transaction},
+    transaction::{Fault, Producer, Transaction, nap},
 };
 use crate::{
     error::{Failure, Result},
@@ -24,6 +24,9 @@ use crate::{
 
 /// How often an idle producer is served.
 const SERVE: Duration = Duration::from_secs(1);
+
+/// Between two tries to settle.
+const RETRY: Duration = Duration::from_millis(100);
 
 type Job = Box<dyn FnOnce(&mut Slot) + Send>;
 
@@ -83,12 +86,20 @@ impl ProducerThread {
         self.thread.as_ref().ok_or_else(|| Failure::defect("log.kafka: the producer's thread has stopped"))
     }
 
-    /// Begins to settle what a former process of this name left open.
-    pub(super) fn settle_soon(&mut self) {
-        if let Ok(thread) = self.start() {
-            // A thread that stopped is started anew by the first call.
-            let _ = thread.jobs.send(Box::new(|slot| drop(slot.settled())));
-        }
+    /// Begins to settle what a former process of this name left open; tells when that is done, or why it never will.
+    pub(super) fn settle_soon(&mut self, done: impl FnOnce(Result<()>) + Send + 'static) -> Result<()> {
+        let settle: Job = Box::new(move |slot| {
+            let outcome = loop {
+                match slot.settled().map(drop) {
+                    Err(Failure::Unavailable { .. }) if !slot.abandoned.load(Ordering::Relaxed) => nap(RETRY),
+                    outcome => break outcome,
+                }
+            };
+            done(outcome);
+        });
+        // A thread that was just started takes jobs.
+        let _ = self.start()?.jobs.send(settle);
+        Ok(())
     }
 
     /// Waits until what a former producer of this id left open is settled.

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -185,7 +185,9 @@ impl Producer {
     /// Finishes what a former producer of the same id left open, and fences it. Waits `patience`; may be called again
     /// after `Unavailable`.
     pub(super) fn settle(&self, patience: Duration) -> Result<()> {
-        let deadline = std::time::Instant::now() + patience;
+        let deadline = Instant::now() + patience;
+        // Asked before a broker is connected, librdkafka looks for the coordinator only half a second later.
+        let _ = self.client.client().fetch_cluster_id(TRY);
         loop {
             self.serve();
             let error = match self.client.init_transactions(TRY) {
@@ -193,7 +195,7 @@ impl Producer {
                 Err(error) => error,
             };
             match verdict(&error) {
-                Verdict::Again if std::time::Instant::now() < deadline && !self.is_abandoned() => nap(RETRY),
+                Verdict::Again if Instant::now() < deadline && !self.is_abandoned() => nap(RETRY),
                 _ => return Err(client::failure("the producer cannot begin", &error)),
             }
         }
@@ -220,8 +222,9 @@ impl Producer {
     }
 }
 
+/// Waits on a producer's own thread.
 #[expect(clippy::disallowed_methods, reason = "a producer has a thread of its own")]
-fn nap(time: Duration) {
+pub(super) fn nap(time: Duration) {
     thread::sleep(time);
 }
 
@@ -330,20 +333,22 @@ impl<'p> Transaction<'p> {
     /// Takes everything back. `abort_transaction` does not serve delivery reports and would wait for them in vain. What
     /// is in flight is waited for, not purged: its late answer would be taken for one of the next transaction.
     fn abort(self, why: CommitError) -> Fault {
-        // A record that cannot be delivered fails every later call with a code of no meaning: the record's is told.
-        self.producer.serve();
         let client = &self.producer.client;
-        let why = match (&client.context().lock().failed, why) {
-            (Some((topic, error)), CommitError::Aborted(_)) => not_committed(topic, error),
-            (_, why) => why,
-        };
         client.purge(PurgeConfig::default().queue());
         while client.in_flight_count() > 0 && !self.producer.is_abandoned() {
             client.poll(Duration::ZERO);
             nap(NAP);
         }
+        // A record that was refused fails every later call with a code of no meaning: its own is told. And it leaves a
+        // gap in the producer's sequence, over which the next transaction would stumble.
+        let refused = client.context().lock().failed.take().filter(|(_, error)| !is_purged(error));
+        let broken = refused.is_some();
+        let why = match (refused, why) {
+            (Some((topic, error)), CommitError::Aborted(_)) => not_committed(&topic, &error),
+            (_, why) => why,
+        };
         match self.insist(|client| client.abort_transaction(Timeout::Never)) {
-            Ok(()) => Fault { error: why, broken: false },
+            Ok(()) => Fault { error: why, broken },
             // What is left open is aborted by the next producer of this id; nobody commits it.
             Err(error) if is_fenced(&error) => Fault { error: CommitError::Fenced(format!("{error}")), broken: true },
             Err(error) => {

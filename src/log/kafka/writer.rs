@@ -13,7 +13,7 @@ use rdkafka::{
 
 use super::{
     Shared, client,
-    consumer::{Handle, Member},
+    consumer::{Command, Handle, Member},
     held::Held,
     positions,
     producer::ProducerThread,
@@ -34,16 +34,19 @@ pub(super) struct KafkaWriter {
 }
 
 impl KafkaWriter {
-    pub(super) fn new(shared: &Arc<Shared>, transactional_id: String, handle: &Handle) -> Self {
+    /// First the producer settles what a former process of our name left open, then the group is joined: whoever has
+    /// joined last has also fenced last, and no position is held up by an open transaction of our own.
+    pub(super) fn new(shared: &Arc<Shared>, transactional_id: String, handle: &Handle) -> Result<Self> {
         let mut producer = ProducerThread::new(shared, transactional_id);
-        // A transaction that our predecessor left open keeps its successors' positions waiting.
-        producer.settle_soon();
-        Self {
+        let commands = handle.commands.clone();
+        // A member that has stopped meanwhile joins nothing.
+        producer.settle_soon(move |settled| drop(commands.send(Command::Join(settled))))?;
+        Ok(Self {
             shared: Arc::clone(shared),
             held: Arc::clone(&handle.held),
             consumer: Weak::clone(&handle.consumer),
             producer,
-        }
+        })
     }
 }
 
