@@ -184,6 +184,9 @@ pub(super) fn producer(config: &Config, transactional_id: &str) -> ClientConfig 
         .set("message.timeout.ms", config.transaction_ms.to_string())
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        // Right after a transaction the coordinator is still writing its markers and asks for patience: a little is
+        // enough (default: 100 ms, which one step in fifty would wait for).
+        .set("retry.backoff.ms", "10")
         // A step is sent in one burst and then waited for: waiting for more records only delays it.
         .set("linger.ms", "0")
         // As `log::murmur2` does, so that a key has the same partition on both sides.

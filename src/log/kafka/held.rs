@@ -124,3 +124,72 @@ impl Inner {
         self.revocations = pending;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn partition(number: i32) -> Partition {
+        Partition { topic: "in".into(), number }
+    }
+
+    /// Two partitions, assigned to `a` and told to the worker.
+    fn held() -> Held {
+        let held = Held::default();
+        held.assign([partition(0), partition(1)].into_iter(), 1, &"a".into());
+        held.tell([partition(0), partition(1)].iter(), 1);
+        held
+    }
+
+    fn is_held(held: &Held, number: i32) -> bool {
+        held.check([partition(number)].iter(), Some("a")).is_ok()
+    }
+
+    #[test]
+    fn an_assignment_counts_once_the_worker_heard_of_it() {
+        let held = Held::default();
+        held.assign([partition(0)].into_iter(), 1, &"a".into());
+        assert!(!is_held(&held, 0));
+        held.tell([partition(0)].iter(), 1);
+        assert!(is_held(&held, 0));
+    }
+
+    #[test]
+    fn a_partition_that_went_and_came_back_unheard_is_not_held() {
+        let held = held();
+        held.lose(&[partition(0)]);
+        held.assign([partition(0)].into_iter(), 2, &"a".into());
+        assert!(!is_held(&held, 0), "a step may still be of the assignment before");
+        assert!(is_held(&held, 1));
+        held.tell([partition(0)].iter(), 2);
+        assert!(is_held(&held, 0));
+    }
+
+    #[test]
+    fn a_revoke_ends_with_its_acknowledgement_or_its_deadline() {
+        let held = held();
+        let (ack, acknowledged) = oneshot::channel();
+        held.revoke(vec![partition(0)], acknowledged, Instant::now() + Duration::from_secs(3_600));
+        assert!(is_held(&held, 0), "what is complete can still be committed");
+        assert!(!held.is_given_up(&[partition(0)]));
+        ack.send(()).unwrap();
+        assert!(!is_held(&held, 0));
+        assert!(held.is_given_up(&[partition(0)]));
+
+        let (_ack, acknowledged) = oneshot::channel();
+        held.revoke(vec![partition(1)], acknowledged, Instant::now());
+        assert!(!is_held(&held, 1));
+    }
+
+    #[test]
+    fn a_membership_that_was_won_again_holds_nothing_of_the_one_before() {
+        let held = held();
+        assert!(held.check([partition(0)].iter(), Some("b")).is_err());
+        assert_eq!(held.of_former_members("b"), [partition(0), partition(1)]);
+        assert!(held.of_former_members("a").is_empty());
+        held.lose_all();
+        assert!(!is_held(&held, 1));
+    }
+}

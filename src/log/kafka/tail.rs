@@ -162,11 +162,12 @@ impl TopicTail {
                     records.push(record);
                 }
                 Some(Err(KafkaError::PartitionEOF(number))) => drop(self.ended.insert(number)),
-                Some(Err(error)) => match client::failure(&self.topic, &error) {
-                    failure @ Failure::Defect { .. } => return Err(failure),
-                    // Passes; the client has said so to the log.
-                    _ => {}
-                },
+                Some(Err(error)) => {
+                    // Anything else passes; the client has said so to the log.
+                    if let failure @ Failure::Defect { .. } = client::failure(&self.topic, &error) {
+                        return Err(failure);
+                    }
+                }
                 None if self.consumer.context().served() != served => {}
                 None => break,
             }
