@@ -1,7 +1,6 @@
 //! The examples for users, run as they are: `deploy/examples/python` against a real broker and a real registry.
 
 #[path = "contract/samples.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part of this")]
 mod samples;
 #[path = "support/servers.rs"]
 mod servers;

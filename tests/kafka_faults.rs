@@ -81,7 +81,7 @@ async fn a_worker_that_never_comes_back_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_stays_away_and_comes_back_costs_time_only() {
     let mut broker = Broker::start(1).await;
-    let bench = Bench::on(&broker.brokers(), 2).await;
+    let bench = Bench::on(broker.brokers(), 2).await;
     let worker = bench.start("only").await;
     let mut fed = bench.feed(0..300).await;
     bench.until_out(100).await;

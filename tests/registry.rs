@@ -1,7 +1,6 @@
 //! A real schema registry: what deckle leaves in it, what it refuses, and that records of other writers are read.
 
 #[path = "contract/samples.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part of this")]
 mod samples;
 #[path = "support/servers.rs"]
 mod servers;
