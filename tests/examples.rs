@@ -4,6 +4,7 @@
 mod samples;
 #[path = "support/servers.rs"]
 mod servers;
+mod support;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,7 +27,8 @@ use rdkafka::{
 };
 use samples::Sample;
 use sha2::{Digest, Sha256};
-use tokio::process::Command;
+use support::{Home, Started};
+use tokio::{io::AsyncBufReadExt, process::Command};
 
 const DEADLINE: Duration = Duration::from_secs(100);
 
@@ -218,4 +220,54 @@ async fn the_examples_work_without_a_registry() {
 #[tokio::test]
 async fn the_examples_work_with_a_registry() {
     round_trip(Some(servers::shared_registry())).await;
+}
+
+/// The path that README tells of: a producer's event in, deckle on Kafka, documents, chunks and vectors out.
+async fn through_deckle(registry_url: Option<String>) {
+    let brokers = servers::shared_kafka();
+    let prefix = format!("through-{}.", uuid::Uuid::now_v7().simple());
+    let registry = registry_url.as_ref().map(|url| format!("[registry]\nurl = \"{url}\"\n")).unwrap_or_default();
+    let home = Home::new();
+    home.configure(&format!(
+        "[log]\nprovider = \"kafka\"\n[log.kafka]\nbrokers = \"{brokers}\"\nprefix = \"{prefix}\"\n{registry}\
+         [publish]\nchunks = true\nvectors = true\n"
+    ));
+    home.deckle(["topics", "apply"]).await.ended(0);
+    let mut deckle = Started::new(home.command(["run", "--listen", ""]).stderr(std::process::Stdio::piped()));
+    // It has registered its schemas by then; producers look them up.
+    let mut said = deckle.stderr().lines();
+    while !support::within("it works", said.next_line()).await.unwrap().expect("it runs").contains("working") {}
+    tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
+
+    let place = |script: &str| {
+        let mut command = example(script);
+        command.args(["--brokers", &brokers, "--prefix", &prefix]);
+        if let Some(url) = &registry_url {
+            command.args(["--registry", url]);
+        }
+        command
+    };
+    let (text, markdown) = (sample("plain.txt"), sample("notes.md"));
+    let submitted = printed(place("submit.py").args([&text, &markdown])).await;
+    let followed = printed(place("follow.py").args(["--group", &format!("{prefix}follow"), "--documents", "2"])).await;
+    for document in submitted.lines().map(|line| line.split(' ').next().unwrap()) {
+        let lines =
+            |kind: &str| followed.lines().filter(|line| line.starts_with(&format!("{kind} {document}"))).count();
+        assert_eq!(lines("published"), 1, "{followed}");
+        assert!(lines("chunk") > 0 && lines("chunk") == lines("vector"), "{followed}");
+    }
+    assert_eq!(submitted.lines().count(), 2, "{submitted}");
+
+    deckle.signal(libc::SIGTERM);
+    assert_eq!(deckle.wait().await.code(), Some(0), "it drains and leaves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_producer_submits_comes_out_of_deckle() {
+    through_deckle(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_producer_submits_comes_out_of_deckle_framed_for_the_registry() {
+    through_deckle(Some(servers::shared_registry())).await;
 }
