@@ -45,8 +45,8 @@ check: setup-test ## format, lints, licences, documentation, unused dependencies
 	$(TOOLS)/shellcheck deploy/setup/*.sh .ci/run
 	$(TOOLS)/python -m py_compile deploy/setup/*.py tests/*.py
 
-bench: setup ## measure embedding (batched beside one by one) and the store
-	cargo bench
+bench: setup-test ## measure embedding (batched beside one by one), the store and Kafka (exactly once beside a bare loop)
+	$(SERVERS) with kafka -- cargo bench
 
 soak: setup-test ## run the long tests that `make test` leaves out
 	$(SERVERS) with kafka registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --profile soak --run-ignored only

@@ -72,7 +72,7 @@ fn settings_are_checked_against_each_other() {
         ("decode.render_dpi = 0", "decode.render_dpi"),
         ("blobs.url = \"bucket/prefix\"", "blobs.url"),
         ("blobs.url = \"file:///srv/blobs\"", "blobs.url"),
-        ("blobs.url = \"s3://bucket\"\nblobs.options.aws_regoin = \"eu\"", "blobs.options.aws_regoin"),
+        ("blobs.url = \"s3://bucket\"\nblobs.options.aws_zone = \"eu\"", "blobs.options.aws_zone"),
         ("blobs.options.aws_region = \"eu-central-1\"", "blobs.options.aws_region"),
         ("sources.roots = [\"/srv/incoming\"]", "sources.roots"),
         ("sources.roots = [\"file:///\"]", "sources.roots"),
