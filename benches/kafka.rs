@@ -1,8 +1,11 @@
 //! What exactly-once costs: a stage that passes 4 KiB records through, on Kafka with transactions, beside a bare
-//! loop of consume and produce without them, in turns on the same broker. Run by `make bench`.
+//! loop of consume and produce without them, in turns on the same broker; and how long one page takes from end to end
+//! where nothing else is to do. Run by `make bench`.
 
 #[path = "../tests/support/servers.rs"]
 mod servers;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +22,10 @@ use deckle::{
         CommitError, From, Log, NewRecord, Partition, Position, Step, Topic, Writer,
         kafka::{Config, KafkaLog},
     },
-    record::wire::Headers,
+    record::{
+        Envelope, Event, Lane, Options, Published, Source, Status, Uploaded,
+        wire::{self, Headers},
+    },
     stages::{AnyStage, Order, Output},
     worker::{self, Worker},
 };
@@ -28,7 +34,8 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use tokio::sync::watch;
+use support::{Home, Started};
+use tokio::{io::AsyncBufReadExt, sync::watch};
 
 /// Records of one round.
 const RECORDS: usize = 60_000;
@@ -68,6 +75,76 @@ async fn main() {
         staged.push(pass_through(&log, &format!("stage-{round}"), round, &commits).await);
     }
     report(&mut bare, &mut staged, &commits);
+    latency(&brokers).await;
+}
+
+/// From the append of an upload to its end, document after document, on an idle pipeline.
+async fn latency(brokers: &str) {
+    const DOCUMENTS: usize = 40;
+    let home = Home::new();
+    let prefix = format!("latency-{}.", std::process::id());
+    home.configure(&format!(
+        "[log]\nprovider = \"kafka\"\n[log.kafka]\nbrokers = \"{brokers}\"\nprefix = \"{prefix}\"\n"
+    ));
+    home.deckle(["topics", "apply"]).await.ended(0);
+    let mut deckle = Started::new(home.command(["run", "--listen", ""]).stderr(std::process::Stdio::piped()));
+    let mut said = deckle.stderr().lines();
+    while !said.next_line().await.unwrap().expect("it runs").contains("working") {}
+    tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
+
+    let log = open(brokers, &prefix);
+    let mut tail = log.tail(&[Topic::from(Published::TOPIC)], From::End).await.unwrap();
+    let mut took = Vec::new();
+    for number in 0..DOCUMENTS {
+        let started = Instant::now();
+        log.append(vec![upload(number)]).await.unwrap();
+        let ends = tail.next().await.unwrap();
+        took.push(started.elapsed());
+        let end: Published = wire::decode(&ends[0].value).unwrap();
+        assert_eq!((ends.len(), end.status), (1, Status::Published), "{:?}", end.reasons);
+    }
+    // The first ones join groups, load the model and start children.
+    took.drain(..DOCUMENTS / 4);
+    took.sort();
+    let at = |part: usize| took[(took.len() - 1) * part / 100];
+    println!("one page with a text layer, end to end through seven topics: p50 {:.0?}, p90 {:.0?}", at(50), at(90));
+    deckle.signal(libc::SIGTERM);
+    deckle.wait().await;
+}
+
+/// A PDF of one page, none like another, inside its event.
+fn upload(number: usize) -> NewRecord {
+    let text =
+        format!("BT /F1 12 Tf 72 720 Td (Observation {number}: a heron was seen near the old mill today.) Tj ET");
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>"
+            .to_owned(),
+        format!("<< /Length {} >>\nstream\n{text}\nendstream", text.len()),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
+    ];
+    let mut pdf = "%PDF-1.4\n".to_owned();
+    let mut places = String::new();
+    for (index, object) in objects.iter().enumerate() {
+        places += &format!("{:010} 00000 n \n", pdf.len());
+        pdf += &format!("{} 0 obj\n{object}\nendobj\n", index + 1);
+    }
+    let table = pdf.len();
+    pdf += &format!(
+        "xref\n0 6\n0000000000 65535 f \n{places}trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n"
+    );
+    let id = uuid::Uuid::now_v7().to_string();
+    let mut envelope = Envelope::new(id.clone(), "default", &id, Lane::Interactive);
+    envelope.upload_id = id;
+    let source = Source { uri: "inline:".to_owned(), filename: "one.pdf".to_owned(), ..Source::unknown() };
+    let upload = Uploaded { envelope, source, options: Options::default(), content: Some(pdf.into_bytes()) };
+    NewRecord {
+        topic: Topic::from(Uploaded::TOPIC),
+        key: upload.order_key(),
+        headers: wire::headers(&upload, "bench", None),
+        value: wire::encode(&upload).unwrap(),
+    }
 }
 
 fn open(brokers: &str, prefix: &str) -> Arc<dyn Log> {

@@ -12,7 +12,11 @@ use std::{
 };
 
 use copier::{Bench, Child, SESSION, within};
-use deckle::{log::Log, readiness, record::DeadLetter, record::Event};
+use deckle::{
+    log::{Log, Partition, Topic},
+    readiness,
+    record::{DeadLetter, Event},
+};
 use servers::Broker;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,13 +82,21 @@ async fn a_worker_that_never_comes_back_is_replaced() {
     bench.assert_each_once(fed).await;
 }
 
+/// The broker is killed while records are being worked on, and outside any transaction: a Kafka 4.3 whose only broker
+/// is killed in one may never end it (KAFKA-20734).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_stays_away_and_comes_back_costs_time_only() {
     let mut broker = Broker::start(1).await;
     let bench = Bench::on(broker.brokers(), 2).await;
     let worker = bench.start("only").await;
-    let mut fed = bench.feed(0..300).await;
-    bench.until_out(100).await;
+    let mut names: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+    bench.feed_named(&names).await;
+    bench.until_out(200).await;
+    bench.until_committed(200).await;
+    // In work while the broker goes, done while it is away.
+    let slow: Vec<String> = (3_000..3_016).map(|time| format!("slow-{time}")).collect();
+    bench.feed_named(&slow).await;
+    within("the feed", async { while bench.records("in").await.len() < 216 {} }).await;
     broker.kill(1).await;
     within("the log is named as away", async {
         while bench.log.health().is_ok() {
@@ -96,14 +108,41 @@ async fn a_broker_that_stays_away_and_comes_back_costs_time_only() {
     tokio::time::sleep(SESSION * 2).await;
     assert!(!worker.has_ended(), "it waits");
     broker.start_again(1).await;
-    bench.until_out(fed).await;
-    fed = bench.feed(fed..fed + 100).await;
-    bench.until_out(fed).await;
+    names.extend(slow);
+    bench.until_out(names.len()).await;
+    let more: Vec<String> = (200..300).map(|number| number.to_string()).collect();
+    bench.feed_named(&more).await;
+    names.extend(more);
+    bench.until_out(names.len()).await;
     assert!(bench.log.health().is_ok());
     assert!(readiness::waits().is_empty(), "{:?}", readiness::waits());
     worker.stop().await;
-    bench.assert_each_once(fed).await;
+    bench.assert_each_once_of(&names).await;
     assert_eq!(bench.records(DeadLetter::TOPIC).await.len(), 0, "no record pays for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_stays_open_is_named_and_waited_for() {
+    let bench = Bench::shared(2).await;
+    let fed = bench.feed(0..50).await;
+    let open = bench.open_transaction().await;
+    let worker = bench.start("only").await;
+    within("readiness tells of it", async {
+        while !readiness::waits().contains_key("kafka") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let (reader, mut writer) = bench.log.join("copy", "asks", &[Topic::from("in")]).await.unwrap();
+    let failure = writer.committed(&[Partition { topic: Topic::from("in"), number: 0 }]).await.unwrap_err();
+    assert!(failure.to_string().contains("log.transaction_open"), "{failure}");
+    drop((reader, writer));
+    assert!(bench.out().await.is_empty(), "nobody begins without knowing where");
+    open.abort();
+    bench.until_out(fed).await;
+    assert!(readiness::waits().is_empty(), "{:?}", readiness::waits());
+    worker.stop().await;
+    bench.assert_each_once(fed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,8 @@
 mod kafka;
 #[path = "log_laws/member.rs"]
 mod member;
+#[path = "support/servers.rs"]
+mod servers;
 #[path = "log_laws/side.rs"]
 mod side;
 #[path = "log_laws/sqlite.rs"]

@@ -27,9 +27,10 @@ use deckle::{
     worker::{self, Worker},
 };
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     consumer::{BaseConsumer, Consumer},
+    producer::{BaseProducer, Producer},
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -64,6 +65,9 @@ impl Bench {
     }
 
     pub async fn on(brokers: &str, partitions: i32) -> Self {
+        // `RUST_LOG=deckle=debug` shows what members are told.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let prefix = format!("faults-{}.", uuid::Uuid::now_v7());
         let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
         let names = ["in", "out", DeadLetter::TOPIC].map(|name| format!("{prefix}{name}"));
@@ -153,14 +157,65 @@ impl Bench {
         .await;
     }
 
+    /// Waits until the workers' positions cover so many records, and no commit is half done.
+    pub async fn until_committed(&self, count: i64) {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", format!("{}copy", self.prefix))
+            .set("isolation.level", "read_committed")
+            .create()
+            .unwrap();
+        let mut positions = TopicPartitionList::new();
+        positions.add_partition_range(&format!("{}in", self.prefix), 0, 1);
+        let committed = move || {
+            let offset = |offset| if let Offset::Offset(next) = offset { next } else { 0 };
+            loop {
+                // Over time, one is half done.
+                let answer = consumer.committed_offsets(positions.clone(), SESSION);
+                let covered: i64 =
+                    answer.iter().flat_map(|list| list.elements().into_iter().map(|at| offset(at.offset()))).sum();
+                if covered >= count {
+                    return;
+                }
+            }
+        };
+        within("positions", tokio::task::spawn_blocking(committed)).await.unwrap();
+    }
+
+    /// Begins a transaction that moves the positions of the workers' group.
+    pub async fn open_transaction(&self) -> Open {
+        let (brokers, prefix) = (self.brokers.clone(), self.prefix.clone());
+        let open = move || {
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", brokers);
+            let consumer: BaseConsumer = config.clone().set("group.id", format!("{prefix}copy")).create().unwrap();
+            let producer: BaseProducer = config.set("transactional.id", format!("{prefix}open")).create().unwrap();
+            let mut positions = TopicPartitionList::new();
+            for number in [0, 1] {
+                positions.add_partition_offset(&format!("{prefix}in"), number, Offset::Offset(1)).unwrap();
+            }
+            producer.init_transactions(DEADLINE).unwrap();
+            producer.begin_transaction().unwrap();
+            let nobody = consumer.group_metadata().unwrap();
+            producer.send_offsets_to_transaction(&positions, &nobody, DEADLINE).unwrap();
+            Open(producer)
+        };
+        tokio::task::spawn_blocking(open).await.unwrap()
+    }
+
     /// Fails the test unless every record up to this number came out once, and none besides.
     pub async fn assert_each_once(&self, fed: usize) {
+        self.assert_each_once_of(&(0..fed).map(|number| number.to_string()).collect::<Vec<_>>()).await;
+    }
+
+    /// Fails the test unless every record of these names came out once, and none besides.
+    pub async fn assert_each_once_of(&self, names: &[String]) {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for name in self.out().await {
             *counts.entry(name).or_default() += 1;
         }
-        let wrong: Vec<_> = (0..fed).filter(|number| counts.get(&number.to_string()) != Some(&1)).collect();
-        assert!(wrong.is_empty() && counts.len() == fed, "not exactly once: {wrong:?} of {fed}");
+        let wrong: Vec<_> = names.iter().filter(|name| counts.get(*name) != Some(&1)).collect();
+        assert!(wrong.is_empty() && counts.len() == names.len(), "not exactly once: {wrong:?} of {}", names.len());
     }
 
     /// Whether a record lies in the log that no reader of committed records can see, now and a while later.
@@ -185,6 +240,15 @@ impl Bench {
             ends[0] != ends[1]
         };
         tokio::task::spawn_blocking(look).await.unwrap()
+    }
+}
+
+/// A transaction that somebody leaves open.
+pub struct Open(BaseProducer);
+
+impl Open {
+    pub fn abort(self) {
+        self.0.abort_transaction(DEADLINE).unwrap();
     }
 }
 

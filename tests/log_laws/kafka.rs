@@ -13,7 +13,10 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 
-use crate::side::{Bench, Side};
+use crate::{
+    servers::shared_kafka,
+    side::{Bench, Side},
+};
 
 /// One broker for all tests; a prefix for each.
 pub struct OnKafka;
@@ -21,7 +24,7 @@ pub struct OnKafka;
 /// Short enough for tests, long enough for a busy machine.
 pub fn config(prefix: &str) -> Config {
     Config {
-        brokers: brokers(),
+        brokers: shared_kafka(),
         prefix: prefix.to_owned(),
         session_ms: 4_000,
         heartbeat_ms: 500,
@@ -31,10 +34,6 @@ pub fn config(prefix: &str) -> Config {
     }
 }
 
-fn brokers() -> String {
-    std::env::var("DECKLE_TEST_KAFKA").expect("DECKLE_TEST_KAFKA names a broker")
-}
-
 /// A prefix that no other test uses.
 fn prefix() -> String {
     format!("laws-{}.", uuid::Uuid::now_v7().simple())
@@ -42,7 +41,7 @@ fn prefix() -> String {
 
 async fn make_topics(prefix: &str, topics: &[(&str, i32)]) {
     let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+        ClientConfig::new().set("bootstrap.servers", shared_kafka()).create().unwrap();
     let names: Vec<String> = topics.iter().map(|(name, _)| format!("{prefix}{name}")).collect();
     let new = names.iter().zip(topics).map(|(name, (_, partitions))| {
         NewTopic::new(name, *partitions, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime")
@@ -156,7 +155,7 @@ mod promises {
         let prefix = prefix();
         make_topics(&prefix, &[("in", 1)]).await;
         let log = KafkaLog::open(config(&prefix)).unwrap();
-        let stranger: BaseProducer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+        let stranger: BaseProducer = ClientConfig::new().set("bootstrap.servers", shared_kafka()).create().unwrap();
         let topic = format!("{prefix}in");
         let headers = OwnedHeaders::new()
             .insert(Header { key: "bytes", value: Some(&[0xff_u8, 0xfe][..]) })

@@ -5,9 +5,8 @@
 //! must give up. Records of a partition therefore come after its `Assigned` and before its `Revoked`, and neither a
 //! slow broker nor a slow worker stops the others' records.
 //!
-//! What was polled and is not wanted yet is kept per partition. When that is too much, all partitions are paused in
-//! librdkafka, which throws away what it fetched ahead: rebalances behind it in the queue come through, and memory is
-//! bounded.
+//! When too much was polled that is not wanted yet, all partitions are paused in librdkafka, which throws away what it
+//! fetched ahead: rebalances behind it in the queue come through, and memory is bounded.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,19 +29,18 @@ use super::{
     Shared,
     client::{self, Health, Reports},
     held::Held,
+    lots::Lots,
     positions, record,
 };
 use crate::{
     error::{Failure, Result},
-    log::{Event, Partition, Position, Record, Topic},
+    log::{Event, Partition, Position, Topic},
 };
 
 /// The longest pause between two polls; records, commands and rebalances end it at once.
 const IDLE: Duration = Duration::from_millis(250);
 /// The pause while a revoke waits for the worker, whose acknowledgement wakes nobody.
 const REVOKING: Duration = Duration::from_millis(1);
-/// What a record costs beside its bytes, so that many small ones are bounded too.
-const RECORD_BYTES: usize = 256;
 /// How long leaving may take before the group finds out by itself.
 const LEAVE: Duration = Duration::from_secs(5);
 /// While no broker answers, one is asked so often, and waited for so long.
@@ -189,13 +187,12 @@ pub(super) fn join(shared: &Arc<Shared>, name: Name, topics: &[Topic]) -> Result
         inbox,
         events,
         held,
-        lots: BTreeMap::new(),
+        lots: Lots::default(),
         change: None,
         epoch: 0,
         wanted: false,
         stalled: false,
         busy: false,
-        served_last: None,
         probed: Instant::now(),
     };
     thread::Builder::new()
@@ -215,7 +212,7 @@ struct Membership {
     inbox: mpsc::Receiver<Command>,
     events: channel::UnboundedSender<Told>,
     held: Arc<Held>,
-    lots: BTreeMap<Partition, Lot>,
+    lots: Lots,
     /// The change that the group waits for.
     change: Option<Pending>,
     /// Counts assignments.
@@ -226,8 +223,6 @@ struct Membership {
     stalled: bool,
     /// The last poll ended before the queue was empty.
     busy: bool,
-    /// The partition that gave records last; the one after it is the next to give.
-    served_last: Option<Partition>,
     probed: Instant,
 }
 
@@ -239,17 +234,6 @@ enum Pending {
     Revoke { list: TopicPartitionList, partitions: Vec<Partition> },
 }
 
-/// A partition that is ours.
-struct Lot {
-    position: Position,
-    paused: bool,
-    /// The worker was asked to give it up.
-    leaving: bool,
-    /// Polled and not wanted yet.
-    records: VecDeque<Record>,
-    bytes: usize,
-}
-
 /// Why the thread ends.
 enum Stop {
     Failed(Failure),
@@ -258,10 +242,6 @@ enum Stop {
 }
 
 type Turn<T = ()> = std::result::Result<T, Stop>;
-
-fn record_bytes(record: &Record) -> usize {
-    record.value.len() + record.key.len() + RECORD_BYTES
-}
 
 impl Membership {
     fn run(mut self) {
@@ -328,13 +308,8 @@ impl Membership {
     }
 
     fn set_paused(&mut self, partitions: &[Partition], paused: bool) -> Turn {
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            if let Some(lot) = self.lots.get_mut(partition) {
-                lot.paused = paused;
-                list.add_partition(&self.shared.config.name(&partition.topic), partition.number);
-            }
-        }
+        let ours = self.lots.set_paused(partitions, paused);
+        let list = self.list(ours);
         if paused {
             self.pause(&list)
         } else if self.stalled {
@@ -379,13 +354,9 @@ impl Membership {
     fn take(&mut self, message: &BorrowedMessage<'_>) {
         let Some(topic) = self.topics.get(message.topic()) else { return };
         let partition = Partition { topic: Arc::clone(topic), number: message.partition() };
-        let Some(lot) = self.lots.get_mut(&partition) else { return };
-        if lot.leaving || lot.position.covers(message.offset()) {
-            return;
+        if self.lots.wants(&partition, message.offset()) {
+            self.lots.put(record::incoming(message, topic));
         }
-        let record = record::incoming(message, topic);
-        lot.bytes += record_bytes(&record);
-        lot.records.push_back(record);
     }
 
     fn judge(&self, error: &KafkaError) -> Turn {
@@ -432,6 +403,10 @@ impl Membership {
         }
     }
 
+    fn list<'a>(&self, partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPartitionList {
+        positions::list(&self.shared.config, partitions)
+    }
+
     fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
         let ours = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
             let topic = self.topics.get(element.topic())?;
@@ -460,11 +435,11 @@ impl Membership {
             return self.assigned(epoch, Vec::new());
         }
         let (consumer, commands) = (Arc::downgrade(&self.consumer), self.commands.clone());
-        let shared = Arc::clone(&self.shared);
+        let (shared, group) = (Arc::clone(&self.shared), self.name.group.clone());
         thread::Builder::new()
             .name("kafka-positions".to_owned())
             .spawn(move || {
-                if let Some(positions) = positions::until_read(&shared, &consumer, &partitions) {
+                if let Some(positions) = positions::until_read(&shared, &group, &consumer, &partitions) {
                     // A thread that has stopped needs no positions.
                     let _ = commands.send(Command::Positions(epoch, positions));
                 }
@@ -475,36 +450,35 @@ impl Membership {
 
     /// The positions are there: begins to fetch.
     fn assigned(&mut self, epoch: u64, positions: Vec<(Partition, Position)>) -> Turn {
-        let Some(Pending::Assign { list, again, member, .. }) =
+        let Some(Pending::Assign { again, member, .. }) =
             self.change.take_if(|change| matches!(change, Pending::Assign { epoch: of, .. } if *of == epoch))
         else {
             return Ok(());
         };
-        let (mut fresh, mut moved) = (TopicPartitionList::with_capacity(list.count()), TopicPartitionList::new());
+        let mut starts = TopicPartitionList::with_capacity(positions.len());
         for (partition, position) in &positions {
-            let list = if again.contains(partition) { &mut moved } else { &mut fresh };
-            list.add_partition_offset(
-                &self.shared.config.name(&partition.topic),
-                partition.number,
-                Offset::Offset(position.next),
-            )
-            .map_err(|error| self.broken("assignment", &error))?;
+            let name = self.shared.config.name(&partition.topic);
+            starts
+                .add_partition_offset(&name, partition.number, Offset::Offset(position.next))
+                .map_err(|error| self.broken("assignment", &error))?;
         }
-        self.consumer.incremental_assign(&fresh).map_err(|error| self.broken("assignment", &error))?;
-        if moved.count() > 0 {
-            self.consumer.seek_partitions(moved, LEAVE).map_err(|error| self.broken("seek", &error))?;
+        // librdkafka goes on with what we had as another member; it starts anew.
+        let still = self.consumer.assignment().map_err(|error| self.broken("assignment", &error))?;
+        let still = self.partitions(&still);
+        let stale = self.list(again.iter().filter(|partition| still.contains(partition)));
+        if stale.count() > 0 {
+            self.consumer.incremental_unassign(&stale).map_err(|error| self.broken("assignment", &error))?;
         }
+        self.consumer.incremental_assign(&starts).map_err(|error| self.broken("assignment", &error))?;
         if positions.is_empty() {
             return Ok(());
         }
         self.held.assign(positions.iter().map(|(partition, _)| partition.clone()), epoch, &member);
         for (partition, position) in &positions {
-            let lot =
-                Lot { position: position.clone(), paused: false, leaving: false, records: VecDeque::new(), bytes: 0 };
-            self.lots.insert(partition.clone(), lot);
+            self.lots.insert(partition.clone(), position.clone());
         }
         if self.stalled {
-            self.pause(&fresh)?;
+            self.pause(&starts)?;
         }
         self.shared.health.answered();
         self.tell(Event::Assigned(positions))
@@ -518,10 +492,7 @@ impl Membership {
             self.lose(partitions.clone())?;
         } else if !partitions.is_empty() {
             for partition in &partitions {
-                if let Some(lot) = self.lots.get_mut(partition) {
-                    lot.leaving = true;
-                    (lot.records, lot.bytes) = (VecDeque::new(), 0);
-                }
+                self.lots.close(partition);
             }
             let (ack, acknowledged) = oneshot::channel();
             let deadline = Instant::now() + Duration::from_millis(self.shared.config.revoke_ms);
@@ -546,8 +517,7 @@ impl Membership {
     /// Others may own these already.
     fn lose(&mut self, partitions: Vec<Partition>) -> Turn {
         self.held.lose(&partitions);
-        let told: Vec<Partition> =
-            partitions.into_iter().filter(|partition| self.lots.remove(partition).is_some()).collect();
+        let told: Vec<Partition> = partitions.into_iter().filter(|partition| self.lots.remove(partition)).collect();
         if told.is_empty() {
             return Ok(());
         }
@@ -555,70 +525,30 @@ impl Membership {
         self.tell(Event::Revoked { partitions: told, lost: true, ack })
     }
 
-    /// Polled and not wanted, of partitions that could be given.
-    fn unwanted_bytes(&self) -> usize {
-        self.lots.values().filter(|lot| !lot.paused).map(|lot| lot.bytes).sum()
-    }
-
-    fn flowing(&self) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for (partition, _) in self.lots.iter().filter(|(_, lot)| !lot.paused) {
-            list.add_partition(&self.shared.config.name(&partition.topic), partition.number);
-        }
-        list
-    }
-
     fn stall_if_full(&mut self) -> Turn {
-        if self.stalled || self.unwanted_bytes() < self.shared.config.fetch_bytes * 2 {
+        if self.stalled || self.lots.unwanted_bytes() < self.shared.config.fetch_bytes * 2 {
             return Ok(());
         }
         self.stalled = true;
-        self.pause(&self.flowing())
+        self.pause(&self.list(self.lots.flowing()))
     }
 
     /// Gives the worker what it waits for.
     fn forward(&mut self) -> Turn {
         if self.wanted {
-            let records = self.gather();
+            let config = &self.shared.config;
+            let records = self.lots.gather(config.fetch_records, config.fetch_bytes);
             if !records.is_empty() {
                 self.wanted = false;
                 self.shared.health.answered();
                 self.tell(Event::Records(records))?;
             }
         }
-        if self.stalled && self.unwanted_bytes() < self.shared.config.fetch_bytes {
+        if self.stalled && self.lots.unwanted_bytes() < self.shared.config.fetch_bytes {
             self.stalled = false;
-            self.resume(&self.flowing())?;
+            self.resume(&self.list(self.lots.flowing()))?;
         }
         Ok(())
-    }
-
-    /// Records within the limits, in turn from the partitions that have some.
-    fn gather(&mut self) -> Vec<Record> {
-        let config = &self.shared.config;
-        let ready: Vec<Partition> = self
-            .lots
-            .iter()
-            .filter(|(_, lot)| !lot.paused && !lot.leaving && !lot.records.is_empty())
-            .map(|(partition, _)| partition.clone())
-            .collect();
-        let first = ready.iter().position(|p| Some(p) > self.served_last.as_ref()).unwrap_or(0);
-        let share = (config.fetch_records / ready.len().max(1)).max(1);
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        for partition in ready[first..].iter().chain(&ready[..first]) {
-            let Some(lot) = self.lots.get_mut(partition) else { continue };
-            for _ in 0..share {
-                if bytes >= config.fetch_bytes || records.len() >= config.fetch_records {
-                    return records;
-                }
-                let Some(record) = lot.records.pop_front() else { break };
-                lot.bytes -= record_bytes(&record);
-                bytes += record_bytes(&record);
-                records.push(record);
-                self.served_last = Some(partition.clone());
-            }
-        }
-        records
     }
 
     /// Finds out whether a broker is back: no client tells.

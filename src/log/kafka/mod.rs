@@ -14,7 +14,8 @@
 //! # What the parts do
 //!
 //! - `client`: every setting of every client with its reason; errors sorted; what a client says about itself
-//! - `consumer`: the poll thread of a membership, which only polls and forwards; `positions`: where partitions start
+//! - `consumer`: the poll thread of a membership, which only polls and forwards; `lots`: what it has
+//!   polled and nobody wants yet; `positions`: where partitions start
 //! - `held`: what this member may commit; `reader`, `writer`: the async sides of a membership
 //! - `transaction`: begin → send → offsets → commit, one at a time; `producer`: the thread that may hang in it
 //! - `tail`: reading without a group; `upkeep`: lag and trim
@@ -22,6 +23,7 @@
 mod client;
 mod consumer;
 mod held;
+mod lots;
 mod positions;
 mod producer;
 mod reader;
@@ -209,8 +211,8 @@ impl Log for KafkaLog {
 
     async fn join(&self, group: &str, member: &str, topics: &[Topic]) -> Result<(Box<dyn Reader>, Box<dyn Writer>)> {
         let name = consumer::Name { group: group.to_owned(), member: member.to_owned() };
-        let handle = consumer::join(&self.shared, name, topics)?;
-        let writer = writer::KafkaWriter::new(&self.shared, self.shared.config.member(group, member), &handle)?;
+        let handle = consumer::join(&self.shared, name.clone(), topics)?;
+        let writer = writer::KafkaWriter::new(&self.shared, &name, &handle)?;
         Ok((Box::new(reader::KafkaReader::new(handle)), Box::new(writer)))
     }
 

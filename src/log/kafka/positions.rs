@@ -9,13 +9,18 @@ use std::{
 
 use rdkafka::{
     Offset, TopicPartitionList,
+    config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
 };
 
-use super::{Config, Shared, client};
+use super::{
+    Config, Shared,
+    client::{self, Reports},
+};
 use crate::{
     error::{Failure, Result},
     log::{Partition, Position},
+    readiness,
 };
 
 /// One question to a broker.
@@ -24,8 +29,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(100);
 
 /// The list of some partitions, as librdkafka names them.
-pub(super) fn list(config: &Config, partitions: &[Partition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
+pub(super) fn list<'a>(config: &Config, partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
     for partition in partitions {
         list.add_partition(&config.name(&partition.topic), partition.number);
     }
@@ -66,19 +71,44 @@ pub(super) fn bounds<C: ConsumerContext>(
 }
 
 /// Where a member starts: the committed position, or the start of the log. One that lies outside the log is fatal.
+///
+/// # Errors
+/// `Unavailable` while no broker answers, and while a transaction that moves the positions is open.
 pub(super) fn read<C: ConsumerContext>(
-    config: &Config,
+    shared: &Arc<Shared>,
+    group: &str,
     consumer: &BaseConsumer<C>,
     partitions: &[Partition],
 ) -> Result<Vec<(Partition, Position)>> {
+    let config = &shared.config;
+    let committed = match committed(config, consumer, partitions) {
+        Err(Failure::Unavailable { .. }) if is_held_up(shared, group, partitions) => {
+            return Err(Failure::unavailable(
+                client::DEPENDENCY,
+                format!(
+                    "log.transaction_open: a transaction that moves positions of {group} is open; brokers end it after \
+                 `log.kafka.transaction_ms`; one that outlasts that by far hangs, and `kafka-transactions.sh \
+                 find-hanging` finds it"
+                ),
+            ));
+        }
+        other => other?,
+    };
     let mut positions = Vec::new();
-    for (partition, committed) in committed(config, consumer, partitions)? {
+    for (partition, committed) in committed {
         let (start, end) = bounds(config, consumer, &partition)?;
         let position = committed.unwrap_or_else(|| Position::at(start));
         check(&partition, position.next, (start, end))?;
         positions.push((partition, position));
     }
     Ok(positions)
+}
+
+/// Whether brokers do answer, and only an open transaction is in the way.
+fn is_held_up(shared: &Arc<Shared>, group: &str, partitions: &[Partition]) -> bool {
+    let config = &shared.config;
+    BaseConsumer::from_config_and_context(&client::observer(config, &config.name(group)), Reports::new(&shared.health))
+        .is_ok_and(|observer| committed(config, &observer, partitions).is_ok())
 }
 
 fn check(partition: &Partition, next: i64, (start, end): (i64, i64)) -> Result<()> {
@@ -102,12 +132,18 @@ fn check(partition: &Partition, next: i64, (start, end): (i64, i64)) -> Result<(
 #[expect(clippy::disallowed_methods, reason = "reading has a thread of its own")]
 pub(super) fn until_read<C: ConsumerContext>(
     shared: &Arc<Shared>,
+    group: &str,
     consumer: &Weak<BaseConsumer<C>>,
     partitions: &[Partition],
 ) -> Option<Result<Vec<(Partition, Position)>>> {
+    // Held over the next try too, so that readiness does not flicker.
+    let mut _waiting = None;
     loop {
-        match read(&shared.config, &*consumer.upgrade()?, partitions) {
-            Err(Failure::Unavailable { message, .. }) => tracing::debug!(message, "positions cannot be read yet"),
+        match read(shared, group, &*consumer.upgrade()?, partitions) {
+            Err(failure @ Failure::Unavailable { .. }) => {
+                tracing::warn!(group, %failure, "positions cannot be read yet");
+                _waiting = readiness::waiting_for(&failure);
+            }
             other => return Some(other),
         }
         thread::sleep(RETRY);

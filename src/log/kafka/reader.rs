@@ -54,6 +54,9 @@ impl Reader for KafkaReader {
                 }
                 Event::Assigned(ref partitions) => {
                     self.handle.held.tell(partitions.iter().map(|(partition, _)| partition), epoch);
+                    // A pause that was on its way when they went is not meant for them as they came back.
+                    let came = partitions.iter().map(|(partition, _)| partition.clone()).collect();
+                    let _ = self.handle.commands.send(Command::Resume(came));
                     return Ok(event);
                 }
             }

@@ -13,7 +13,7 @@ use rdkafka::{
 
 use super::{
     Shared, client,
-    consumer::{Command, Handle, Member},
+    consumer::{Command, Handle, Member, Name},
     held::Held,
     positions,
     producer::ProducerThread,
@@ -30,14 +30,15 @@ pub(super) struct KafkaWriter {
     shared: Arc<Shared>,
     held: Arc<Held>,
     consumer: Weak<BaseConsumer<Member>>,
+    group: String,
     producer: ProducerThread,
 }
 
 impl KafkaWriter {
     /// First the producer settles what a former process of our name left open, then the group is joined: whoever has
     /// joined last has also fenced last, and no position is held up by an open transaction of our own.
-    pub(super) fn new(shared: &Arc<Shared>, transactional_id: String, handle: &Handle) -> Result<Self> {
-        let mut producer = ProducerThread::new(shared, transactional_id);
+    pub(super) fn new(shared: &Arc<Shared>, name: &Name, handle: &Handle) -> Result<Self> {
+        let mut producer = ProducerThread::new(shared, shared.config.member(&name.group, &name.member));
         let commands = handle.commands.clone();
         // A member that has stopped meanwhile joins nothing.
         producer.settle_soon(move |settled| drop(commands.send(Command::Join(settled))))?;
@@ -45,6 +46,7 @@ impl KafkaWriter {
             shared: Arc::clone(shared),
             held: Arc::clone(&handle.held),
             consumer: Weak::clone(&handle.consumer),
+            group: name.group.clone(),
             producer,
         })
     }
@@ -97,11 +99,11 @@ impl Writer for KafkaWriter {
         // First the open transaction is settled, whichever way; only then do positions mean anything.
         self.producer.settled().await?;
         let (shared, consumer) = (Arc::clone(&self.shared), Weak::clone(&self.consumer));
-        let partitions = partitions.to_vec();
+        let (group, partitions) = (self.group.clone(), partitions.to_vec());
         let read = move || {
             let consumer =
                 consumer.upgrade().ok_or_else(|| Failure::defect("log.kafka: the member has left its group"))?;
-            Ok(positions::read(&shared.config, &consumer, &partitions)?.into_iter().collect())
+            Ok(positions::read(&shared, &group, &consumer, &partitions)?.into_iter().collect())
         };
         tokio::task::spawn_blocking(read)
             .await
