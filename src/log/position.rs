@@ -121,12 +121,15 @@ pub(super) struct Progress {
     open: BTreeMap<i64, bool>,
     /// Complete ones lie between the last open one and the frontier.
     done_at_end: bool,
+    /// Above the highest complete one.
+    done_to: i64,
 }
 
 impl Progress {
     /// Starts at a committed position.
     pub(super) fn new(position: Position) -> Self {
-        Self { frontier: position.next, beyond: position.done, open: BTreeMap::new(), done_at_end: false }
+        let done_to = position.next;
+        Self { frontier: position.next, beyond: position.done, open: BTreeMap::new(), done_at_end: false, done_to }
     }
 
     /// Takes note of a delivered record; false when it is covered already and must not run again.
@@ -140,6 +143,9 @@ impl Progress {
         // A range that reaches above `offset` stays, or what lies there would come again to the next owner.
         self.beyond.drain(..passed - usize::from(passed > 0 && *self.beyond[passed - 1].end() > offset));
         self.frontier = offset + 1;
+        if self.done_at_end {
+            self.done_to = offset;
+        }
         if !covered {
             self.open.insert(offset, std::mem::take(&mut self.done_at_end));
         }
@@ -151,10 +157,24 @@ impl Progress {
         if self.open.remove(&offset).is_none() {
             return;
         }
+        self.done_to = self.done_to.max(offset + 1);
         match self.open.range_mut(offset..).next() {
             Some((_, done_below)) => *done_below = true,
             None => self.done_at_end = true,
         }
+    }
+
+    /// Above the highest offset that is complete, or that the log has passed over.
+    pub(super) fn done_to(&self) -> i64 {
+        if self.done_at_end { self.frontier } else { self.done_to }
+    }
+
+    /// A length which the text of [`Progress::position_with`] does not exceed, if so many records below all that is
+    /// complete are open: each run of complete ones ends at an open one, and no number is greater than the whole span.
+    pub(super) fn text_bound(&self, open_below: usize) -> usize {
+        let from = self.open.first_key_value().map_or(self.frontier, |(&offset, _)| offset);
+        let to = self.beyond.last().map_or(self.frontier, |range| self.frontier.max(*range.end()));
+        1 + (open_below + 1 + self.beyond.len()) * 2 * digits(to.abs_diff(from))
     }
 
     /// The position if those of the open records that `also` names were closed too.

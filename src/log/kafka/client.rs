@@ -112,8 +112,10 @@ fn reading(config: &Config) -> ClientConfig {
         .set("fetch.min.bytes", "1")
         // Nothing to fetch (default: 1 s of pause after an error).
         .set("fetch.error.backoff.ms", "100")
-        // A pause throws away what was fetched ahead.
-        .set("queued.max.messages.kbytes", "8192")
+        // What is fetched ahead of each partition, and at most one fetch more (default: 64 MiB).
+        .set("queued.max.messages.kbytes", "1024")
+        // That much is soon used up: look again (default: 1 s in which nothing is fetched).
+        .set("fetch.queue.backoff.ms", "10")
         // As long as bytes are in memory they are checked.
         .set("check.crcs", "true");
     client
@@ -157,7 +159,7 @@ pub(super) fn tail(config: &Config) -> ClientConfig {
 pub(super) fn peek(config: &Config) -> ClientConfig {
     let mut client = tail(config);
     // Most of what is fetched is thrown away; the broker gives at least one record.
-    client.set("fetch.message.max.bytes", "65536").set("queued.max.messages.kbytes", "1024");
+    client.set("fetch.message.max.bytes", "65536");
     client
 }
 

@@ -5,8 +5,10 @@
 //! must give up. Records of a partition therefore come after its `Assigned` and before its `Revoked`, and neither a
 //! slow broker nor a slow worker stops the others' records.
 //!
-//! When too much was polled that is not wanted yet, all partitions are paused in librdkafka, which throws away what it
-//! fetched ahead: rebalances behind it in the queue come through, and memory is bounded.
+//! Each partition has a queue of its own, which is read only when its records are wanted; the consumer's own queue has
+//! nothing but rebalances and errors in it, so none waits behind a record. How much lies in the partitions' queues is
+//! bounded by librdkafka, which fetches no more while they are full. It is never told to pause: that throws away what
+//! was fetched, and to go on again takes it up to a second.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,9 +20,8 @@ use std::{
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
+    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol, base_consumer::PartitionQueue},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Message},
     types::RDKafkaRespErr,
 };
 use tokio::sync::{mpsc as channel, oneshot};
@@ -187,12 +188,10 @@ pub(super) fn join(shared: &Arc<Shared>, name: Name, topics: &[Topic]) -> Result
         inbox,
         events,
         held,
-        lots: Lots::default(),
+        lots: Lots::new(),
         change: None,
         epoch: 0,
         wanted: false,
-        stalled: false,
-        busy: false,
         probed: Instant::now(),
     };
     thread::Builder::new()
@@ -212,17 +211,13 @@ struct Membership {
     inbox: mpsc::Receiver<Command>,
     events: channel::UnboundedSender<Told>,
     held: Arc<Held>,
-    lots: Lots,
+    lots: Lots<PartitionQueue<Member>>,
     /// The change that the group waits for.
     change: Option<Pending>,
     /// Counts assignments.
     epoch: u64,
     /// The worker waits for records.
     wanted: bool,
-    /// Too much was polled that nobody wanted: all is paused in librdkafka.
-    stalled: bool,
-    /// The last poll ended before the queue was empty.
-    busy: bool,
     probed: Instant,
 }
 
@@ -242,6 +237,34 @@ enum Stop {
 }
 
 type Turn<T = ()> = std::result::Result<T, Stop>;
+
+/// What an error of the consumer means to the membership.
+fn judge(consumer: &BaseConsumer<Member>, Name { group, member }: &Name, error: &KafkaError) -> Turn {
+    if let Some((code, text)) = consumer.client().fatal_error() {
+        let failure = match code {
+            RDKafkaErrorCode::FencedInstanceId => Failure::defect(format!(
+                "log.member_replaced: another process has joined {group} as {member}; every worker needs a name of \
+                 its own"
+            )),
+            _ => Failure::defect(format!("log.kafka: group {group} as {member}: {text}")),
+        };
+        return Err(Stop::Failed(failure));
+    }
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset) => Err(Stop::Failed(Failure::defect(format!(
+            "log.position_below_start: a position of {group} lies outside the log: records were trimmed that this \
+             group has not processed"
+        )))),
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::InconsistentGroupProtocol
+            | RDKafkaErrorCode::InvalidSessionTimeout,
+        ) => Err(Stop::Failed(Failure::defect(format!("log.kafka: group {group}: {error}")))),
+        // Passes, or is a topic that may still be made; the client has said so to the log.
+        _ => Ok(()),
+    }
+}
 
 impl Membership {
     fn run(mut self) {
@@ -274,7 +297,6 @@ impl Membership {
         self.forward()?;
         self.probe();
         let pause = match self.change {
-            _ if self.busy => Duration::ZERO,
             Some(Pending::Revoke { .. }) => REVOKING,
             _ => IDLE,
         };
@@ -293,8 +315,14 @@ impl Membership {
                 self.wanted = true;
                 Ok(())
             }
-            Command::Pause(partitions) => self.set_paused(&partitions, true),
-            Command::Resume(partitions) => self.set_paused(&partitions, false),
+            Command::Pause(partitions) => {
+                self.lots.set_paused(&partitions, true);
+                Ok(())
+            }
+            Command::Resume(partitions) => {
+                self.lots.set_paused(&partitions, false);
+                Ok(())
+            }
             Command::Positions(epoch, positions) => self.assigned(epoch, positions.map_err(Stop::Failed)?),
             Command::Leave(done) => Err(Stop::Left(done)),
             Command::Die => Err(Stop::Died),
@@ -307,83 +335,23 @@ impl Membership {
         self.consumer.subscribe(&names).map_err(|error| self.broken("subscription", &error))
     }
 
-    fn set_paused(&mut self, partitions: &[Partition], paused: bool) -> Turn {
-        let ours = self.lots.set_paused(partitions, paused);
-        let list = self.list(ours);
-        if paused {
-            self.pause(&list)
-        } else if self.stalled {
-            Ok(())
-        } else {
-            self.resume(&list)
-        }
-    }
-
-    fn pause(&self, list: &TopicPartitionList) -> Turn {
-        self.consumer.pause(list).map_err(|error| self.broken("pause", &error))
-    }
-
-    fn resume(&self, list: &TopicPartitionList) -> Turn {
-        self.consumer.resume(list).map_err(|error| self.broken("resume", &error))
-    }
-
     fn broken(&self, what: &str, error: &KafkaError) -> Stop {
         Stop::Failed(Failure::defect(format!("log.kafka: {what} of {}: {error}", self.name.group)))
     }
 
-    /// Takes what is in the consumer's queue: records into their lots, changes of the assignment.
+    /// Serves the consumer's own queue: changes of the assignment, errors.
     fn poll(&mut self) -> Turn {
-        let consumer = Arc::clone(&self.consumer);
-        self.busy = false;
-        for _ in 0..self.shared.config.fetch_records {
+        loop {
             self.make_changes()?;
-            self.stall_if_full()?;
-            let served = consumer.context().reports.served();
-            match consumer.poll(Duration::ZERO) {
-                Some(Ok(message)) => self.take(&message),
-                Some(Err(error)) => self.judge(&error)?,
+            let served = self.consumer.context().reports.served();
+            match self.consumer.poll(Duration::ZERO) {
+                // Of a partition that was taken away: all others have queues of their own.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => judge(&self.consumer, &self.name, &error)?,
                 // An event was served: more may be behind it.
-                None if consumer.context().reports.served() != served => {}
+                None if self.consumer.context().reports.served() != served => {}
                 None => return self.make_changes(),
             }
-        }
-        self.busy = true;
-        Ok(())
-    }
-
-    fn take(&mut self, message: &BorrowedMessage<'_>) {
-        let Some(topic) = self.topics.get(message.topic()) else { return };
-        let partition = Partition { topic: Arc::clone(topic), number: message.partition() };
-        if self.lots.wants(&partition, message.offset()) {
-            self.lots.put(record::incoming(message, topic));
-        }
-    }
-
-    fn judge(&self, error: &KafkaError) -> Turn {
-        let Name { group, member } = &self.name;
-        if let Some((code, text)) = self.consumer.client().fatal_error() {
-            let failure = match code {
-                RDKafkaErrorCode::FencedInstanceId => Failure::defect(format!(
-                    "log.member_replaced: another process has joined {group} as {member}; every worker needs a name of \
-                     its own"
-                )),
-                _ => Failure::defect(format!("log.kafka: group {group} as {member}: {text}")),
-            };
-            return Err(Stop::Failed(failure));
-        }
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset) => Err(Stop::Failed(Failure::defect(format!(
-                "log.position_below_start: a position of {group} lies outside the log: records were trimmed that this \
-                 group has not processed"
-            )))),
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::InconsistentGroupProtocol
-                | RDKafkaErrorCode::InvalidSessionTimeout,
-            ) => Err(Stop::Failed(Failure::defect(format!("log.kafka: group {group}: {error}")))),
-            // Passes, or is a topic that may still be made; the client has said so to the log.
-            _ => Ok(()),
         }
     }
 
@@ -405,6 +373,18 @@ impl Membership {
 
     fn list<'a>(&self, partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPartitionList {
         positions::list(&self.shared.config, partitions)
+    }
+
+    /// A partition's own queue, from now on. Something in it wakes the thread.
+    fn queue(&self, partition: &Partition) -> Turn<PartitionQueue<Member>> {
+        let name = self.shared.config.name(&partition.topic);
+        let queue = self.consumer.split_partition_queue(&name, partition.number);
+        let mut queue =
+            queue.ok_or_else(|| Stop::Failed(Failure::defect(format!("log.kafka: {partition} has no queue"))))?;
+        let waker = self.commands.clone();
+        // A thread that has stopped needs no waking.
+        queue.set_nonempty_callback(move || drop(waker.send(Command::Wake)));
+        Ok(queue)
     }
 
     fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
@@ -461,6 +441,9 @@ impl Membership {
             starts
                 .add_partition_offset(&name, partition.number, Offset::Offset(position.next))
                 .map_err(|error| self.broken("assignment", &error))?;
+            // Before anything is fetched, or it would lie in the wrong queue.
+            let queue = self.queue(partition)?;
+            self.lots.insert(partition.clone(), position.clone(), queue);
         }
         // librdkafka goes on with what we had as another member; it starts anew.
         let still = self.consumer.assignment().map_err(|error| self.broken("assignment", &error))?;
@@ -474,12 +457,6 @@ impl Membership {
             return Ok(());
         }
         self.held.assign(positions.iter().map(|(partition, _)| partition.clone()), epoch, &member);
-        for (partition, position) in &positions {
-            self.lots.insert(partition.clone(), position.clone());
-        }
-        if self.stalled {
-            self.pause(&starts)?;
-        }
         self.shared.health.answered();
         self.tell(Event::Assigned(positions))
     }
@@ -506,8 +483,6 @@ impl Membership {
     /// The worker has let go: gives the partitions back.
     fn revoked(&mut self) -> Turn {
         let Some(Pending::Revoke { list, partitions }) = self.change.take() else { return Ok(()) };
-        // A pause outlives the assignment in librdkafka.
-        self.resume(&list)?;
         for partition in &partitions {
             self.lots.remove(partition);
         }
@@ -525,28 +500,23 @@ impl Membership {
         self.tell(Event::Revoked { partitions: told, lost: true, ack })
     }
 
-    fn stall_if_full(&mut self) -> Turn {
-        if self.stalled || self.lots.unwanted_bytes() < self.shared.config.fetch_bytes * 2 {
-            return Ok(());
-        }
-        self.stalled = true;
-        self.pause(&self.list(self.lots.flowing()))
-    }
-
     /// Gives the worker what it waits for.
     fn forward(&mut self) -> Turn {
-        if self.wanted {
-            let config = &self.shared.config;
-            let records = self.lots.gather(config.fetch_records, config.fetch_bytes);
-            if !records.is_empty() {
-                self.wanted = false;
-                self.shared.health.answered();
-                self.tell(Event::Records(records))?;
-            }
+        if !self.wanted {
+            return Ok(());
         }
-        if self.stalled && self.lots.unwanted_bytes() < self.shared.config.fetch_bytes {
-            self.stalled = false;
-            self.resume(&self.list(self.lots.flowing()))?;
+        let (config, consumer, name) = (&self.shared.config, &self.consumer, &self.name);
+        let records = self.lots.gather(config.fetch_records, config.fetch_bytes, |partition, queue| {
+            match queue.poll(Duration::ZERO) {
+                Some(Ok(message)) => Ok(Some(record::incoming(&message, &partition.topic))),
+                Some(Err(error)) => judge(consumer, name, &error).map(|()| None),
+                None => Ok(None),
+            }
+        })?;
+        if !records.is_empty() {
+            self.wanted = false;
+            self.shared.health.answered();
+            self.tell(Event::Records(records))?;
         }
         Ok(())
     }

@@ -14,8 +14,8 @@
 //! # What the parts do
 //!
 //! - `client`: every setting of every client with its reason; errors sorted; what a client says about itself
-//! - `consumer`: the poll thread of a membership, which only polls and forwards; `lots`: what it has
-//!   polled and nobody wants yet; `positions`: where partitions start
+//! - `consumer`: the poll thread of a membership, which only polls and forwards; `lots`: its partitions,
+//!   with what was fetched and nobody wants yet; `positions`: where partitions start
 //! - `held`: what this member may commit; `reader`, `writer`: the async sides of a membership
 //! - `transaction`: begin → send → offsets → commit, one at a time; `producer`: the thread that may hang in it
 //! - `tail`: reading without a group; `upkeep`: lag and trim

@@ -33,7 +33,7 @@ impl Ledger {
         };
         let mut changes = Pauses::default();
         for lot in self.lots.values_mut() {
-            let text_len = lot.text_len();
+            let text_len = lot.text_len(self.limits.position_bytes / 2);
             if !lot.paused && lot.must_pause(&self.limits, &load, text_len) {
                 lot.paused = true;
                 changes.pause.push(lot.partition.clone());
@@ -61,9 +61,80 @@ impl Lot {
         self.records == 0 || (share_free && all_free && text_len <= limits.position_bytes / 2)
     }
 
-    /// How long the position's text would be if all that is complete were in a step.
-    fn text_len(&mut self) -> usize {
-        let (progress, completed) = (&self.progress, &self.completed);
-        *self.text_len.get_or_insert_with(|| progress.position_with(|offset| completed.contains(&offset)).encoded_len())
+    /// How long the position's text would be if all that is complete were in a step. Up to `enough` a greater length
+    /// may be told, for the exact one costs a look at every open record.
+    fn text_len(&mut self, enough: usize) -> usize {
+        let (progress, completed, open) = (&self.progress, &self.completed, &self.open);
+        *self.text_len.get_or_insert_with(|| {
+            let done_to = completed.last().map_or(0, |last| last + 1).max(progress.done_to());
+            let bound = progress.text_bound(open.range(..done_to).take(enough).count());
+            if bound <= enough {
+                return bound;
+            }
+            progress.position_with(|offset| completed.contains(&offset)).encoded_len()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::{Position, Record, Topic};
+
+    fn record(partition: &Partition, offset: i64) -> Record {
+        Record {
+            partition: partition.clone(),
+            offset,
+            key: String::new(),
+            headers: std::collections::BTreeMap::new(),
+            appended_at_us: 0,
+            value: bytes::Bytes::new(),
+        }
+    }
+
+    proptest! {
+        /// Records with holes between them, completed and taken into steps in any order, over a position with ranges.
+        #[test]
+        fn the_bound_of_the_text_is_never_exceeded(
+            gaps in prop::collection::vec(1i64..2_000, 1..60),
+            done in prop::collection::vec((1i64..4_000, 0i64..4_000), 0..6),
+            actions in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..80),
+        ) {
+            let partition = Partition { topic: Topic::from("in"), number: 0 };
+            let mut position = Position::at(100);
+            let mut from = 100;
+            for (gap, more) in done {
+                position.done.push(from + gap..=from + gap + more);
+                from += gap + more + 1;
+            }
+            let mut ledger = Ledger::new(Limits::default());
+            ledger.assign(partition.clone(), position);
+            let mut offset = 99;
+            for gap in gaps {
+                offset += gap;
+                ledger.admit(record(&partition, offset), offset.to_string(), false);
+            }
+            let mut running = Vec::new();
+            while let Some((ticket, _)) = ledger.start() {
+                running.push(ticket);
+            }
+            for (which, take) in actions {
+                if !running.is_empty() {
+                    let ticket = running.swap_remove(which.index(running.len()));
+                    ledger.complete(ticket, Vec::new(), std::time::Instant::now());
+                }
+                if take && ledger.take_step().is_some() {
+                    ledger.confirm();
+                }
+                let lot = ledger.lots.values_mut().next().unwrap();
+                lot.text_len = None;
+                let bound = lot.text_len(usize::MAX);
+                lot.text_len = None;
+                let exact = lot.text_len(0);
+                prop_assert!(exact <= bound, "{exact} characters, bound {bound}");
+            }
+        }
     }
 }
