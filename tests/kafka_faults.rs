@@ -127,8 +127,8 @@ async fn a_transaction_that_stays_open_is_named_and_waited_for() {
     let fed = bench.feed(0..50).await;
     let open = bench.open_transaction().await;
     let worker = bench.start("only").await;
-    within("readiness tells of it", async {
-        while !readiness::waits().contains_key("kafka") {
+    within("the log's health tells of it", async {
+        while !bench.log.health().is_err_and(|failure| failure.to_string().contains("log.transaction_open")) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -140,7 +140,7 @@ async fn a_transaction_that_stays_open_is_named_and_waited_for() {
     assert!(bench.out().await.is_empty(), "nobody begins without knowing where");
     open.abort();
     bench.until_out(fed).await;
-    assert!(readiness::waits().is_empty(), "{:?}", readiness::waits());
+    assert_eq!(bench.log.health(), Ok(()));
     worker.stop().await;
     bench.assert_each_once(fed).await;
 }

@@ -211,6 +211,8 @@ pub(super) fn admin(config: &Config) -> ClientConfig {
 #[derive(Default)]
 pub(super) struct Health {
     away: Mutex<Option<String>>,
+    /// By group: why it cannot begin although brokers answer.
+    held_up: Mutex<BTreeMap<String, String>>,
     noise: Mutex<BTreeMap<String, Instant>>,
 }
 
@@ -219,14 +221,25 @@ const QUIET: Duration = Duration::from_secs(10);
 
 impl Health {
     pub(super) fn check(&self) -> Result<()> {
-        match &*self.away.lock().unwrap_or_else(PoisonError::into_inner) {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held_up = || self.held_up.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned();
+        match away.or_else(held_up) {
             None => Ok(()),
-            Some(message) => Err(Failure::unavailable(DEPENDENCY, message.clone())),
+            Some(message) => Err(Failure::unavailable(DEPENDENCY, message)),
         }
     }
 
     pub(super) fn is_away(&self) -> bool {
-        self.check().is_err()
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// A group cannot begin, or can (`None`).
+    pub(super) fn held_up(&self, group: &str, why: Option<String>) {
+        let mut held_up = self.held_up.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => drop(held_up.insert(group.to_owned(), why)),
+            None => drop(held_up.remove(group)),
+        }
     }
 
     /// A broker answered.

@@ -20,7 +20,6 @@ use super::{
 use crate::{
     error::{Failure, Result},
     log::{Partition, Position},
-    readiness,
 };
 
 /// One question to a broker.
@@ -136,16 +135,18 @@ pub(super) fn until_read<C: ConsumerContext>(
     consumer: &Weak<BaseConsumer<C>>,
     partitions: &[Partition],
 ) -> Option<Result<Vec<(Partition, Position)>>> {
-    // Held over the next try too, so that readiness does not flicker.
-    let mut _waiting = None;
-    loop {
-        match read(shared, group, &*consumer.upgrade()?, partitions) {
+    let outcome = loop {
+        let Some(consumer) = consumer.upgrade() else { break None };
+        match read(shared, group, &consumer, partitions) {
             Err(failure @ Failure::Unavailable { .. }) => {
                 tracing::warn!(group, %failure, "positions cannot be read yet");
-                _waiting = readiness::waiting_for(&failure);
+                shared.health.held_up(group, Some(failure.to_string()));
             }
-            other => return Some(other),
+            other => break Some(other),
         }
+        drop(consumer);
         thread::sleep(RETRY);
-    }
+    };
+    shared.health.held_up(group, None);
+    outcome
 }
