@@ -142,7 +142,7 @@ async fn migrate(session: &Session, config: &Config, migration: &Migration) -> R
     let insert = "INSERT INTO migrations (part, number, name, sha256, applied_at, deckle) VALUES (0, ?, ?, ?, ?, ?)";
     let now = CqlTimestamp(jiff::Timestamp::now().as_millisecond());
     let values = (number, migration.name, migration.sha256(), now, env!("CARGO_PKG_VERSION"));
-    session.execute(insert, values).await
+    session.write(insert, values).await
 }
 
 /// Whether a statement that cannot say `IF NOT EXISTS` on every server, which is the adding of a column, was carried
@@ -151,7 +151,7 @@ async fn is_done(session: &Session, config: &Config, statement: &str) -> Result<
     let Some((table, column)) = added_column(statement) else { return Ok(false) };
     let select = "SELECT column_name FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ? AND \
                   column_name = ?";
-    let rows: Vec<(String,)> = session.query(select, (&config.keyspace, table, column)).await?;
+    let rows: Vec<(String,)> = session.read(select, (&config.keyspace, table, column)).await?;
     Ok(!rows.is_empty())
 }
 
@@ -177,13 +177,13 @@ fn within(failure: Failure, migration: &Migration) -> Failure {
 async fn look(session: &Session, config: &Config) -> Result<Found> {
     let nodes = nodes(session);
     let select = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
-    let rows: Vec<(HashMap<String, String>,)> = session.query(select, (&config.keyspace,)).await?;
+    let rows: Vec<(HashMap<String, String>,)> = session.read(select, (&config.keyspace,)).await?;
     let Some((replication,)) = rows.first() else {
         return Ok(Found { nodes, replication: None, applied: Vec::new() });
     };
     let replication = Some(Replication::parse(replication));
     let select = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'migrations'";
-    let tables: Vec<(String,)> = session.query(select, (&config.keyspace,)).await?;
+    let tables: Vec<(String,)> = session.read(select, (&config.keyspace,)).await?;
     let applied = if tables.is_empty() { Vec::new() } else { applied(session).await? };
     Ok(Found { nodes, replication, applied })
 }
@@ -191,7 +191,7 @@ async fn look(session: &Session, config: &Config) -> Result<Found> {
 async fn applied(session: &Session) -> Result<Vec<Applied>> {
     session.use_keyspace().await?;
     let select = "SELECT number, name, sha256, applied_at, deckle FROM migrations WHERE part = 0";
-    let rows: Vec<(i32, String, String, CqlTimestamp, String)> = session.query(select, ()).await?;
+    let rows: Vec<(i32, String, String, CqlTimestamp, String)> = session.read(select, ()).await?;
     let applied = rows.into_iter().map(|(number, name, sha256, CqlTimestamp(applied_at), deckle)| {
         Ok(Applied {
             number: u32::try_from(number).map_err(|_| Failure::defect(format!("migration {number}")))?,

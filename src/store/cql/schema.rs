@@ -11,14 +11,12 @@
 use std::{sync::Arc, time::Duration};
 
 use scylla::{
-    client::session::Session as Driver,
     policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy},
-    statement::{SerialConsistency, unprepared::Statement},
-    value::{CqlValue, Row},
+    statement::Statement,
 };
 use tokio::time::Instant;
 
-use super::session::{DEPENDENCY, Session, failure};
+use super::{failure::failure, session::Session};
 use crate::error::{Failure, Result};
 
 /// A holder that gives no sign for so long has lost the lock. Whole seconds, as CQL's `TTL` counts.
@@ -52,8 +50,7 @@ pub(super) async fn change_schema(session: &Session, cql: &str) -> Result<()> {
         statement.set_load_balancing_policy(Some(only));
     }
     driver.query_unpaged(statement, ()).await.map_err(failure)?;
-    driver.await_schema_agreement().await.map_err(|error| unavailable(error.to_string()))?;
-    Ok(())
+    driver.await_schema_agreement().await.map_err(failure).map(drop)
 }
 
 /// Does some work while no other process, here or elsewhere, does any under the same lock.
@@ -61,7 +58,7 @@ pub(super) async fn change_schema(session: &Session, cql: &str) -> Result<()> {
 /// # Errors
 /// What the work says; `Unavailable` where another holds the lock for long, or it was lost.
 pub(super) async fn with_schema_lock<T>(session: &Session, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let (mut lock, since) = Lock::take(session.driver()).await?;
+    let (lock, since) = Lock::take(session).await?;
     let result = tokio::select! {
         result = work => result,
         lost = lock.keep(since) => return Err(lost),
@@ -75,26 +72,36 @@ pub(super) async fn with_schema_lock<T>(session: &Session, work: impl Future<Out
 
 /// The lock, held.
 struct Lock<'a> {
-    driver: &'a Driver,
+    session: &'a Session,
     /// Who, in words for people, and unlike any other.
     holder: String,
 }
 
 impl<'a> Lock<'a> {
-    /// Waits for it; returns since when it is held, at the latest.
-    async fn take(driver: &'a Driver) -> Result<(Self, Instant)> {
-        let lock = Self { driver, holder: name() };
+    /// Waits for it; returns a moment from which on it is held for [`TTL`] at least.
+    async fn take(session: &'a Session) -> Result<(Self, Instant)> {
+        let lock = Self { session, holder: name() };
         let deadline = Instant::now() + PATIENCE;
         let mut told = String::new();
         loop {
-            let since = Instant::now();
+            let asked = Instant::now();
             let insert = "INSERT INTO schema_lock (name, holder) VALUES ('schema', ?) IF NOT EXISTS USING TTL ?";
-            if lock.is_applied(insert, (&lock.holder, ttl())).await? {
-                return Ok((lock, since));
+            if session.compare_and_set(insert, (&lock.holder, ttl())).await? {
+                return Ok((lock, asked));
             }
-            if let Some(other) = lock.other().await?.filter(|other| *other != told) {
-                tracing::info!(holder = other, "waiting for the schema lock");
-                told = other;
+            // The driver asks again where an answer was lost: we may have lost to ourselves, long ago.
+            match lock.other().await? {
+                Some(holder) if holder == lock.holder => {
+                    let asked = Instant::now();
+                    if lock.renew().await? {
+                        return Ok((lock, asked));
+                    }
+                }
+                Some(holder) if holder != told => {
+                    tracing::info!(holder, "waiting for the schema lock");
+                    told = holder;
+                }
+                _ => {}
             }
             if Instant::now() > deadline {
                 return Err(unavailable(format!("the schema lock is held by {told}")));
@@ -104,14 +111,14 @@ impl<'a> Lock<'a> {
     }
 
     /// Renews it until that fails; returns what went wrong.
-    async fn keep(&mut self, mut since: Instant) -> Failure {
+    async fn keep(&self, mut since: Instant) -> Failure {
         loop {
             tokio::time::sleep(RENEW).await;
             let asked = Instant::now();
             match tokio::time::timeout_at(since + TTL, self.renew()).await {
                 Ok(Ok(true)) => since = asked,
-                Ok(Err(Failure::Unavailable { .. })) if since.elapsed() < TTL => {}
                 Ok(Err(failure @ Failure::Defect { .. })) => return failure,
+                Ok(Err(_)) if since.elapsed() + RENEW < TTL => {}
                 _ => return unavailable("the schema lock was lost".to_owned()),
             }
         }
@@ -120,30 +127,18 @@ impl<'a> Lock<'a> {
     /// Whether it is ours, for another [`TTL`].
     async fn renew(&self) -> Result<bool> {
         let update = "UPDATE schema_lock USING TTL ? SET holder = ? WHERE name = 'schema' IF holder = ?";
-        self.is_applied(update, (ttl(), &self.holder, &self.holder)).await
+        self.session.compare_and_set(update, (ttl(), &self.holder, &self.holder)).await
     }
 
     async fn release(&self) -> Result<bool> {
-        self.is_applied("DELETE FROM schema_lock WHERE name = 'schema' IF holder = ?", (&self.holder,)).await
+        let delete = "DELETE FROM schema_lock WHERE name = 'schema' IF holder = ?";
+        self.session.compare_and_set(delete, (&self.holder,)).await
     }
 
     /// Who holds it.
     async fn other(&self) -> Result<Option<String>> {
         let select = "SELECT holder FROM schema_lock WHERE name = 'schema'";
-        let rows = self.driver.query_unpaged(select, ()).await.map_err(failure)?;
-        let rows = rows.into_rows_result().map_err(defect)?;
-        Ok(rows.maybe_first_row::<(String,)>().map_err(defect)?.map(|(holder,)| holder))
-    }
-
-    /// Runs a conditional statement. The lock is one over all datacenters.
-    async fn is_applied(&self, cql: &str, values: impl scylla::serialize::row::SerializeRow) -> Result<bool> {
-        let mut statement = Statement::new(cql);
-        statement.set_serial_consistency(Some(SerialConsistency::Serial));
-        let answer = self.driver.query_unpaged(statement, values).await.map_err(failure)?;
-        let answer = answer.into_rows_result().map_err(defect)?;
-        // `[applied]` comes first; which columns follow differs between servers.
-        let row: Row = answer.first_row().map_err(defect)?;
-        Ok(matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))))
+        Ok(self.session.read_serial(select, ()).await?.map(|(holder,): (String,)| holder))
     }
 }
 
@@ -162,9 +157,5 @@ fn name() -> String {
 }
 
 fn unavailable(message: String) -> Failure {
-    Failure::unavailable(DEPENDENCY, message)
-}
-
-fn defect(error: impl std::fmt::Display) -> Failure {
-    Failure::defect(format!("the store's answer cannot be read: {error}"))
+    Failure::unavailable("scylla", message)
 }
