@@ -7,9 +7,8 @@ use std::{cmp::Ordering, cmp::Reverse, collections::BinaryHeap};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    super::{DocumentKey, Hit, Query},
+    super::{DocumentKey, Hit, Query, json::decode},
     connection::failure,
-    read::decode,
 };
 use crate::error::{Failure, Result};
 
