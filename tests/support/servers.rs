@@ -40,6 +40,11 @@ pub fn shared_azure() -> String {
     shared("azure")
 }
 
+/// The Cassandra node of all tests, as `host:port`. Tests make keyspaces of their own, with one replica.
+pub fn shared_cassandra() -> String {
+    shared("cassandra")
+}
+
 fn shared(name: &str) -> String {
     let variable = format!("DECKLE_TEST_{}", name.to_uppercase());
     std::env::var(&variable).unwrap_or_else(|_| {

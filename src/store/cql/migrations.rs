@@ -5,7 +5,7 @@
 //! different comes in a later file. Every statement does no harm the second time, for the first may have been the last
 //! act of a process that died.
 //!
-//! Workers start only on a keyspace that has all of them and no later ones, and whose copies are read and written in
+//! Workers start only on a keyspace that has all of them and no later ones, and whose replicas are read and written in
 //! numbers that meet (`replication`).
 
 mod plan;
@@ -79,6 +79,14 @@ pub async fn check(config: &Config, wanted: &[Migration]) -> Result<Found> {
     let found = inspect(config).await?;
     plan(config, wanted, &found).check()?;
     Ok(found)
+}
+
+/// A session that uses the keyspace, where workers may start.
+pub(super) async fn ready(config: &Config) -> Result<Session> {
+    let session = Session::connect(config).await?;
+    plan(config, ALL, &look(&session, config).await?).check()?;
+    session.use_keyspace().await?;
+    Ok(session)
 }
 
 /// Makes the keyspace where there is none, and applies what it lacks. Returns what was done.

@@ -15,28 +15,43 @@
 
 mod config;
 mod failure;
+pub mod migrations;
+mod replication;
+mod schema;
 mod session;
+mod statements;
 
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
+pub use self::{
+    config::{Config, Consistency, Password},
+    replication::Replication,
+};
 use self::session::Session;
-pub use self::config::{Config, Consistency, Password};
 use crate::error::Result;
 
 /// A store in one keyspace of a cluster.
 pub struct CqlStore {
-    session: Arc<Session>,
+    config: Config,
+    /// Made at the first request, so that a cluster that is away at start is waited for like one that goes away later.
+    session: OnceCell<Arc<Session>>,
 }
 
 impl CqlStore {
-    /// Connects to a keyspace whose tables are there.
+    /// Looks at the settings. Does not wait for a node.
     ///
     /// # Errors
-    /// `Unavailable` where no node answers or lets us in; a defect where the settings make no sense, or the keyspace or
-    /// its tables are missing.
-    pub async fn connect(config: &Config) -> Result<Self> {
-        let session = Session::connect(config).await?;
-        session.use_keyspace().await?;
-        Ok(Self { session: Arc::new(session) })
+    /// When the settings make no sense.
+    pub fn open(config: Config) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config, session: OnceCell::new() })
+    }
+
+    /// The session, in a keyspace that has this deckle's tables.
+    async fn session(&self) -> Result<&Arc<Session>> {
+        let connect = async || migrations::ready(&self.config).await.map(Arc::new);
+        self.session.get_or_try_init(connect).await
     }
 }

@@ -14,7 +14,6 @@ use scylla::{
         session::OpenSsl010Config,
         session_builder::SessionBuilder,
     },
-    cluster::metadata::Strategy,
     deserialize::row::DeserializeRow,
     policies::load_balancing::DefaultPolicy,
     response::{PagingState, query_result::QueryResult},
@@ -97,22 +96,14 @@ impl Session {
         &self.config
     }
 
-    /// Has every later statement speak of the tables of the configured keyspace.
-    ///
-    /// # Errors
-    /// A defect where there is no such keyspace, or where its replicas let a read miss a write.
+    /// The driver's own session, for what is asked of the cluster and not of tables.
+    pub(super) fn driver(&self) -> &scylla::client::session::Session {
+        self.driver.get_session()
+    }
+
+    /// Has every later statement speak of the tables of the configured keyspace, which must be there.
     pub(super) async fn use_keyspace(&self) -> Result<()> {
-        let session = self.driver.get_session();
-        session.refresh_metadata().await.map_err(|e| Failure::unavailable("scylla", e.to_string()))?;
-        let cluster = session.get_cluster_state();
-        let name = &self.config.keyspace;
-        let keyspace = cluster.get_keyspace(name).ok_or_else(|| {
-            Failure::defect(format!("scylla: there is no keyspace {name}; `deckle store apply` makes it"))
-        })?;
-        for replication_factor in replication_factors(&keyspace.strategy, &self.config.datacenter) {
-            self.config.check_overlap(u32::try_from(replication_factor).unwrap_or(u32::MAX))?;
-        }
-        session.use_keyspace(name, false).await.map_err(failure)
+        self.driver().use_keyspace(&self.config.keyspace, false).await.map_err(failure)
     }
 
     /// Writes.
@@ -206,13 +197,6 @@ impl Session {
         pages.try_flatten().boxed()
     }
 
-    /// Runs a statement that changes the schema, and waits until all nodes know of it. One at a time in the whole
-    /// cluster: the caller holds the schema lock.
-    pub(super) async fn change_schema(&self, cql: &str) -> Result<()> {
-        let _permit = self.permit().await?;
-        self.driver.get_session().query_unpaged(cql, &[]).await.map_err(failure).map(drop)
-    }
-
     async fn one<R>(&self, statement: Statement, values: impl SerializeRow) -> Result<Option<R>>
     where
         R: for<'f, 'm> DeserializeRow<'f, 'm>,
@@ -250,19 +234,6 @@ fn encryption(config: &Config) -> Result<OpenSsl010Config> {
         connector.set_private_key_file(key, SslFiletype::PEM).map_err(|e| refuse("key", e))?;
     }
     Ok(OpenSsl010Config::new(connector))
-}
-
-/// The replicas of a keyspace in one datacenter, or in each where none is named.
-fn replication_factors(strategy: &Strategy, datacenter: &str) -> Vec<usize> {
-    match strategy {
-        Strategy::SimpleStrategy { replication_factor } => vec![*replication_factor],
-        Strategy::NetworkTopologyStrategy { datacenter_repfactors } => datacenter_repfactors
-            .iter()
-            .filter(|(name, _)| datacenter.is_empty() || *name == datacenter)
-            .map(|(_, replicas)| *replicas)
-            .collect(),
-        _ => Vec::new(),
-    }
 }
 
 /// Cuts rows into portions that a batch may hold, in their order.

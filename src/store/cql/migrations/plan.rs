@@ -168,15 +168,14 @@ fn keyspace(config: &Config, found: &Found) -> Option<Action> {
             });
         }
     };
-    let sound = replication.check(config.read_consistency(), config.write_consistency(), &config.datacenter);
-    if let Err(reason) = sound {
+    if let Err(reason) = replication.check(config) {
         return Some(Action::Refuse { reason });
     }
     let others = replication
         .datacenters
         .iter()
         .filter(|(name, _)| config.datacenter.is_empty() || **name == config.datacenter)
-        .any(|(_, copies)| *copies != config.replication_factor);
+        .any(|(_, replicas)| *replicas != config.replication_factor);
     others.then(|| Action::Keep {
         reason: format!(
             "has {replication}, where `replication_factor` says {}; a change is the operator's, with a repair after it",
@@ -185,7 +184,7 @@ fn keyspace(config: &Config, found: &Found) -> Option<Action> {
     })
 }
 
-/// Why so many copies cannot be made.
+/// Why so many replicas cannot be made.
 fn too_few(config: &Config, nodes: &[Node]) -> Option<String> {
     let mut counts: HashMap<&str, u32> = HashMap::new();
     for node in nodes.iter().filter(|node| config.datacenter.is_empty() || node.datacenter == config.datacenter) {
@@ -196,7 +195,7 @@ fn too_few(config: &Config, nodes: &[Node]) -> Option<String> {
     };
     (count < config.replication_factor).then(|| {
         format!(
-            "cannot have {} copies in {name}, which has {}: set `store.scylla.replication_factor`, or add nodes",
+            "cannot have {} replicas in {name}, which has {}: set `store.scylla.replication_factor`, or add nodes",
             config.replication_factor,
             if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") },
         )
