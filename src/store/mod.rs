@@ -16,6 +16,7 @@ pub use letter::{
 };
 
 mod letter;
+mod similarity;
 pub mod sqlite;
 
 use std::collections::BTreeMap;
