@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     super::{
         DocumentKey, Hit, Query,
+        json::decode,
         similarity::{self, Best, cosine_bytes, dot_bytes},
     },
     connection::failure,
-    read::decode,
 };
 use crate::error::{Failure, Result};
 
