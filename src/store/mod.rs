@@ -18,6 +18,7 @@ pub use letter::{
 pub mod cql;
 mod json;
 mod letter;
+mod similarity;
 pub mod sqlite;
 mod token;
 
