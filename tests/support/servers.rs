@@ -24,6 +24,11 @@ pub fn shared_kafka() -> String {
     shared("kafka")
 }
 
+/// The Cassandra node of all tests, as `host:port`. It has one node: replication factor 1, and nobody ends it.
+pub fn shared_cassandra() -> String {
+    shared("cassandra")
+}
+
 /// The schema registry of all tests, as the address below which `/subjects` lies.
 pub fn shared_registry() -> String {
     shared("registry")
@@ -38,11 +43,6 @@ pub fn shared_s3() -> String {
 /// containers.
 pub fn shared_azure() -> String {
     shared("azure")
-}
-
-/// The Cassandra node of all tests, as `host:port`. Tests make keyspaces of their own, with one replica.
-pub fn shared_cassandra() -> String {
-    shared("cassandra")
 }
 
 fn shared(name: &str) -> String {
