@@ -25,7 +25,7 @@ use super::{
 use crate::error::Result;
 
 /// Partitions of a tenant's documents, and of an hour of the feed. Part of the schema: never changed.
-const SHARDS: i16 = 16;
+pub(super) const SHARDS: i16 = 16;
 
 /// Ids asked of each shard at once.
 const SHARD_PAGE: i32 = 64;

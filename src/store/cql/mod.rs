@@ -15,12 +15,14 @@
 
 mod config;
 mod failure;
+mod index;
 mod letters;
 mod list;
 pub mod migrations;
 mod read;
 mod replication;
 mod schema;
+mod search;
 mod session;
 mod spaces;
 mod statements;
@@ -37,7 +39,7 @@ pub use self::{
     config::{Config, Consistency, Password},
     replication::Replication,
 };
-use self::{list::Listed, session::Session, spaces::Spaces};
+use self::{list::Listed, session::Session, vectors::Vectors};
 use super::{
     Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Header, Hit, Intake, Letter, LetterFilter, LetterKey,
     LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store, VectorSpace,
@@ -50,7 +52,7 @@ pub struct CqlStore {
     /// Made at the first request, so that a cluster that is away at start is waited for like one that goes away later.
     session: OnceCell<Session>,
     listed: Listed,
-    spaces: Spaces,
+    vectors: Vectors,
 }
 
 impl CqlStore {
@@ -60,7 +62,8 @@ impl CqlStore {
     /// When the settings make no sense.
     pub fn open(config: Config) -> Result<Self> {
         config.check()?;
-        Ok(Self { config, session: OnceCell::new(), listed: Listed::default(), spaces: Spaces::default() })
+        let vectors = Vectors::new(config.refresh());
+        Ok(Self { config, session: OnceCell::new(), listed: Listed::default(), vectors })
     }
 
     /// The session, in a keyspace that has this deckle's tables.
@@ -106,20 +109,22 @@ impl Store for CqlStore {
         space: &VectorSpace,
         rows: &[(u32, Vec<f32>)],
     ) -> Result<()> {
-        vectors::put(self.session().await?, &self.spaces, run, version, space, rows).await
+        self.vectors.put(self.session().await?, run, version, space, rows).await
     }
 
     async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()> {
         let session = self.session().await?;
         try_join!(
             write::trim_chunks(session, run, version, chunk_count),
-            vectors::trim(session, &self.spaces, run, version, chunk_count),
+            self.vectors.trim(session, run, version, chunk_count),
         )?;
         Ok(())
     }
 
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
-        write::set_current(self.session().await?, &self.listed, key, current).await
+        write::set_current(self.session().await?, &self.listed, key, current).await?;
+        self.vectors.touch(key);
+        Ok(())
     }
 
     async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()> {
@@ -139,7 +144,7 @@ impl Store for CqlStore {
         let Some(last) = run.checked_sub(1) else { return Ok(0) };
         let (rows, vectors) = try_join!(
             write::count_runs(session, key, last),
-            vectors::count_runs(session, &self.spaces, key, last),
+            self.vectors.count_runs(session, key, last),
         )?;
         self.delete_runs(session, key, last).await?;
         Ok(rows + vectors)
@@ -154,10 +159,7 @@ impl Store for CqlStore {
     }
 
     async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>> {
-        let session = self.session().await?;
-        let (gone, vectors) =
-            try_join!(read::gone(session, &run.document), vectors::of_run(session, &self.spaces, run, model))?;
-        Ok(if gone.hides(run.run) { Vec::new() } else { vectors })
+        self.vectors.of_run(self.session().await?, run, model).await
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
@@ -165,7 +167,7 @@ impl Store for CqlStore {
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
-        todo!()
+        self.vectors.search(self.session().await?, query).await
     }
 
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
@@ -198,7 +200,7 @@ impl CqlStore {
     async fn delete_runs(&self, session: &Session, key: &DocumentKey, last: i64) -> Result<()> {
         try_join!(
             write::delete_runs(session, key, last),
-            vectors::delete_runs(session, &self.spaces, key, last, write::delete_timestamp()),
+            self.vectors.delete_runs(session, key, last),
         )?;
         Ok(())
     }
