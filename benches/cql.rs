@@ -17,7 +17,7 @@ use deckle::store::{
     DocumentKey, ListFilter, RunKey, Store, VectorSpace,
     cql::{Config, CqlStore, migrations},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream, try_join};
 use scylla::{
     client::{session::Session, session_builder::SessionBuilder},
     statement::{
@@ -33,7 +33,7 @@ const CHUNKS: u32 = 64;
 const DIMENSION: usize = 384;
 /// Documents written at once.
 const AT_ONCE: usize = 8;
-/// Rows of a batch of the bare loop.
+/// Rows of a batch of the bare loop, which has all batches of a document in flight at once.
 const BATCH: usize = 16;
 /// Rounds of each side, in turns.
 const ROUNDS: usize = 3;
@@ -94,10 +94,9 @@ async fn ours(store: &Arc<dyn Store>) -> f64 {
         let run = run_of(&new_document(), 1);
         let chunks: Vec<_> = (0..CHUNKS).map(text).collect();
         let vectors: Vec<_> = (0..CHUNKS).map(|chunk_no| (chunk_no, vector(chunk_no))).collect();
-        store.put_chunks(&run, 1, &chunks).await?;
-        store.put_vectors(&run, 1, &space(), &vectors).await
+        try_join!(store.put_chunks(&run, 1, &chunks), store.put_vectors(&run, 1, &space(), &vectors))
     });
-    stream::iter(documents).buffer_unordered(AT_ONCE).try_collect::<()>().await.unwrap();
+    stream::iter(documents).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await.unwrap();
     rate(start)
 }
 
@@ -139,20 +138,23 @@ impl Bare {
         let start = Instant::now();
         let documents = (0..DOCUMENTS).map(|_| async {
             let DocumentKey { tenant, document_id } = new_document();
-            for first in (0..CHUNKS).step_by(BATCH) {
+            let batches = (0..CHUNKS).step_by(BATCH).map(|first| {
                 let numbers = first..first + BATCH as u32;
-                let row = |chunk_no: u32| (&tenant, &document_id, 1_i64, chunk_no as i32);
                 let texts = numbers.clone().map(|chunk_no| {
-                    let (tenant, document_id, run, number) = row(chunk_no);
-                    (tenant, document_id, run, number, serde_json::to_string(&text(chunk_no)).unwrap(), 1_i64)
+                    let text = serde_json::to_string(&text(chunk_no)).unwrap();
+                    (&tenant, &document_id, 1_i64, chunk_no as i32, text, 1_i64)
                 });
-                let vectors = numbers.clone().map(|chunk_no| {
-                    let (tenant, document_id, run, number) = row(chunk_no);
-                    (tenant, document_id, run, number, vector(chunk_no), 1_i64)
-                });
-                self.session.batch(&batch(&self.chunks), texts.collect::<Vec<_>>()).await?;
-                self.session.batch(&batch(&self.vectors), vectors.collect::<Vec<_>>()).await?;
-            }
+                let vectors =
+                    numbers.map(|chunk_no| (&tenant, &document_id, 1_i64, chunk_no as i32, vector(chunk_no), 1_i64));
+                let (texts, vectors): (Vec<_>, Vec<_>) = (texts.collect(), vectors.collect());
+                async move {
+                    try_join!(
+                        self.session.batch(&batch(&self.chunks), texts),
+                        self.session.batch(&batch(&self.vectors), vectors),
+                    )
+                }
+            });
+            try_join_all(batches.collect::<Vec<_>>()).await?;
             Ok::<_, scylla::errors::ExecutionError>(())
         });
         stream::iter(documents).buffer_unordered(AT_ONCE).try_collect::<()>().await.unwrap();
@@ -170,7 +172,7 @@ async fn latencies(store: &Arc<dyn Store>) {
     let run: RunKey = run_of(&key, 1);
     let chunks: Vec<_> = (0..CHUNKS).map(text).collect();
     let mut version = 1;
-    let mut next = || {
+    let mut next = move || {
         version += 1;
         version
     };
