@@ -184,6 +184,10 @@ fn within(failure: Failure, migration: &Migration) -> Failure {
 /// Looks at a cluster; `session` uses the keyspace from then on, where there is one.
 async fn look(session: &Session, config: &Config) -> Result<Found> {
     let nodes = nodes(session);
+    if !plan::is_known(&config.datacenter, &nodes) {
+        // Every request goes to that datacenter.
+        return Ok(Found { nodes, replication: None, applied: Vec::new() });
+    }
     let select = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
     let rows: Vec<(HashMap<String, String>,)> = session.read(select, (&config.keyspace,)).await?;
     let Some((replication,)) = rows.first() else {

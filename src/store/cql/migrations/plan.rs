@@ -1,6 +1,6 @@
 //! What is decided about a keyspace, without a server.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -184,15 +184,21 @@ fn keyspace(config: &Config, found: &Found) -> Option<Action> {
     })
 }
 
+/// Whether the cluster has nodes in a datacenter ("" = any).
+pub(super) fn is_known(datacenter: &str, nodes: &[Node]) -> bool {
+    datacenter.is_empty() || nodes.iter().any(|node| node.datacenter == datacenter)
+}
+
 /// Why so many replicas cannot be made.
 fn too_few(config: &Config, nodes: &[Node]) -> Option<String> {
-    let mut counts: HashMap<&str, u32> = HashMap::new();
-    for node in nodes.iter().filter(|node| config.datacenter.is_empty() || node.datacenter == config.datacenter) {
-        *counts.entry(&node.datacenter).or_default() += 1;
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    nodes.iter().for_each(|node| *counts.entry(&node.datacenter).or_default() += 1);
+    if !is_known(&config.datacenter, nodes) {
+        let names = counts.into_keys().collect::<Vec<_>>().join(", ");
+        return Some(format!("cannot be in datacenter {}: the cluster has {names}", config.datacenter));
     }
-    let Some((name, count)) = counts.into_iter().min_by_key(|(_, count)| *count) else {
-        return Some(format!("cannot be made in {}: the cluster has no such datacenter", config.datacenter));
-    };
+    let asked = |name: &str| config.datacenter.is_empty() || name == config.datacenter;
+    let (name, count) = counts.into_iter().filter(|(name, _)| asked(name)).min_by_key(|(_, count)| *count)?;
     (count < config.replication_factor).then(|| {
         format!(
             "cannot have {} replicas in {name}, which has {}: set `store.scylla.replication_factor`, or add nodes",
