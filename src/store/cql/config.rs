@@ -46,6 +46,8 @@ pub struct Config {
     pub request_ms: u64,
     /// Requests in flight at once; more wait here, not at the nodes.
     pub requests_in_flight: usize,
+    /// A search looks for what is new when the last look is older than this; 0 = always.
+    pub refresh_ms: u64,
 }
 
 impl Default for Config {
@@ -67,6 +69,7 @@ impl Default for Config {
             connect_ms: 5_000,
             request_ms: 10_000,
             requests_in_flight: 256,
+            refresh_ms: 1_000,
         }
     }
 }
@@ -125,6 +128,10 @@ impl Config {
 
     pub(super) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_ms)
+    }
+
+    pub(super) fn refresh(&self) -> Duration {
+        Duration::from_millis(self.refresh_ms)
     }
 
     pub(super) fn request_timeout(&self) -> Duration {

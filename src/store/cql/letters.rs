@@ -3,7 +3,7 @@
 //! The law: the rows that lead to a letter are written before it, and taken away after it. So an erasure finds every
 //! letter that is there, and a letter written while its run is erased finds the erasure.
 
-use futures::{StreamExt, TryStreamExt, stream, try_join};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream, try_join};
 
 use super::{
     super::{
@@ -142,7 +142,7 @@ fn periods<'a>(
     session: &'a Session,
     filter: &LetterFilter,
     after: Option<&token::LetterPlace>,
-) -> stream::BoxStream<'a, Result<(String, i32)>> {
+) -> BoxStream<'a, Result<(String, i32)>> {
     let first = filter.since.map_or(i32::MIN, period);
     let last = filter.until.map_or(i32::MAX, period);
     let from = after.map(|after| (after.tenant.clone(), period(after.failed_at)));
@@ -172,7 +172,7 @@ fn letters_of<'a>(
     tenant: String,
     period: i32,
     behind: Option<&token::LetterPlace>,
-) -> stream::BoxStream<'a, Result<LetterRow>> {
+) -> BoxStream<'a, Result<LetterRow>> {
     let since = filter.since.unwrap_or(i64::MIN);
     // No id is empty, so that what is behind it at this time is all of this time.
     let from = behind.map_or((since, ""), |place| (place.failed_at, place.letter_id.as_str())).max((since, ""));
@@ -182,13 +182,13 @@ fn letters_of<'a>(
     let values = (tenant.clone(), period, from.0, from.1.to_owned(), until);
     session
         .stream::<Entry, _>(select, values, PAGE)
-        .try_filter(|entry| {
+        .try_filter(move |entry| {
             let holds = admits(filter, entry);
             async move { holds }
         })
         .map_ok(move |(letter_id, ..)| letter(session, LetterKey { tenant: tenant.clone(), letter_id }))
         .try_buffered(AT_ONCE)
-        .try_filter_map(|row| async move {
+        .try_filter_map(move |row| async move {
             Ok(row.filter(|row| filter.states.is_empty() || filter.states.contains(&row.state.name())))
         })
         .boxed()

@@ -9,7 +9,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use futures::{Stream, StreamExt, TryStreamExt, future::try_join_all, stream, try_join};
+use futures::{
+    Stream, StreamExt, TryStreamExt,
+    future::try_join_all,
+    stream::{self, BoxStream},
+    try_join,
+};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -20,7 +25,7 @@ use super::{
 use crate::error::Result;
 
 /// Partitions of a tenant's documents, and of an hour of the feed. Part of the schema: never changed.
-const SHARDS: i16 = 16;
+pub(super) const SHARDS: i16 = 16;
 
 /// Ids asked of each shard at once.
 const SHARD_PAGE: i32 = 64;
@@ -105,7 +110,7 @@ fn headers_of<'a>(
     tenant: &'a str,
     behind: &str,
     at_once: usize,
-) -> stream::BoxStream<'a, Result<Header>> {
+) -> BoxStream<'a, Result<Header>> {
     documents(session, tenant, behind)
         .map_ok(move |document_id| async move {
             let key = DocumentKey { tenant: tenant.to_owned(), document_id };

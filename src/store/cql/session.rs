@@ -121,7 +121,7 @@ impl Session {
     where
         V: SerializeRow + Send + Sync,
     {
-        let batches = portions(rows, bytes).into_iter().map(|rows| self.write_batch(cql, rows));
+        let batches: Vec<_> = portions(rows, bytes).into_iter().map(|rows| self.write_batch(cql, rows)).collect();
         stream::iter(batches).buffer_unordered(BATCHES).try_collect().await
     }
 

@@ -5,7 +5,7 @@
 //! lock of the schema; `table_name` in the row says that it is there.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Spaces {
 #[derive(Debug, Clone, Default)]
 struct Known {
     read_at: Option<Instant>,
-    spaces: Arc<Vec<Space>>,
+    spaces: Vec<Space>,
 }
 
 impl Spaces {
@@ -51,19 +51,21 @@ impl Spaces {
     /// # Errors
     /// Another dimension than the one it was made with is a defect.
     pub(super) async fn for_writing(&self, session: &Session, wanted: &VectorSpace) -> Result<Space> {
-        for known in [self.known().spaces, self.read(session).await?] {
-            if let Some(space) = find(&known, wanted) {
-                check(&space.space, wanted)?;
-                return Ok(space.clone());
-            }
+        let mut known = find(&self.known().spaces, wanted);
+        if known.is_none() {
+            known = find(&self.read(session).await?, wanted);
         }
-        with_schema_lock(session, make(session, wanted)).await?;
-        let all = self.read(session).await?;
-        find(&all, wanted).cloned().ok_or_else(|| Failure::defect(format!("{} was made and is not there", wanted.model)))
+        if known.is_none() {
+            with_schema_lock(session, make(session, wanted)).await?;
+            known = find(&self.read(session).await?, wanted);
+        }
+        let space = known.ok_or_else(|| Failure::defect(format!("vectors of {}: no table was made", wanted.model)))?;
+        check(&space.space, wanted)?;
+        Ok(space)
     }
 
     /// Every space, as of some seconds ago at most.
-    pub(super) async fn all(&self, session: &Session) -> Result<Arc<Vec<Space>>> {
+    pub(super) async fn all(&self, session: &Session) -> Result<Vec<Space>> {
         let known = self.known();
         if known.read_at.is_some_and(|read_at| read_at.elapsed() < KNOWN_FOR) {
             return Ok(known.spaces);
@@ -71,14 +73,20 @@ impl Spaces {
         self.read(session).await
     }
 
+    /// The spaces of a model as they are known; asks where none is.
+    pub(super) async fn of_model(&self, session: &Session, model: &str) -> Result<Vec<Space>> {
+        let known = of_model(&self.known().spaces, model);
+        if known.is_empty() { Ok(of_model(&self.read(session).await?, model)) } else { Ok(known) }
+    }
+
     /// Every space, as of now.
-    pub(super) async fn read(&self, session: &Session) -> Result<Arc<Vec<Space>>> {
+    pub(super) async fn read(&self, session: &Session) -> Result<Vec<Space>> {
         let read_at = Some(Instant::now());
         let spaces = registered(session).await?.into_iter().filter_map(|registered| {
             let Registered { space, table } = registered;
             table.map(|table| Space { space, table })
         });
-        let spaces = Arc::new(spaces.collect::<Vec<_>>());
+        let spaces: Vec<_> = spaces.collect();
         let known = Known { read_at, spaces: spaces.clone() };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(spaces)
@@ -94,8 +102,9 @@ async fn make(session: &Session, wanted: &VectorSpace) -> Result<()> {
     let VectorSpace { model, chunking, dimension, normalized } = wanted;
     let dimension = i32::try_from(*dimension).map_err(|_| Failure::defect("a vector's dimension is too high"))?;
     // The row is decided by compare-and-set even here, where the lock may have been lost unnoticed for a moment.
-    let insert = "INSERT INTO spaces (part, model, chunking, dimension, normalized) VALUES (0, ?, ?, ?, ?) IF NOT EXISTS";
-    session.execute(insert, (model, chunking, dimension, normalized)).await?;
+    let insert =
+        "INSERT INTO spaces (part, model, chunking, dimension, normalized) VALUES (0, ?, ?, ?, ?) IF NOT EXISTS";
+    session.compare_and_set(insert, (model, chunking, dimension, normalized)).await?;
     let registered = registered(session).await?;
     let Some(registered) = registered.iter().find(|registered| is_same(&registered.space, wanted)) else {
         return Err(Failure::defect(format!("vectors of {model} with {chunking} could not be registered")));
@@ -114,7 +123,7 @@ async fn make(session: &Session, wanted: &VectorSpace) -> Result<()> {
     )
     .await?;
     let update = "UPDATE spaces SET table_name = ? WHERE part = 0 AND model = ? AND chunking = ?";
-    session.execute(update, (table, model, chunking)).await
+    session.write(update, (table, model, chunking)).await
 }
 
 /// A row of the registry.
@@ -126,7 +135,7 @@ struct Registered {
 
 async fn registered(session: &Session) -> Result<Vec<Registered>> {
     let select = "SELECT model, chunking, dimension, normalized, table_name FROM spaces WHERE part = 0";
-    let rows: Vec<(String, String, i32, bool, Option<String>)> = session.query(select, ()).await?;
+    let rows: Vec<(String, String, i32, bool, Option<String>)> = session.read(select, ()).await?;
     let registered = rows.into_iter().map(|(model, chunking, dimension, normalized, table)| {
         let dimension = u32::try_from(dimension)
             .map_err(|_| Failure::defect(format!("vectors of {model} are registered with dimension {dimension}")))?;
@@ -141,8 +150,12 @@ fn table(space: &VectorSpace) -> String {
     format!("vectors_{}", hex::encode(&digest[..8]))
 }
 
-fn find<'a>(known: &'a [Space], wanted: &VectorSpace) -> Option<&'a Space> {
-    known.iter().find(|known| is_same(&known.space, wanted))
+fn find(known: &[Space], wanted: &VectorSpace) -> Option<Space> {
+    known.iter().find(|known| is_same(&known.space, wanted)).cloned()
+}
+
+fn of_model(known: &[Space], model: &str) -> Vec<Space> {
+    known.iter().filter(|known| known.space.model == model).cloned().collect()
 }
 
 fn is_same(space: &VectorSpace, wanted: &VectorSpace) -> bool {
