@@ -33,7 +33,10 @@ fn home(nodes: &str, log: &str) -> Home {
 /// A log on the broker of all tests, under a prefix of its own.
 fn kafka() -> String {
     let prefix = format!("test-{}.", uuid::Uuid::now_v7().simple());
-    format!("[log]\nprovider = \"kafka\"\n[log.kafka]\nbrokers = \"{}\"\nprefix = \"{prefix}\"\n", servers::shared_kafka())
+    format!(
+        "[log]\nprovider = \"kafka\"\n[log.kafka]\nbrokers = \"{}\"\nprefix = \"{prefix}\"\n",
+        servers::shared_kafka()
+    )
 }
 
 /// Starts a worker; what it logs stays beside its data.
@@ -113,8 +116,7 @@ async fn assert_same(ours: &Home, theirs: &Home) {
     }
     assert_eq!(support::letters(&our_app).await, support::letters(&their_app).await, "other dead letters");
     let (_, vector) = all_ours.values().find_map(|seen| seen.vectors.first()).expect("some document has chunks");
-    let query =
-        Query { model: Catalogue::load().models[0].name.clone(), vector: vector.clone(), k: 10, tenant: None };
+    let query = Query { model: Catalogue::load().models[0].name.clone(), vector: vector.clone(), k: 10, tenant: None };
     let hits = [our_app.store.search(&query).await.unwrap(), their_app.store.search(&query).await.unwrap()];
     let [hits, other_hits] = hits.map(|hits| {
         hits.into_iter().map(|hit| (hit.key, hit.chunk.chunk_no, format!("{:.2}", hit.score))).collect::<Vec<_>>()

@@ -10,13 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deckle::{
-    store::{
-        DocumentKey, PageRow, RunKey, Store as _,
-        cql::{
-            Config, CqlStore,
-            migrations::{self, Action, Migration, plan},
-        },
+use deckle::store::{
+    DocumentKey, PageRow, RunKey, Store as _,
+    cql::{
+        Config, CqlStore,
+        migrations::{self, Action, Migration, plan},
     },
 };
 use scylla::client::{session::Session, session_builder::SessionBuilder};

@@ -270,7 +270,9 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let everywhere = decided(&["a", "a", "a"], "");
-        assert!(matches!(everywhere, Action::Create { replication } if replication.contains("'replication_factor': 3")));
+        assert!(
+            matches!(everywhere, Action::Create { replication } if replication.contains("'replication_factor': 3"))
+        );
         let there = decided(&["a", "a", "a", "b"], "a");
         assert!(matches!(there, Action::Create { replication } if replication.contains("'a': 3")));
         assert!(refusal(decided(&["a", "a", "a", "b"], "")).contains("b, which has 1 node"));
