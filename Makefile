@@ -11,7 +11,7 @@ export DECKLE_HOME := $(CURDIR)/.deckle
 export OMP_THREAD_LIMIT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run broker test check bench soak clean distclean
+.PHONY: help setup setup-test run broker database test check bench soak clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,11 +29,14 @@ run: setup ## process the sample documents into out/
 broker: setup-test ## start a Kafka broker to try deckle on, until Ctrl-C
 	@$(SERVERS) try kafka
 
+database: setup-test ## start a Cassandra node to try deckle on, until Ctrl-C
+	@$(SERVERS) try cassandra
+
 # Servers that all tests share run beside them; a test that kills its broker starts its own (tests/support/servers.rs).
 # The runner with the summary comes last, so that the output ends in the count of tests.
 test: setup-test ## run all tests
 	cargo test --quiet --doc
-	$(SERVERS) with kafka registry s3 azure -- $(TOOLS)/cargo-nextest nextest run
+	$(SERVERS) with kafka cassandra registry s3 azure -- $(TOOLS)/cargo-nextest nextest run
 
 check: setup-test ## format, lints, licences, documentation, unused dependencies, spelling, scripts
 	cargo fmt --check
@@ -46,10 +49,10 @@ check: setup-test ## format, lints, licences, documentation, unused dependencies
 	$(TOOLS)/python -m py_compile deploy/setup/*.py tests/*.py
 
 bench: setup-test ## measure embedding (batched beside one by one), the store and Kafka (exactly once beside a bare loop)
-	$(SERVERS) with kafka -- cargo bench
+	$(SERVERS) with kafka cassandra -- cargo bench
 
 soak: setup-test ## run the long tests that `make test` leaves out
-	$(SERVERS) with kafka registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --profile soak --run-ignored only
+	$(SERVERS) with kafka cassandra registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --profile soak --run-ignored only
 
 clean: ## remove what was built and produced, keep libraries and models
 	rm -rf target out .deckle/data

@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::JoinSet};
 use self::housekeeping::Housekeeping;
 use crate::{
     blob::{self, Blobs},
-    config::{Config, Provider},
+    config::{Config, Provider, StoreProvider},
     decode::Decoders,
     journal::Journal,
     log::{self, Log, Topic, framed::Framed, kafka},
@@ -19,7 +19,11 @@ use crate::{
     record::topics,
     sandbox,
     stages::{self, AnyStage, Files, Parts, Settings, Sources},
-    store::{self, Store},
+    store::{
+        Store,
+        cql::{self, CqlStore},
+        sqlite::SqliteStore,
+    },
     worker::Worker,
 };
 
@@ -45,17 +49,15 @@ pub struct App {
 }
 
 impl App {
-    /// Opens log, store and blobs; starts nothing.
+    /// Opens log, store and blobs; starts nothing, and waits for no cluster.
     ///
     /// # Errors
-    /// When one of them cannot be opened; the message names its path.
+    /// When one of them cannot be opened; the message names its path, or the setting.
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let data = config.data();
         std::fs::create_dir_all(&data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
         let log = open_log(&config)?;
-        let path = data.join("store.sqlite");
-        let store = store::sqlite::SqliteStore::open(&path)
-            .with_context(|| format!("the store {} cannot be opened", path.display()))?;
+        let store = open_store(&config)?;
         let blobs = blob::open(&config.blobs, &data.join("blobs"))?;
         let sources = Sources::open(&config.sources, config.decode.max_bytes, data).map_err(anyhow::Error::msg)?;
         let program = std::env::current_exe().context("this program's own path")?;
@@ -64,7 +66,7 @@ impl App {
         Ok(Self {
             config_hash: config.result_hash()?,
             log,
-            store: Arc::new(store),
+            store,
             blobs,
             decoders,
             embedders,
@@ -100,10 +102,11 @@ impl App {
         stages
     }
 
-    /// Starts a worker for each named stage (all, when none is named) and the housekeeping.
+    /// Starts a worker for each named stage (all, when none is named) and the housekeeping. Waits for a cluster that is
+    /// away, and readiness says so.
     ///
     /// # Errors
-    /// When no instance name is free, the journal cannot be opened, or the group cannot be joined.
+    /// When topics or tables are not as they must be, no instance name is free, the journal cannot be opened, or the group cannot be joined.
     pub async fn start(&self, names: &[String]) -> anyhow::Result<Running> {
         if names.is_empty() || names.iter().any(|name| name == stages::language::NAME) {
             let catalogue = models::Catalogue::load();
@@ -113,6 +116,9 @@ impl App {
             for warning in readiness::until_there(|| kafka::topics::check(&self.config.log.kafka)).await? {
                 tracing::warn!("{warning}");
             }
+        }
+        if self.config.store.provider == StoreProvider::Scylla {
+            readiness::until_there(|| cql::migrations::check(&self.config.store.scylla, cql::migrations::ALL)).await?;
         }
         let instance = Instance::take(&self.config.data().join("instances"))?;
         let member = match self.config.log.provider {
@@ -230,6 +236,18 @@ fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
             }
             Ok(Arc::new(Framed::new(log, config.registry.clone(), config.log.kafka.prefix.clone())))
         }
+    }
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    match config.store.provider {
+        StoreProvider::Sqlite => {
+            let path = config.data().join("store.sqlite");
+            let store = SqliteStore::open_with(&path, config.store.sqlite.clone())
+                .with_context(|| format!("the store {} cannot be opened", path.display()))?;
+            Ok(Arc::new(store))
+        }
+        StoreProvider::Scylla => Ok(Arc::new(CqlStore::open(config.store.scylla.clone())?)),
     }
 }
 

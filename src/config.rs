@@ -14,7 +14,9 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{blob, decode, document::chunking, inference, log, models, record::registry, sandbox, stages, worker};
+use crate::{
+    blob, decode, document::chunking, inference, log, models, record::registry, sandbox, stages, store, worker,
+};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +28,8 @@ pub struct Config {
     pub tenant: String,
     /// The log between the stages.
     pub log: Log,
+    /// Where results lie.
+    pub store: Store,
     /// Where files and large results lie.
     pub blobs: blob::Config,
     /// Where uploads may come from.
@@ -74,6 +78,28 @@ pub enum Provider {
     Kafka,
 }
 
+/// Where results lie.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Which side of it.
+    pub provider: StoreProvider,
+    /// Settings of the SQLite store.
+    pub sqlite: store::sqlite::Config,
+    /// Settings of the store on ScyllaDB or Cassandra.
+    pub scylla: store::cql::Config,
+}
+
+/// The sides of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreProvider {
+    /// A file below `home`.
+    Sqlite,
+    /// A cluster of ScyllaDB or Apache Cassandra.
+    Scylla,
+}
+
 /// Recognition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -96,6 +122,7 @@ impl Default for Config {
             home: PathBuf::from(".deckle"),
             tenant: "default".to_owned(),
             log: Log::default(),
+            store: Store::default(),
             blobs: blob::Config::default(),
             sources: stages::sources::Config::default(),
             registry: registry::Config::default(),
@@ -118,6 +145,16 @@ impl Default for Log {
             sqlite: log::sqlite::Config::default(),
             kafka: log::kafka::Config::default(),
             keep_s: 3_600,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            provider: StoreProvider::Sqlite,
+            sqlite: store::sqlite::Config::default(),
+            scylla: store::cql::Config::default(),
         }
     }
 }
@@ -168,6 +205,7 @@ impl Config {
             ("sandbox.memory_mb", self.sandbox.memory_mb == 0),
             ("sandbox.wall_s", self.sandbox.wall_s == 0),
             ("decode.max_pages", self.decode.max_pages == 0),
+            ("store.sqlite.readers", self.store.sqlite.readers == 0),
             ("worker.max_in_flight_bytes", self.worker.max_in_flight_bytes == 0),
         ] {
             anyhow::ensure!(!is_zero, "configuration: `{name}` must be at least 1");
@@ -179,7 +217,7 @@ impl Config {
         for checked in [self.blobs.check(), self.sources.check(), self.registry.check()] {
             checked.map_err(|why| anyhow::anyhow!("configuration: {why}"))?;
         }
-        for checked in [self.log.sqlite.check(), self.log.kafka.check()] {
+        for checked in [self.log.sqlite.check(), self.log.kafka.check(), self.store.scylla.check()] {
             checked.map_err(|failure| anyhow::anyhow!("configuration: {failure}"))?;
         }
         anyhow::ensure!(
@@ -217,7 +255,7 @@ impl Config {
         self.home.join("models")
     }
 
-    /// Log, store, blobs and journals.
+    /// Log, store and blobs where they are files, and journals.
     pub fn data(&self) -> PathBuf {
         self.home.join("data")
     }

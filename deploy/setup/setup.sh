@@ -39,6 +39,7 @@ step "native libraries in .deckle/lib" deploy/setup/libraries.sh
 step "models in .deckle/models" deploy/setup/models.sh
 if [ "$scope" = test ]; then
     step "Kafka in .deckle/servers" deploy/setup/kafka.sh
+    step "Cassandra in .deckle/servers" deploy/setup/cassandra.sh
     step "schema registry in .deckle/servers" deploy/setup/registry.sh
     step "Azure emulator in .deckle/servers" deploy/setup/azurite.sh
 fi

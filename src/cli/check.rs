@@ -3,7 +3,13 @@
 use std::path::Path;
 
 use super::{Context, Outcome, print_json, say};
-use crate::{app::App, blob, config::Config, models};
+use crate::{
+    app::App,
+    blob,
+    config::{Config, StoreProvider},
+    models,
+    store::cql::migrations,
+};
 
 /// Check that everything is in place; each line says ok, or what to do.
 #[derive(Debug, clap::Args)]
@@ -47,6 +53,7 @@ pub async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
     });
     match context.open() {
         Ok(app) => {
+            lines.push(store(&app.config).await);
             lines.push(blobs(&app).await);
             lines.extend(native(&app).await);
         }
@@ -97,6 +104,22 @@ async fn runtime(config: &Config) -> Line {
         },
         Ok(Err(error)) => bad(name, format!("{error:#}"), "run `make setup`, or set `inference.library`"),
         Err(error) => bad(name, error.to_string(), "the library crashed; see the log"),
+    }
+}
+
+/// Looks whether workers may start on the store.
+async fn store(config: &Config) -> Line {
+    let name = "store";
+    let found = match config.store.provider {
+        StoreProvider::Sqlite => Ok(config.data().join("store.sqlite").display().to_string()),
+        StoreProvider::Scylla => {
+            let scylla = &config.store.scylla;
+            migrations::check(scylla, migrations::ALL).await.map(|found| super::store::in_words(scylla, &found))
+        }
+    };
+    match found {
+        Ok(detail) => Line { name: name.to_owned(), ok: true, detail, advice: String::new() },
+        Err(failure) => bad(name, failure.to_string(), "`deckle store plan` says more; settings are in `store.scylla`"),
     }
 }
 

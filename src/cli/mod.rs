@@ -1,7 +1,7 @@
 //! The command line: one file per command, each a thin reader of the same library that services would use.
 //!
 //! The law: results go to standard output, progress and complaints to standard error; the exit code is 0 when all is
-//! done, 1 when some documents failed or topics are not as wanted, 2 for a mistake of usage or configuration, 130 when
+//! done, 1 when some documents failed, or topics or the store are not as wanted, 2 for a mistake of usage or configuration, 130 when
 //! interrupted.
 
 mod check;
@@ -15,6 +15,7 @@ mod progress;
 mod run;
 mod search;
 mod show;
+mod store;
 mod submit;
 mod table;
 mod topics;
@@ -68,6 +69,7 @@ enum Command {
     Search(search::Args),
     DeadLetters(dead_letters::Args),
     Topics(topics::Args),
+    Store(store::Args),
     Check(check::Args),
     Models(models::Args),
     /// Reads untrusted files on behalf of a worker; started by deckle itself.
@@ -127,10 +129,12 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// What a service logs unless RUST_LOG says otherwise; ONNX Runtime tells of every pass over a graph at `info`.
 const SERVICE_LOGS: &str = "info,ort=warn";
+/// What a command logs unless RUST_LOG says otherwise; that no node answers is the command's own last line.
+const COMMAND_LOGS: &str = "error,scylla=off";
 
 fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
     let service = matches!(cli.command, Command::Run(_));
-    telemetry::install_logs(service && cli.json, if service { SERVICE_LOGS } else { "error" });
+    telemetry::install_logs(service && cli.json, if service { SERVICE_LOGS } else { COMMAND_LOGS });
     let context = Context { config: Config::load(cli.config.as_deref())?, json: cli.json };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -143,6 +147,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Search(args) => search::run(context, args).await,
             Command::DeadLetters(args) => dead_letters::run(context, args).await,
             Command::Topics(args) => topics::run(context, args).await,
+            Command::Store(args) => store::run(context, args).await,
             Command::Check(args) => check::run(context, args).await,
             Command::Models(args) => models::run(&context, &args),
             Command::Sandbox => unreachable!("handled before the runtime starts"),

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Reason;
+use crate::error::{Failure, Reason, Result};
 
 /// Names a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,6 +92,18 @@ pub enum LetterState {
 }
 
 impl LetterState {
+    /// The state of three columns: its name, the version it has for ever, and the one time it tells.
+    pub(super) fn of_columns(name: &str, version: Option<i64>, at: Option<i64>) -> Result<Self> {
+        let name = StateName::ALL.into_iter().find(|known| known.as_str() == name);
+        let (version, at) = (version.unwrap_or_default(), at.unwrap_or_default());
+        match name.ok_or_else(|| Failure::defect("store: a letter is in no known state"))? {
+            StateName::Open => Ok(Self::Open),
+            StateName::Redriving => Ok(Self::Redriving { version, until: at }),
+            StateName::Redriven => Ok(Self::Redriven { version, at }),
+            StateName::Dropped => Ok(Self::Dropped { at }),
+        }
+    }
+
     /// Which of them, without its details.
     pub fn name(self) -> StateName {
         match self {

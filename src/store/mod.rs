@@ -15,8 +15,12 @@ pub use letter::{
     Claim, Claimed, Letter, LetterFilter, LetterKey, LetterListing, LetterRecord, LetterRow, LetterState, StateName,
 };
 
+pub mod cql;
+mod json;
 mod letter;
+mod similarity;
 pub mod sqlite;
+mod token;
 
 use std::collections::BTreeMap;
 
@@ -364,7 +368,8 @@ pub trait Store: Send + Sync {
     async fn letters(&self, filter: &LetterFilter) -> Result<LetterListing>;
     /// The record of a dead letter; `None` for one never heard of.
     async fn letter_record(&self, key: &LetterKey) -> Result<Option<LetterRecord>>;
-    /// Claims an open letter for a redrive, or one whose claim ran out. The first version claimed stays for ever.
+    /// Claims an open letter for a redrive, or one whose claim ran out. The first version claimed stays for ever. A
+    /// claim is known by its version and its end: made again, because its answer was lost, it is still ours.
     async fn claim_redrive(&self, key: &LetterKey, claim: Claim) -> Result<Claimed>;
     /// Says that the record of a claimed letter is in its topic again; nothing in any other state.
     async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()>;

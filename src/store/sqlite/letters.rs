@@ -4,13 +4,14 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, typ
 
 use super::{
     super::{
-        Claim, Claimed, Letter, LetterFilter, LetterKey, LetterListing, LetterRecord, LetterRow, LetterState, StateName,
+        Claim, Claimed, Letter, LetterFilter, LetterKey, LetterListing, LetterRecord, LetterRow, LetterState,
+        json::{decode, encode},
+        token,
     },
     connection::failure,
-    read::{DEFAULT_LIMIT, decode, foreign_token},
-    write::{encode, execute},
+    write::execute,
 };
-use crate::error::{Failure, Result};
+use crate::error::Result;
 
 /// Writes a letter and its record, unless it is there already or its document was erased since.
 pub(super) fn put_letter(tx: &Connection, letter: &Letter, record: &LetterRecord) -> Result<()> {
@@ -59,7 +60,7 @@ pub(super) fn letter_record(tx: &Connection, key: &LetterKey) -> Result<Option<L
 
 /// Letters after the token, by tenant, time of failure and id.
 pub(super) fn letters(tx: &Connection, filter: &LetterFilter) -> Result<LetterListing> {
-    let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
+    let limit = token::limit(filter.limit);
     let (conditions, mut values) = conditions(filter)?;
     values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)));
     let sql =
@@ -73,7 +74,7 @@ pub(super) fn letters(tx: &Connection, filter: &LetterFilter) -> Result<LetterLi
     }
     let next = (letters.len() > limit).then(|| {
         letters.truncate(limit);
-        letters.last().map(|row: &LetterRow| encode_token(&row.letter))
+        letters.last().map(|row: &LetterRow| token::of_letter(&row.letter))
     });
     Ok(LetterListing { letters, next: next.flatten() })
 }
@@ -110,20 +111,21 @@ fn conditions(filter: &LetterFilter) -> Result<(String, Vec<Value>)> {
         values.extend(filter.states.iter().map(|state| Value::from(state.as_str().to_owned())));
     }
     if let Some(token) = &filter.after {
-        let (tenant, failed_at, letter_id) = decode_token(token)?;
+        let place = token::to_letter(token)?;
         conditions.push("(tenant, failed_at, letter_id) > (?, ?, ?)".to_owned());
-        values.extend([Value::from(tenant), Value::from(failed_at), Value::from(letter_id)]);
+        values.extend([Value::from(place.tenant), Value::from(place.failed_at), Value::from(place.letter_id)]);
     }
     Ok((conditions.join(" AND "), values))
 }
 
-/// Claims an open letter, or takes over a claim that ran out, with the version it has.
+/// Claims an open letter, or takes over a claim that ran out, with the version it has. The same claim again is ours.
 pub(super) fn claim_redrive(tx: &Connection, key: &LetterKey, claim: Claim) -> Result<Claimed> {
     let ours = tx
         .prepare_cached(
             "UPDATE letters SET state = 'redriving', version = coalesce(version, ?3), state_at = ?4
              WHERE tenant = ?1 AND letter_id = ?2
-               AND (state = 'open' OR (state = 'redriving' AND state_at < ?5)) RETURNING version",
+               AND (state = 'open' OR (state = 'redriving' AND (state_at < ?5 OR (version, state_at) = (?3, ?4))))
+             RETURNING version",
         )
         .and_then(|mut statement| {
             let values = params![key.tenant, key.letter_id, claim.version, claim.until, claim.now];
@@ -164,24 +166,5 @@ fn letter_state(tx: &Connection, key: &LetterKey) -> Result<Option<LetterState>>
 
 fn state(row: &Row<'_>) -> Result<LetterState> {
     let name: String = row.get(0).map_err(failure)?;
-    let number = |index| row.get::<_, Option<i64>>(index).map(Option::unwrap_or_default).map_err(failure);
-    let name = StateName::ALL.into_iter().find(|known| known.as_str() == name);
-    match name.ok_or_else(|| Failure::defect("store: a letter is in no known state"))? {
-        StateName::Open => Ok(LetterState::Open),
-        StateName::Redriving => Ok(LetterState::Redriving { version: number(1)?, until: number(2)? }),
-        StateName::Redriven => Ok(LetterState::Redriven { version: number(1)?, at: number(2)? }),
-        StateName::Dropped => Ok(LetterState::Dropped { at: number(2)? }),
-    }
-}
-
-fn encode_token(letter: &Letter) -> String {
-    hex::encode(format!("{}\0{}\0{}", letter.failed_at, letter.key.letter_id, letter.key.tenant))
-}
-
-fn decode_token(token: &str) -> Result<(String, i64, String)> {
-    let plain = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(foreign_token)?;
-    let mut parts = plain.splitn(3, '\0');
-    let mut part = || parts.next().map(str::to_owned).ok_or_else(foreign_token);
-    let (failed_at, letter_id, tenant) = (part()?, part()?, part()?);
-    Ok((tenant, failed_at.parse().map_err(|_| foreign_token())?, letter_id))
+    LetterState::of_columns(&name, row.get(1).map_err(failure)?, row.get(2).map_err(failure)?)
 }

@@ -6,16 +6,17 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
 use super::{
-    super::{DocumentKey, DocumentRun, Header, ListFilter, Listing, PageRow, RunKey},
+    super::{
+        DocumentKey, DocumentRun, Header, ListFilter, Listing, PageRow, RunKey,
+        json::{HeaderCells, decode},
+        token,
+    },
     connection::failure,
 };
 use crate::{
     document::Chunk,
-    error::{Failure, Result, code},
+    error::{Failure, Result},
 };
-
-/// Rows of a listing that names no limit.
-pub(super) const DEFAULT_LIMIT: usize = 100;
 
 /// The header; `None` for a document never heard of.
 pub(super) fn header(tx: &Connection, key: &DocumentKey) -> Result<Option<Header>> {
@@ -75,9 +76,10 @@ pub(super) fn vectors(tx: &Connection, run: &RunKey, model: &str) -> Result<Vec<
 
 /// Headers after the token, by tenant and document.
 pub(super) fn list(tx: &Connection, filter: &ListFilter) -> Result<Listing> {
-    let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
+    let limit = token::limit(filter.limit);
     let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let (tenant, document) = filter.after.as_deref().map(decode_token).transpose()?.unzip();
+    let after = filter.after.as_deref().map(token::to_document).transpose()?;
+    let (tenant, document) = after.map(|key| (key.tenant, key.document_id)).unzip();
     // Each condition names its parameters whether it is asked for or not, and can use an index where it is.
     let sql = format!(
         "SELECT {HEADER} FROM documents WHERE {} AND {} AND {} ORDER BY tenant, document_id LIMIT ?1",
@@ -94,7 +96,7 @@ pub(super) fn list(tx: &Connection, filter: &ListFilter) -> Result<Listing> {
     }
     let next = (headers.len() > limit).then(|| {
         headers.truncate(limit);
-        headers.last().map(|header| encode_token(&header.key))
+        headers.last().map(|header| token::of_document(&header.key))
     });
     Ok(Listing { headers, next: next.flatten() })
 }
@@ -116,13 +118,14 @@ fn find(tx: &Connection, key: &DocumentKey) -> Result<Option<(i64, Header)>> {
 fn decode_header(row: &Row<'_>) -> Result<(i64, Header)> {
     let text = |index| row.get::<_, String>(index).map_err(failure);
     let cell = |index| row.get::<_, Option<String>>(index).map_err(failure);
-    let header = Header {
-        key: DocumentKey { tenant: text(1)?, document_id: text(2)? },
-        intake: cell(3)?.as_deref().map(decode).transpose()?,
-        current: cell(4)?.as_deref().map(decode).transpose()?,
-        ended: cell(6)?.as_deref().map(decode).transpose()?,
+    let cells = HeaderCells {
+        intake: cell(3)?,
+        current: cell(4)?,
+        ended: cell(6)?,
         erased_at: row.get(5).map_err(failure)?,
     };
+    let header = cells.decode(DocumentKey { tenant: text(1)?, document_id: text(2)? })?;
+    let header = header.ok_or_else(|| Failure::defect("store: a row with a status says nothing"))?;
     Ok((row.get(0).map_err(failure)?, header))
 }
 
@@ -139,26 +142,4 @@ fn decode_rows<T: DeserializeOwned>(tx: &Connection, sql: &str, values: impl rus
         decoded.push(decode(json)?);
     }
     Ok(decoded)
-}
-
-/// A row's JSON as what it stands for.
-pub(super) fn decode<T: DeserializeOwned>(json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|e| Failure::defect(format!("store: a row cannot be decoded: {e}")))
-}
-
-/// What is said of a token that no listing of this store ended with.
-pub(super) fn foreign_token() -> Failure {
-    Failure::rejected(code::RECORD_UNDECODABLE, "the listing token is not one that this store gave")
-}
-
-fn encode_token(key: &DocumentKey) -> String {
-    hex::encode(format!("{}\0{}", key.tenant.len(), key.tenant.clone() + &key.document_id))
-}
-
-fn decode_token(token: &str) -> Result<(String, String)> {
-    let plain = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(foreign_token)?;
-    let (length, names) = plain.split_once('\0').ok_or_else(foreign_token)?;
-    let length: usize = length.parse().map_err(|_| foreign_token())?;
-    let (tenant, document) = names.split_at_checked(length).ok_or_else(foreign_token)?;
-    Ok((tenant.to_owned(), document.to_owned()))
 }

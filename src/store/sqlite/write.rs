@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::Serialize;
 
 use super::{
-    super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, VectorSpace, check_vector},
+    super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, VectorSpace, check_vector, json::encode},
     connection::failure,
     letters::erase_letters,
 };
@@ -301,8 +300,4 @@ fn space_id(tx: &Connection, space: &VectorSpace) -> Result<i64> {
 
 pub(super) fn execute(tx: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize> {
     tx.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(failure)
-}
-
-pub(super) fn encode(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|e| Failure::defect(format!("store: cannot encode a row: {e}")))
 }

@@ -1,0 +1,202 @@
+//! The production side of the store: ScyllaDB, or Cassandra, by CQL; shared by any number of processes and machines.
+//!
+//! The laws hold by timestamps alone, with no read before a write of a stage and no lock:
+//!
+//! | write | timestamp | so |
+//! |---|---|---|
+//! | cells and rows of stages | their version | the newest stays, of equal versions the greater bytes |
+//! | trim: a range delete | its version | rows at or below it are hidden, come they before or after |
+//! | `erased_at`, `removed_below` | their own value | they only grow; readers leave out what they cover, for ever |
+//! | erasure, removal: range deletes | a day ahead | the bytes go too, and those of most late writes |
+//! | a letter's state | the nodes' (compare-and-set) | it leaves `open` once |
+//!
+//! A tombstone is dropped ten days after its delete (`gc_grace_seconds`); what arrives later than that under a trim is
+//! still hidden by the header's count of chunks, and under an erasure by its static cell.
+
+mod config;
+mod failure;
+mod index;
+mod letters;
+mod list;
+pub mod migrations;
+mod read;
+mod replication;
+mod schema;
+mod search;
+mod session;
+mod spaces;
+mod statements;
+mod vectors;
+mod write;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use futures::try_join;
+use tokio::sync::OnceCell;
+
+pub use self::{
+    config::{Config, Consistency, Password},
+    replication::Replication,
+};
+use self::{list::Listed, session::Session, vectors::Vectors};
+use super::{
+    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Header, Hit, Intake, Letter, LetterFilter, LetterKey,
+    LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store, VectorSpace,
+};
+use crate::{document::Chunk, error::Result};
+
+/// A store in one keyspace of a cluster.
+pub struct CqlStore {
+    config: Config,
+    /// Made at the first request, so that a cluster that is away at start is waited for like one that goes away later.
+    session: OnceCell<Session>,
+    listed: Listed,
+    vectors: Vectors,
+}
+
+impl CqlStore {
+    /// Looks at the settings. Does not wait for a node.
+    ///
+    /// # Errors
+    /// When the settings make no sense.
+    pub fn open(config: Config) -> Result<Self> {
+        config.check()?;
+        let vectors = Vectors::new(config.refresh());
+        Ok(Self { config, session: OnceCell::new(), listed: Listed::default(), vectors })
+    }
+
+    /// The session, in a keyspace that has this deckle's tables.
+    async fn session(&self) -> Result<&Session> {
+        self.session.get_or_try_init(async || migrations::ready(&self.config).await).await
+    }
+}
+
+#[async_trait]
+impl Store for CqlStore {
+    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
+        write::claim_upload(self.session().await?, tenant, upload_id, run).await
+    }
+
+    async fn put_intake(&self, key: &DocumentKey, intake: &Intake, version: i64) -> Result<()> {
+        write::put_intake(self.session().await?, &self.listed, key, intake, version).await
+    }
+
+    async fn put_page(&self, run: &RunKey, row: &PageRow) -> Result<()> {
+        write::put_page(self.session().await?, run, row).await
+    }
+
+    async fn pages(&self, run: &RunKey) -> Result<Vec<PageRow>> {
+        read::pages(self.session().await?, run).await
+    }
+
+    async fn await_pages(&self, run: &RunKey, pages: &BTreeMap<u32, i64>) -> Result<()> {
+        write::await_pages(self.session().await?, run, pages).await
+    }
+
+    async fn awaited_pages(&self, run: &RunKey) -> Result<BTreeMap<u32, i64>> {
+        read::awaited_pages(self.session().await?, run).await
+    }
+
+    async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()> {
+        write::put_chunks(self.session().await?, run, version, chunks).await
+    }
+
+    async fn put_vectors(
+        &self,
+        run: &RunKey,
+        version: i64,
+        space: &VectorSpace,
+        rows: &[(u32, Vec<f32>)],
+    ) -> Result<()> {
+        self.vectors.put(self.session().await?, run, version, space, rows).await
+    }
+
+    async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()> {
+        let session = self.session().await?;
+        try_join!(
+            write::trim_chunks(session, run, version, chunk_count),
+            self.vectors.trim(session, run, version, chunk_count),
+        )?;
+        Ok(())
+    }
+
+    async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
+        write::set_current(self.session().await?, &self.listed, key, current).await?;
+        self.vectors.touch(key);
+        Ok(())
+    }
+
+    async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()> {
+        write::put_ended(self.session().await?, &self.listed, key, ended).await
+    }
+
+    async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
+        let session = self.session().await?;
+        write::hide_erased(session, &self.listed, key, erased_at).await?;
+        try_join!(self.delete_runs(session, key, erased_at), letters::erase_letters(session, key, erased_at))?;
+        Ok(())
+    }
+
+    async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
+        let session = self.session().await?;
+        write::hide_below(session, key, run).await?;
+        let Some(last) = run.checked_sub(1) else { return Ok(0) };
+        let (rows, vectors) =
+            try_join!(write::count_runs(session, key, last), self.vectors.count_runs(session, key, last),)?;
+        self.delete_runs(session, key, last).await?;
+        Ok(rows + vectors)
+    }
+
+    async fn header(&self, key: &DocumentKey) -> Result<Option<Header>> {
+        read::header(self.session().await?, key).await
+    }
+
+    async fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRun>> {
+        read::document(self.session().await?, key).await
+    }
+
+    async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>> {
+        self.vectors.of_run(self.session().await?, run, model).await
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Listing> {
+        list::list(self.session().await?, filter).await
+    }
+
+    async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
+        self.vectors.search(self.session().await?, query).await
+    }
+
+    async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
+        letters::put_letter(self.session().await?, letter, record).await
+    }
+
+    async fn letters(&self, filter: &LetterFilter) -> Result<LetterListing> {
+        letters::letters(self.session().await?, filter).await
+    }
+
+    async fn letter_record(&self, key: &LetterKey) -> Result<Option<LetterRecord>> {
+        letters::letter_record(self.session().await?, key).await
+    }
+
+    async fn claim_redrive(&self, key: &LetterKey, claim: Claim) -> Result<Claimed> {
+        letters::claim_redrive(self.session().await?, key, claim).await
+    }
+
+    async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()> {
+        letters::confirm_redrive(self.session().await?, key, at).await
+    }
+
+    async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
+        letters::drop_letter(self.session().await?, key, at).await
+    }
+}
+
+impl CqlStore {
+    /// Deletes every row of runs up to and with `last`, which readers leave out already.
+    async fn delete_runs(&self, session: &Session, key: &DocumentKey, last: i64) -> Result<()> {
+        try_join!(write::delete_runs(session, key, last), self.vectors.delete_runs(session, key, last),)?;
+        Ok(())
+    }
+}

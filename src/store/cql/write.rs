@@ -1,0 +1,204 @@
+//! The writes of stages, and the deletes of commands. What each timestamp does is told in the module above.
+//!
+//! The law: no write of a stage reads first, and none takes a clock but that of the feed, which says when it was written.
+
+use std::collections::BTreeMap;
+
+use futures::try_join;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, json::encode},
+    list::{Listed, shard},
+    session::Session,
+};
+use crate::{
+    document::Chunk,
+    error::{Failure, Result},
+};
+
+/// How far ahead of the clock the range deletes of an erasure lie: they also take late writes of that long, and those
+/// of a log whose clock runs ahead of ours. ScyllaDB refuses timestamps from three days ahead on
+/// (`restrict_future_timestamp`).
+const AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
+/// Bytes of a row beside its text: keys, numbers and what the protocol adds.
+const ROW_OVERHEAD: usize = 128;
+
+/// Keeps the claim and returns the lowest of all.
+pub(super) async fn claim_upload(session: &Session, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
+    let claim = "INSERT INTO uploads (tenant, upload_id, run) VALUES (?, ?, ?) USING TIMESTAMP ?";
+    session.write(claim, (tenant, upload_id, run, run)).await?;
+    let lowest = "SELECT run FROM uploads WHERE tenant = ? AND upload_id = ? LIMIT 1";
+    let found = session.read_one::<(i64,)>(lowest, (tenant, upload_id)).await?;
+    found.map(|(run,)| run).ok_or_else(|| Failure::defect("scylla: a claim that was acknowledged is not there"))
+}
+
+/// Writes the intake's cell of the header.
+pub(super) async fn put_intake(
+    session: &Session,
+    listed: &Listed,
+    key: &DocumentKey,
+    intake: &Intake,
+    version: i64,
+) -> Result<()> {
+    let cell = encode(intake)?;
+    let update = "UPDATE documents USING TIMESTAMP ? SET intake = ? WHERE tenant = ? AND document_id = ? AND run = ?";
+    let values = (version, &cell, &key.tenant, &key.document_id, intake.run);
+    try_join!(listed.enter(session, key), session.write(update, values))?;
+    Ok(())
+}
+
+/// Writes the cells that readers follow, and tells the feed.
+pub(super) async fn set_current(
+    session: &Session,
+    listed: &Listed,
+    key: &DocumentKey,
+    current: &Current,
+) -> Result<()> {
+    let cell = encode(current)?;
+    let update = "UPDATE documents USING TIMESTAMP ?
+                  SET current = ?, status = ?, filename = ?, language = ?, page_count = ?, chunk_count = ?
+                  WHERE tenant = ? AND document_id = ? AND run = ?";
+    let values = (
+        current.version,
+        &cell,
+        current.status.as_str(),
+        &current.source.filename,
+        &current.language,
+        number(current.page_count)?,
+        number(current.chunk_count)?,
+        &key.tenant,
+        &key.document_id,
+        current.run,
+    );
+    try_join!(listed.enter(session, key), session.write(update, values))?;
+    // After the cells, so that whoever follows the feed finds them.
+    feed(session, key, current).await
+}
+
+async fn feed(session: &Session, key: &DocumentKey, current: &Current) -> Result<()> {
+    const HOUR: i64 = 3_600_000_000;
+    let at = Timestamp::now().as_microsecond();
+    let insert = "INSERT INTO feed (hour, shard, at, tenant, document_id, run, version) VALUES (?, ?, ?, ?, ?, ?, ?)
+                  USING TIMESTAMP ?";
+    let place = (at.div_euclid(HOUR), shard(&key.document_id), at);
+    let (hour, shard, at) = place;
+    let values = (hour, shard, at, &key.tenant, &key.document_id, current.run, current.version, at);
+    session.write(insert, values).await
+}
+
+/// Writes how a run ended.
+pub(super) async fn put_ended(session: &Session, listed: &Listed, key: &DocumentKey, ended: &Ended) -> Result<()> {
+    let cell = encode(ended)?;
+    let update = "UPDATE documents USING TIMESTAMP ? SET ended = ? WHERE tenant = ? AND document_id = ? AND run = ?";
+    let values = (ended.version, &cell, &key.tenant, &key.document_id, ended.run);
+    try_join!(listed.enter(session, key), session.write(update, values))?;
+    Ok(())
+}
+
+/// Writes one page of a run.
+pub(super) async fn put_page(session: &Session, run: &RunKey, row: &PageRow) -> Result<()> {
+    let RunKey { document, run } = run;
+    let insert = "INSERT INTO pages (tenant, document_id, run, page_no, page) VALUES (?, ?, ?, ?, ?)
+                  USING TIMESTAMP ?";
+    let page = encode(row)?;
+    let values = (&document.tenant, &document.document_id, run, number(row.page_no)?, &page, row.version);
+    session.write(insert, values).await
+}
+
+/// Takes note that pages of a run come again, each with at least this version.
+pub(super) async fn await_pages(session: &Session, run: &RunKey, pages: &BTreeMap<u32, i64>) -> Result<()> {
+    let RunKey { document, run } = run;
+    let insert = "INSERT INTO awaited_pages (tenant, document_id, run, page_no, version) VALUES (?, ?, ?, ?, ?)
+                  USING TIMESTAMP ?";
+    let row = |(page_no, version): (&u32, &i64)| {
+        Ok((&document.tenant, &document.document_id, *run, number(*page_no)?, *version, *version))
+    };
+    let rows = pages.iter().map(row).collect::<Result<Vec<_>>>()?;
+    session.write_all(insert, &rows, |_| ROW_OVERHEAD).await
+}
+
+/// Writes chunks of a run.
+pub(super) async fn put_chunks(session: &Session, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()> {
+    let RunKey { document, run } = run;
+    let insert = "INSERT INTO chunks (tenant, document_id, run, chunk_no, chunk) VALUES (?, ?, ?, ?, ?)
+                  USING TIMESTAMP ?";
+    let row = |chunk: &Chunk| {
+        let chunk_no = number(chunk.chunk_no)?;
+        Ok((&document.tenant, &document.document_id, *run, chunk_no, encode(chunk)?, version))
+    };
+    let rows = chunks.iter().map(row).collect::<Result<Vec<_>>>()?;
+    session.write_all(insert, &rows, |(.., chunk, _)| chunk.len() + ROW_OVERHEAD).await
+}
+
+/// Deletes chunks numbered `chunk_count` and above, as of `version`.
+pub(super) async fn trim_chunks(session: &Session, run: &RunKey, version: i64, chunk_count: u32) -> Result<()> {
+    let RunKey { document, run } = run;
+    let delete = "DELETE FROM chunks USING TIMESTAMP ?
+                  WHERE tenant = ? AND document_id = ? AND run = ? AND chunk_no >= ?";
+    let values = (version, &document.tenant, &document.document_id, run, number(chunk_count)?);
+    session.write(delete, values).await
+}
+
+/// Hides every run up to and with `erased_at` for ever.
+pub(super) async fn hide_erased(session: &Session, listed: &Listed, key: &DocumentKey, erased_at: i64) -> Result<()> {
+    let update = "UPDATE documents USING TIMESTAMP ? SET erased_at = ? WHERE tenant = ? AND document_id = ?";
+    let values = (erased_at, erased_at, &key.tenant, &key.document_id);
+    try_join!(listed.enter(session, key), session.write(update, values))?;
+    Ok(())
+}
+
+/// Hides every run below `run` for ever.
+pub(super) async fn hide_below(session: &Session, key: &DocumentKey, run: i64) -> Result<()> {
+    let update = "UPDATE documents USING TIMESTAMP ? SET removed_below = ? WHERE tenant = ? AND document_id = ?";
+    session.write(update, (run, run, &key.tenant, &key.document_id)).await
+}
+
+/// How many rows of pages and chunks there are of runs up to and with `last`.
+pub(super) async fn count_runs(session: &Session, key: &DocumentKey, last: i64) -> Result<u64> {
+    let values = || (&key.tenant, &key.document_id, last);
+    let (pages, chunks) = try_join!(
+        session.read_one::<(i64,)>(
+            "SELECT count(*) FROM pages WHERE tenant = ? AND document_id = ? AND run <= ?",
+            values()
+        ),
+        session.read_one::<(i64,)>(
+            "SELECT count(*) FROM chunks WHERE tenant = ? AND document_id = ? AND run <= ?",
+            values()
+        ),
+    )?;
+    let counts = [pages, chunks].into_iter().flatten().map(|(count,)| count.unsigned_abs());
+    Ok(counts.sum())
+}
+
+/// Deletes the rows of runs up to and with `last`, and what the header says of them.
+pub(super) async fn delete_runs(session: &Session, key: &DocumentKey, last: i64) -> Result<()> {
+    let at = delete_timestamp();
+    let values = || (at, &key.tenant, &key.document_id, last);
+    try_join!(
+        session.write(
+            "DELETE FROM documents USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?",
+            values()
+        ),
+        session
+            .write("DELETE FROM pages USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?", values()),
+        session.write(
+            "DELETE FROM awaited_pages USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?",
+            values()
+        ),
+        session
+            .write("DELETE FROM chunks USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?", values()),
+    )?;
+    Ok(())
+}
+
+/// The timestamp of deletes of runs that never come back; see [`AHEAD`].
+pub(super) fn delete_timestamp() -> i64 {
+    (Timestamp::now() + AHEAD).as_microsecond()
+}
+
+/// A number of a page or a chunk, as CQL has it.
+pub(super) fn number(number: u32) -> Result<i32> {
+    i32::try_from(number).map_err(|_| Failure::defect(format!("scylla: {number} is no number of a page or a chunk")))
+}
