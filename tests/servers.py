@@ -419,8 +419,10 @@ def cassandra(folder: pathlib.Path, nodes: int = 1, port: int | None = None,
             f"-Djava.io.tmpdir={folder}", f"-Djna.tmpdir={folder}", "-Djava.net.preferIPv4Stack=true",
             f"-Dlogback.configurationFile={logging}", f"-Dcassandra.config=file://{settings}",
             f"-Dcassandra.storagedir={data}", f"-Dcassandra.logdir={data}", "-Dcassandra-foreground=yes",
-            # Nobody else joins or leaves this ring: nothing to wait for.
-            "-Dcassandra.ring_delay_ms=0", "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+            # Nobody else joins or leaves this ring: nothing to wait for. But a node that starts beside another must not
+            # forget it before that has said its token, for which the default is the delay above.
+            "-Dcassandra.ring_delay_ms=0", "-Dcassandra.gossip_quarantine_delay_ms=60000",
+            "-Dcassandra.skip_wait_for_gossip_to_settle=0",
             "-Dcassandra.superuser_setup_delay_ms=0", "-Dcassandra.shutdown_announce_in_ms=0",
             *(f"--add-exports={package}=ALL-UNNAMED" for package in CASSANDRA_EXPORTS.split()),
             *(f"--add-opens={package}=ALL-UNNAMED" for package in CASSANDRA_OPENS.split()),

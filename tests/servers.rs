@@ -1,5 +1,7 @@
 //! The servers that other tests rely on do what those tests rely on.
 
+#[path = "servers/cassandra.rs"]
+mod cassandra;
 #[path = "support/servers.rs"]
 mod servers;
 

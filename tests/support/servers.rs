@@ -1,14 +1,15 @@
-//! Real servers. Those that every test may use were started by `make test`; a test that ends or stops its broker starts
-//! one of its own, which ends with it.
+//! Real servers. Those that every test may use were started by `make test`; a test that ends or stops a broker or a
+//! database node starts one of its own, which ends with it.
 //!
-//! The law: a missing server fails the test and says what to do; tests that share a server use topics, subjects,
-//! buckets and containers of their own.
+//! The law: a missing server fails the test and says what to do; tests that share a server use topics, keyspaces,
+//! subjects, buckets and containers of their own.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    marker::PhantomData,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Arc, Mutex},
@@ -16,7 +17,7 @@ use std::{
 
 use serde::Deserialize;
 
-/// How much of a broker's log is shown when its test fails.
+/// How much of a node's log is shown when its test fails.
 const LOG_LINES: usize = 60;
 
 /// The Kafka broker of all tests, as `host:port`. It has one node: replication factor 1, and nobody ends it.
@@ -52,14 +53,40 @@ fn shared(name: &str) -> String {
     })
 }
 
-/// A broker, or a cluster of three that replicates everything three times (two must be in sync), for one test: its
-/// nodes are ended, stopped and started at will. Nodes count from 1. Dropped, it ends and leaves nothing; a test that
-/// fails shows the end of each node's log.
-pub struct Broker {
+/// A broker, or a cluster of three that replicates everything three times (two must be in sync).
+pub type Broker = Cluster<Kafka>;
+
+/// A Cassandra node, or a ring of two or three with equal shares of the tokens and one datacenter.
+pub type Cassandra = Cluster<Ring>;
+
+/// Servers of one kind for one test: its nodes are ended, stopped and started at will. Nodes count from 1. Dropped, it
+/// ends and leaves nothing; a test that fails shows the end of each node's log.
+pub struct Cluster<K> {
     script: Child,
     pipes: Arc<Mutex<Pipes>>,
     bootstrap: String,
     nodes: Vec<Node>,
+    kind: PhantomData<K>,
+}
+
+/// What a cluster is made of.
+pub trait Kind: Send + 'static {
+    /// Its name to `tests/servers.py`.
+    const NAME: &str;
+}
+
+/// The kind of [`Broker`].
+pub enum Kafka {}
+
+impl Kind for Kafka {
+    const NAME: &str = "kafka";
+}
+
+/// The kind of [`Cassandra`].
+pub enum Ring {}
+
+impl Kind for Ring {
+    const NAME: &str = "cassandra";
 }
 
 /// The two ends of the script that holds the nodes: a line of orders in, a line of JSON out.
@@ -88,8 +115,22 @@ enum Answer {
     Done(Node),
 }
 
-impl Broker {
-    /// Starts one node, or three; returns when all are ready.
+impl Cluster<Kafka> {
+    /// Where clients find it: `host:port`, one for each node, separated by commas.
+    pub fn brokers(&self) -> &str {
+        &self.bootstrap
+    }
+}
+
+impl Cluster<Ring> {
+    /// Where clients find it: `host:port`, one for each node, separated by commas.
+    pub fn nodes(&self) -> &str {
+        &self.bootstrap
+    }
+}
+
+impl<K: Kind> Cluster<K> {
+    /// Starts so many nodes; returns when all are ready.
     pub async fn start(nodes: usize) -> Self {
         tokio::task::spawn_blocking(move || Self::spawn(nodes)).await.unwrap()
     }
@@ -101,7 +142,7 @@ impl Broker {
         assert!(python.is_file(), "{} is missing: run `make setup-test`", python.display());
         let mut script = Command::new(python)
             .arg(repository.join("tests/servers.py"))
-            .args(["kafka", "--nodes", &nodes.to_string()])
+            .args([K::NAME, "--nodes", &nodes.to_string()])
             .env("DECKLE_HOME", home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -110,12 +151,7 @@ impl Broker {
         let orders = script.stdin.take();
         let mut pipes = Pipes { orders, answers: BufReader::new(script.stdout.take().unwrap()) };
         let Ready { bootstrap, nodes } = serde_json::from_str(&pipes.read()).unwrap();
-        Self { script, pipes: Arc::new(Mutex::new(pipes)), bootstrap, nodes }
-    }
-
-    /// Where clients find it: `host:port`, one for each node.
-    pub fn brokers(&self) -> &str {
-        &self.bootstrap
+        Self { script, pipes: Arc::new(Mutex::new(pipes)), bootstrap, nodes, kind: PhantomData }
     }
 
     /// The process of a node; None while it is down.
@@ -165,7 +201,7 @@ impl Broker {
 
 impl Pipes {
     fn ask(&mut self, line: &str) -> String {
-        self.orders.as_mut().expect("open until the broker is dropped").write_all(line.as_bytes()).unwrap();
+        self.orders.as_mut().expect("open until the cluster is dropped").write_all(line.as_bytes()).unwrap();
         self.read()
     }
 
@@ -177,7 +213,7 @@ impl Pipes {
     }
 }
 
-impl Drop for Broker {
+impl<K> Drop for Cluster<K> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for (node, state) in self.nodes.iter().enumerate() {
