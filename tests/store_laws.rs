@@ -1,7 +1,8 @@
 //! The laws of the store, the same for every side of the seam.
 //!
 //! A law speaks to `dyn Store` alone and works in a tenant of its own, so that all may share one database. Reads that a
-//! side may answer late (a vector index) are awaited with a deadline. A new side adds one module like [`sqlite`].
+//! side may answer late (a vector index) are awaited with a deadline. A new side adds one module like [`on_cassandra`],
+//! and says how many interleavings it has the time for.
 
 #[path = "store_laws/interleavings.rs"]
 mod interleavings;
@@ -11,6 +12,8 @@ mod laws;
 mod letters;
 #[path = "store_laws/turns.rs"]
 mod turns;
+#[path = "support/servers.rs"]
+mod servers;
 #[path = "store_laws/values.rs"]
 mod values;
 
@@ -44,7 +47,6 @@ macro_rules! for_every_law {
             letters::letters_are_listed_by_what_they_say,
             letters::letters_of_an_erased_run_go_and_do_not_come_back,
             letters::the_highest_version_awaited_of_a_page_stays,
-            interleavings::any_order_of_writes_gives_the_same_rows,
         }
     };
 }
@@ -95,10 +97,24 @@ mod sqlite {
                         $module::$law(store).await;
                     }
                 )+
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn any_order_of_writes_gives_the_same_rows() {
+                    let (_folder, store) = new_pair();
+                    interleavings::any_order_of_writes_gives_the_same_rows(store, INTERLEAVINGS).await;
+                }
             }
         };
     }
     for_every_law!(tests);
+
+    const INTERLEAVINGS: u32 = 100;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn any_order_of_writes_gives_the_same_rows() {
+        let (_folder, store) = new();
+        interleavings::any_order_of_writes_gives_the_same_rows(store, INTERLEAVINGS).await;
+    }
 
     /// Names the file to a test that runs as another process.
     const FILE: &str = "DECKLE_TEST_STORE";
@@ -163,5 +179,74 @@ mod sqlite {
         let path = folder.path().join("store.db");
         std::fs::write(&path, "not a database, but long enough to look like a file of one".repeat(100)).unwrap();
         assert!(is_defect(SqliteStore::open(&path)));
+    }
+}
+
+/// The real thing behind CQL: one Cassandra that all tests share, in one keyspace, for ten tables take seconds to make.
+mod on_cassandra {
+    use std::sync::Arc;
+
+    use deckle::store::{
+        Store,
+        cql::{Config, CqlStore, migrations},
+    };
+
+    use crate::{interleavings, laws, letters, servers, turns::Turns};
+
+    fn config() -> Config {
+        let tables = &migrations::ALL.iter().map(migrations::Migration::sha256).collect::<String>();
+        Config {
+            nodes: servers::shared_cassandra(),
+            // Of another name where the tables are others: a node may outlive a change of theirs.
+            keyspace: format!("laws_{}", &tables[..8]),
+            replication_factor: 1,
+            ..Config::default()
+        }
+    }
+
+    /// A store in the keyspace of the laws, which the first of all tests makes; the others wait for it.
+    async fn new() -> Arc<dyn Store> {
+        migrations::apply(&config(), migrations::ALL).await.unwrap();
+        Arc::new(CqlStore::open(config()).unwrap())
+    }
+
+    /// Two stores on one keyspace, as two processes have them, that take turns at each call.
+    async fn new_pair() -> Arc<dyn Store> {
+        Arc::new(Turns::new(new().await, new().await))
+    }
+
+    macro_rules! tests {
+        ($($module:ident::$law:ident,)+) => {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $law() {
+                    $module::$law(new().await).await;
+                }
+            )+
+
+            mod by_two_on_one_keyspace {
+                use super::*;
+                $(
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $law() {
+                        $module::$law(new_pair().await).await;
+                    }
+                )+
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn any_order_of_writes_gives_the_same_rows() {
+                    interleavings::any_order_of_writes_gives_the_same_rows(new_pair().await, INTERLEAVINGS).await;
+                }
+            }
+        };
+    }
+    for_every_law!(tests);
+
+    /// Each is some forty round trips of five milliseconds and more.
+    const INTERLEAVINGS: u32 = 16;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn any_order_of_writes_gives_the_same_rows() {
+        interleavings::any_order_of_writes_gives_the_same_rows(new().await, INTERLEAVINGS).await;
     }
 }

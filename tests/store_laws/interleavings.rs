@@ -168,7 +168,7 @@ impl Model {
 }
 
 /// Deletes leave tombstones, newer versions win: any order, and any write twice, gives the same rows.
-pub async fn any_order_of_writes_gives_the_same_rows(store: Arc<dyn Store>) {
+pub async fn any_order_of_writes_gives_the_same_rows(store: Arc<dyn Store>, cases: u32) {
     let orders = prop::collection::vec(any_op(), 1..16).prop_flat_map(|ops| {
         let some_twice = prop::sample::subsequence(ops.clone(), 0..=ops.len());
         (Just(ops), some_twice).prop_flat_map(|(mut ops, twice)| {
@@ -178,7 +178,7 @@ pub async fn any_order_of_writes_gives_the_same_rows(store: Arc<dyn Store>) {
     });
     let runtime = Handle::current();
     // A failing search waits for its deadline each time, so shrinking is kept short; the input is printed.
-    let config = Config { cases: 100, max_shrink_time: 60_000, failure_persistence: None, ..Config::default() };
+    let config = Config { cases, max_shrink_time: 60_000, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let outcome = tokio::task::block_in_place(|| {
         runner.run(&orders, |ops| {

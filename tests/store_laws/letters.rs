@@ -103,6 +103,7 @@ pub async fn a_letter_leaves_open_once(store: Any) {
 pub async fn a_claim_that_ran_out_is_taken_over_with_its_version(store: Any) {
     let letter = new_letter(&store).await;
     assert_eq!(claim(&store, &letter, 20, 100, 200).await, Claimed::Ours { version: 20 });
+    assert_eq!(claim(&store, &letter, 20, 101, 200).await, Claimed::Ours { version: 20 }, "made again, still ours");
     let held = LetterState::Redriving { version: 20, until: 200 };
     assert_eq!(claim(&store, &letter, 30, 200, 300).await, Claimed::Not(Some(held)), "it holds until then");
     assert_eq!(claim(&store, &letter, 30, 201, 300).await, Claimed::Ours { version: 20 });
