@@ -26,7 +26,7 @@ use super::{
     list::SHARDS,
     read,
     session::Session,
-    spaces::{Space, Spaces},
+    spaces::{self, Space, Spaces},
     vectors,
 };
 use crate::{
@@ -203,8 +203,7 @@ impl Model {
         let documents: BTreeSet<_> =
             entries.iter().map(|entry| entry.document.clone()).chain(touched.clone()).collect();
         // The registry after the feed: a new space is there before anything of it is published.
-        spaces.read(session).await?;
-        let known = spaces.of_model(session, name).await?;
+        let known = spaces::of_model(&spaces.read(session).await?, name);
         let headers = self.replace(session, &known, documents).await?;
         lock(&self.touched).retain(|document| !touched.contains(document));
         let done = entries.into_iter().filter(|entry| headers.get(&entry.document).is_some_and(|of| tells(of, entry)));
@@ -290,4 +289,42 @@ async fn feed(session: &Session, cursor: &Cursor, now: i64) -> Result<Vec<Entry>
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn header(current: Option<(i64, i64)>, erased_at: Option<i64>) -> Option<Header> {
+        let source = json!({"uri": "", "filename": "", "media_type": "", "size_bytes": 0, "sha256": ""});
+        let current = current.map(|(run, version)| {
+            json!({
+                "run": run, "version": version, "status": "published", "fingerprint": "", "source": source,
+                "page_count": 0, "failed_pages": 0, "block_count": 0, "chunk_count": 0, "language": "und",
+                "reasons": [], "published_at": 0, "trail": [],
+            })
+        });
+        let key = json!({"tenant": "t", "document_id": "d"});
+        serde_json::from_value(json!({"key": key, "current": current, "erased_at": erased_at})).unwrap()
+    }
+
+    #[test]
+    fn a_row_of_the_feed_is_done_with_once_the_header_says_it() {
+        let document = DocumentKey { tenant: "t".into(), document_id: "d".into() };
+        let entry = Entry { at: 0, document, run: 5, version: 7 };
+        for (current, erased_at, told) in [
+            (None, None, false),
+            (Some((4, 9)), None, false),
+            (Some((5, 6)), None, false),
+            (Some((5, 7)), None, true),
+            (Some((6, 6)), None, true),
+            (None, Some(4), false),
+            (None, Some(5), true),
+        ] {
+            assert_eq!(tells(&header(current, erased_at), &entry), told, "{current:?} {erased_at:?}");
+        }
+        assert!(!tells(&None, &entry), "the row came before the header");
+    }
 }
