@@ -146,8 +146,8 @@ async fn two_chunkings_of_a_model_are_read_and_deleted_together() {
     let (store, key) = (eager().await, new_document());
     let whole = new_space();
     let halves = VectorSpace { chunking: "halves".into(), ..whole.clone() };
-    publish_in(&store, &key, 5, &whole, 1).await;
     publish_in(&store, &key, 5, &halves, 2).await;
+    store.put_vectors(&run_of(&key, 5), 5, &whole, &[(0, vector(0.0))]).await.unwrap();
     let numbers = |vectors: Vec<(u32, Vec<f32>)>| vectors.into_iter().map(|(chunk_no, _)| chunk_no).collect::<Vec<_>>();
     assert_eq!(numbers(store.vectors(&run_of(&key, 5), &whole.model).await.unwrap()), [0, 0, 1]);
     assert_eq!(hits(&store, &ask(&key, &whole, 9)).await, [(5, 0), (5, 0), (5, 1)]);
