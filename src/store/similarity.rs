@@ -121,14 +121,14 @@ fn fold<T: Copy, const N: usize>(
     step: impl Fn([f32; N], f32, f32) -> [f32; N],
 ) -> [f32; N] {
     let mut lanes = [[0.0; N]; LANES];
-    let (units, unit_rest) = unit.as_chunks::<LANES>();
-    let (vectors, vector_rest) = stored.as_chunks::<LANES>();
-    for (unit, vector) in units.iter().zip(vectors) {
+    let mut units = unit.chunks_exact(LANES);
+    let mut vectors = stored.chunks_exact(LANES);
+    for (unit, vector) in units.by_ref().zip(vectors.by_ref()) {
         for lane in 0..LANES {
             lanes[lane] = step(lanes[lane], unit[lane], float(vector[lane]));
         }
     }
-    for ((lane, &x), &y) in lanes.iter_mut().zip(unit_rest).zip(vector_rest) {
+    for ((lane, &x), &y) in lanes.iter_mut().zip(units.remainder()).zip(vectors.remainder()) {
         *lane = step(*lane, x, float(y));
     }
     let mut sums = [0.0; N];

@@ -26,7 +26,7 @@ use super::{
     list::SHARDS,
     read,
     session::Session,
-    spaces::{Space, Spaces},
+    spaces::{self, Space, Spaces},
     vectors,
 };
 use crate::{
@@ -203,8 +203,7 @@ impl Model {
         let documents: BTreeSet<_> =
             entries.iter().map(|entry| entry.document.clone()).chain(touched.clone()).collect();
         // The registry after the feed: a new space is there before anything of it is published.
-        spaces.read(session).await?;
-        let known = spaces.of_model(session, name).await?;
+        let known = spaces::of_model(&spaces.read(session).await?, name);
         let headers = self.replace(session, &known, documents).await?;
         lock(&self.touched).retain(|document| !touched.contains(document));
         let done = entries.into_iter().filter(|entry| headers.get(&entry.document).is_some_and(|of| tells(of, entry)));
@@ -227,7 +226,7 @@ impl Model {
         while let Some(read) = read.try_next().await? {
             let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
             rows.remove(&read.document);
-            for (space, run, vectors) in read.vectors {
+            for OfSpace { space, run, vectors } in read.vectors {
                 for (chunk_no, vector) in vectors {
                     rows.add(&read.document, run, space, chunk_no, &vector);
                 }
@@ -243,8 +242,16 @@ impl Model {
 struct DocumentRows {
     document: DocumentKey,
     header: Option<Header>,
-    /// The space's place among those of the model, the current run, and its vectors.
-    vectors: Vec<(u32, i64, Vec<(u32, Vec<f32>)>)>,
+    vectors: Vec<OfSpace>,
+}
+
+/// The vectors of a current run in one space.
+struct OfSpace {
+    /// Its place among those of the model.
+    space: u32,
+    run: i64,
+    /// By chunk number.
+    vectors: Vec<(u32, Vec<f32>)>,
 }
 
 impl DocumentRows {
@@ -253,9 +260,9 @@ impl DocumentRows {
         let mut vectors = Vec::new();
         if let Some(current) = header.as_ref().and_then(|header| header.current.as_ref()) {
             let run = RunKey { document: document.clone(), run: current.run };
-            for (space, number) in spaces.iter().zip(0..) {
-                let of_space = vectors::of_space(session, space, &run, current.chunk_count).await?;
-                vectors.push((number, current.run, of_space));
+            for (of_space, number) in spaces.iter().zip(0..) {
+                let found = vectors::of_space(session, of_space, &run, current.chunk_count).await?;
+                vectors.push(OfSpace { space: number, run: current.run, vectors: found });
             }
         }
         Ok(Self { document, header, vectors })
@@ -290,4 +297,42 @@ async fn feed(session: &Session, cursor: &Cursor, now: i64) -> Result<Vec<Entry>
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn header(current: Option<(i64, i64)>, erased_at: Option<i64>) -> Option<Header> {
+        let source = json!({"uri": "", "filename": "", "media_type": "", "size_bytes": 0, "sha256": ""});
+        let current = current.map(|(run, version)| {
+            json!({
+                "run": run, "version": version, "status": "published", "fingerprint": "", "source": source,
+                "page_count": 0, "failed_pages": 0, "block_count": 0, "chunk_count": 0, "language": "und",
+                "reasons": [], "published_at": 0, "trail": [],
+            })
+        });
+        let key = json!({"tenant": "t", "document_id": "d"});
+        serde_json::from_value(json!({"key": key, "current": current, "erased_at": erased_at})).unwrap()
+    }
+
+    #[test]
+    fn a_row_of_the_feed_is_done_with_once_the_header_says_it() {
+        let document = DocumentKey { tenant: "t".into(), document_id: "d".into() };
+        let entry = Entry { at: 0, document, run: 5, version: 7 };
+        for (current, erased_at, told) in [
+            (None, None, false),
+            (Some((4, 9)), None, false),
+            (Some((5, 6)), None, false),
+            (Some((5, 7)), None, true),
+            (Some((6, 6)), None, true),
+            (None, Some(4), false),
+            (None, Some(5), true),
+        ] {
+            assert_eq!(tells(&header(current, erased_at), &entry), told, "{current:?} {erased_at:?}");
+        }
+        assert!(!tells(&None, &entry), "the row came before the header");
+    }
 }

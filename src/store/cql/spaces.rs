@@ -154,7 +154,8 @@ fn find(known: &[Space], wanted: &VectorSpace) -> Option<Space> {
     known.iter().find(|known| is_same(&known.space, wanted)).cloned()
 }
 
-fn of_model(known: &[Space], model: &str) -> Vec<Space> {
+/// Those of a model.
+pub(super) fn of_model(known: &[Space], model: &str) -> Vec<Space> {
     known.iter().filter(|known| known.space.model == model).cloned().collect()
 }
 

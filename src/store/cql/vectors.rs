@@ -12,7 +12,7 @@ use super::{
     read,
     search::search,
     session::Session,
-    spaces::{Space, Spaces},
+    spaces::{self, Space, Spaces},
     write::{delete_timestamp, number},
 };
 use crate::{
@@ -75,8 +75,8 @@ impl Vectors {
 
     /// The vectors of a run by one model, by chunk number.
     pub(super) async fn of_run(&self, session: &Session, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>> {
-        self.spaces.read(session).await?;
-        let rows = stream::iter(self.spaces.of_model(session, model).await?)
+        let of_model = spaces::of_model(&self.spaces.read(session).await?, model);
+        let rows = stream::iter(of_model)
             .map(|space| async move { of_space(session, &space, run, u32::MAX).await })
             .buffered(SPACES);
         let (gone, rows) = try_join(read::gone(session, &run.document), rows.try_collect::<Vec<_>>()).await?;
