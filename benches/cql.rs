@@ -94,7 +94,8 @@ async fn ours(store: &Arc<dyn Store>) -> f64 {
         let run = run_of(&new_document(), 1);
         let chunks: Vec<_> = (0..CHUNKS).map(text).collect();
         let vectors: Vec<_> = (0..CHUNKS).map(|chunk_no| (chunk_no, vector(chunk_no))).collect();
-        try_join!(store.put_chunks(&run, 1, &chunks), store.put_vectors(&run, 1, &space(), &vectors))
+        let space = space();
+        try_join!(store.put_chunks(&run, 1, &chunks), store.put_vectors(&run, 1, &space, &vectors))
     });
     stream::iter(documents).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await.unwrap();
     rate(start)
@@ -138,22 +139,21 @@ impl Bare {
         let start = Instant::now();
         let documents = (0..DOCUMENTS).map(|_| async {
             let DocumentKey { tenant, document_id } = new_document();
-            let batches = (0..CHUNKS).step_by(BATCH).map(|first| {
-                let numbers = first..first + BATCH as u32;
-                let texts = numbers.clone().map(|chunk_no| {
-                    let text = serde_json::to_string(&text(chunk_no)).unwrap();
-                    (&tenant, &document_id, 1_i64, chunk_no as i32, text, 1_i64)
+            let batches =
+                (0..CHUNKS).step_by(BATCH).map(|first| {
+                    let numbers = first..first + BATCH as u32;
+                    let texts = numbers.clone().map(|chunk_no| {
+                        let text = serde_json::to_string(&text(chunk_no)).unwrap();
+                        (&tenant, &document_id, 1_i64, chunk_no as i32, text, 1_i64)
+                    });
+                    let vectors = numbers
+                        .map(|chunk_no| (&tenant, &document_id, 1_i64, chunk_no as i32, vector(chunk_no), 1_i64));
+                    let (texts, vectors): (Vec<_>, Vec<_>) = (texts.collect(), vectors.collect());
+                    let (text_batch, vector_batch) = (batch(&self.chunks), batch(&self.vectors));
+                    async move {
+                        try_join!(self.session.batch(&text_batch, texts), self.session.batch(&vector_batch, vectors))
+                    }
                 });
-                let vectors =
-                    numbers.map(|chunk_no| (&tenant, &document_id, 1_i64, chunk_no as i32, vector(chunk_no), 1_i64));
-                let (texts, vectors): (Vec<_>, Vec<_>) = (texts.collect(), vectors.collect());
-                async move {
-                    try_join!(
-                        self.session.batch(&batch(&self.chunks), texts),
-                        self.session.batch(&batch(&self.vectors), vectors),
-                    )
-                }
-            });
             try_join_all(batches.collect::<Vec<_>>()).await?;
             Ok::<_, scylla::errors::ExecutionError>(())
         });
@@ -172,7 +172,7 @@ async fn latencies(store: &Arc<dyn Store>) {
     let run: RunKey = run_of(&key, 1);
     let chunks: Vec<_> = (0..CHUNKS).map(text).collect();
     let mut version = 1;
-    let mut next = move || {
+    let mut next = || {
         version += 1;
         version
     };
