@@ -10,10 +10,10 @@ mod interleavings;
 mod laws;
 #[path = "store_laws/letters.rs"]
 mod letters;
-#[path = "store_laws/turns.rs"]
-mod turns;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "store_laws/turns.rs"]
+mod turns;
 #[path = "store_laws/values.rs"]
 mod values;
 
@@ -40,11 +40,14 @@ macro_rules! for_every_law {
             laws::an_unusable_vector_is_a_defect,
             laws::the_lowest_run_of_an_upload_wins,
             laws::a_listing_pages_through_all_once,
+            laws::a_listing_goes_on_from_tenant_to_tenant,
             letters::a_letter_is_written_once_and_keeps_its_state,
             letters::a_letter_leaves_open_once,
             letters::a_claim_that_ran_out_is_taken_over_with_its_version,
             letters::of_many_claims_at_once_one_wins,
             letters::letters_are_listed_by_what_they_say,
+            letters::letters_are_listed_from_tenant_to_tenant,
+            letters::a_letter_of_which_nothing_is_known_is_kept,
             letters::letters_of_an_erased_run_go_and_do_not_come_back,
             letters::the_highest_version_awaited_of_a_page_stays,
         }

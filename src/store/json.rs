@@ -34,10 +34,8 @@ impl HeaderCells {
             ended: self.ended.as_deref().map(decode).transpose()?,
             erased_at: self.erased_at,
         };
-        let is_known = header.intake.is_some()
-            || header.current.is_some()
-            || header.ended.is_some()
-            || header.erased_at.is_some();
+        let is_known =
+            header.intake.is_some() || header.current.is_some() || header.ended.is_some() || header.erased_at.is_some();
         Ok(is_known.then_some(header))
     }
 }

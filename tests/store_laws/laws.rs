@@ -187,6 +187,7 @@ pub async fn a_late_write_under_an_erasure_stays_hidden(store: Any) {
         assert_eq!(store.document(&key).await.unwrap(), None);
         assert_eq!(store.pages(&run_of(&key, 5)).await.unwrap(), []);
         assert_eq!(store.pages(&run_of(&key, 50)).await.unwrap(), []);
+        assert_eq!(store.vectors(&run_of(&key, 5), &space().model).await.unwrap(), []);
         found(&*store, &question(&key, 9), &[]).await;
     };
     store.put_intake(&key, &intake(5, 5), 5).await.unwrap();
@@ -356,6 +357,34 @@ pub async fn a_listing_pages_through_all_once(store: Any) {
     }
     let foreign = ListFilter { after: Some("no token".into()), ..Default::default() };
     assert!(store.list(&foreign).await.is_err());
+}
+
+pub async fn a_listing_goes_on_from_tenant_to_tenant(store: Any) {
+    // Tenants of other tests may stand between these two, which are in the order of their making.
+    let (first, second) = (new_document().tenant, new_document().tenant);
+    let mut mine = Vec::new();
+    for tenant in [&first, &second] {
+        for document_id in ["a", "b"] {
+            let key = DocumentKey { tenant: tenant.clone(), document_id: document_id.into() };
+            store.put_intake(&key, &intake(5, 5), 5).await.unwrap();
+            mine.push(key);
+        }
+    }
+    let of_first = ListFilter { tenant: Some(first.clone()), limit: 1, ..Default::default() };
+    let mut filter = ListFilter { limit: 3, after: store.list(&of_first).await.unwrap().next, ..Default::default() };
+    assert!(filter.after.is_some());
+    let mut listed: Vec<DocumentKey> = Vec::new();
+    while listed.last().is_none_or(|last| last.tenant <= second) {
+        let listing = store.list(&filter).await.unwrap();
+        listed.extend(listing.headers.into_iter().map(|header| header.key));
+        filter.after = listing.next;
+        if filter.after.is_none() {
+            break;
+        }
+    }
+    assert!(listed.is_sorted(), "{listed:?}");
+    listed.retain(|key| key.tenant == first || key.tenant == second);
+    assert_eq!(listed, mine[1..]);
 }
 
 /// Names and statuses of a whole listing, four at a time.

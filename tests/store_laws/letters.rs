@@ -170,6 +170,45 @@ pub async fn letters_are_listed_by_what_they_say(store: Any) {
     assert_eq!(numbers(&store, percent).await, [0; 0], "no pattern");
 }
 
+pub async fn letters_are_listed_from_tenant_to_tenant(store: Any) {
+    let (first, second) = (new_document().tenant, new_document().tenant);
+    for tenant in [&first, &second] {
+        for number in [1, 2] {
+            store.put_letter(&letter(tenant, number), &record(1)).await.unwrap();
+        }
+    }
+    let of_first = LetterFilter { tenant: Some(first.clone()), limit: 1, ..LetterFilter::default() };
+    let after = store.letters(&of_first).await.unwrap().next;
+    assert!(after.is_some());
+    let mut filter = LetterFilter { limit: 3, after, ..LetterFilter::default() };
+    let mut listed = Vec::new();
+    loop {
+        let listing = store.letters(&filter).await.unwrap();
+        let mine = listing.letters.into_iter().map(|row| (row.letter.key.tenant, row.letter.offset));
+        listed.extend(mine.filter(|(tenant, _)| *tenant == first || *tenant == second));
+        filter.after = listing.next;
+        if filter.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, [(first, 2), (second.clone(), 1), (second, 2)]);
+}
+
+pub async fn a_letter_of_which_nothing_is_known_is_kept(store: Any) {
+    let mut nobodys = letter("", 1);
+    nobodys.key.letter_id = new_document().tenant;
+    nobodys.document_id = String::new();
+    store.put_letter(&nobodys, &record(1)).await.unwrap();
+    let filter = LetterFilter {
+        tenant: Some(String::new()),
+        letter_id: Some(nobodys.key.letter_id.clone()),
+        ..LetterFilter::default()
+    };
+    let listed = store.letters(&filter).await.unwrap().letters;
+    assert_eq!(listed, [LetterRow { letter: nobodys.clone(), state: LetterState::Open }]);
+    assert_eq!(store.letter_record(&nobodys.key).await.unwrap(), Some(record(1)));
+}
+
 /// The numbers of all letters of a filter, a page after the other.
 async fn numbers(store: &Any, mut filter: LetterFilter) -> Vec<i64> {
     let mut all = Vec::new();

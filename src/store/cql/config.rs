@@ -224,11 +224,15 @@ mod tests {
     #[test]
     fn a_read_that_could_miss_a_write_is_refused() {
         use Consistency::{All, LocalOne, LocalQuorum, One, Quorum};
-        for (replicas, write, read) in [(3, LocalQuorum, LocalQuorum), (1, One, LocalOne), (3, All, One), (2, Quorum, One)] {
+        for (replicas, write, read) in
+            [(3, LocalQuorum, LocalQuorum), (1, One, LocalOne), (3, All, One), (2, Quorum, One)]
+        {
             let accepted = with(replicas, write, read).check();
             assert_eq!(accepted.is_ok(), replicas != 2 || write == Quorum, "{replicas} {write} {read}: {accepted:?}");
         }
-        for (replicas, write, read) in [(3, LocalQuorum, One), (3, One, LocalQuorum), (2, One, One), (5, Quorum, LocalOne)] {
+        for (replicas, write, read) in
+            [(3, LocalQuorum, One), (3, One, LocalQuorum), (2, One, One), (5, Quorum, LocalOne)]
+        {
             let refused = with(replicas, write, read).check().unwrap_err().to_string();
             assert!(refused.contains("could miss"), "{refused}");
         }

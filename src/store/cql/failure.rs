@@ -147,8 +147,13 @@ mod tests {
         let consistency = Consistency::LocalQuorum;
         let late = DbError::WriteTimeout { consistency, received: 1, required: 2, write_type: WriteType::Simple };
         let few = DbError::Unavailable { consistency, required: 2, alive: 1 };
-        let broke =
-            DbError::WriteFailure { consistency, received: 0, required: 1, numfailures: 1, write_type: WriteType::Simple };
+        let broke = DbError::WriteFailure {
+            consistency,
+            received: 0,
+            required: 1,
+            numfailures: 1,
+            write_type: WriteType::Simple,
+        };
         let of = |error| failure(ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, "no".into())));
         for away in [late, few, DbError::Overloaded, DbError::IsBootstrapping, DbError::Unauthorized] {
             assert!(matches!(of(away), Failure::Unavailable { dependency, .. } if dependency == "scylla"));

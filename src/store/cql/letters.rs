@@ -84,7 +84,9 @@ async fn insert(session: &Session, letter: &Letter, record: &LetterRecord) -> Re
 /// Takes a letter away, then the row of the listing that leads to it.
 async fn delete(session: &Session, key: &LetterKey, failed_at: i64) -> Result<()> {
     let LetterKey { tenant, letter_id } = key;
-    session.compare_and_set("DELETE FROM letters WHERE tenant = ? AND letter_id = ? IF EXISTS", (tenant, letter_id)).await?;
+    session
+        .compare_and_set("DELETE FROM letters WHERE tenant = ? AND letter_id = ? IF EXISTS", (tenant, letter_id))
+        .await?;
     let delete = "DELETE FROM letters_by_time USING TIMESTAMP ?
                   WHERE tenant = ? AND period = ? AND failed_at = ? AND letter_id = ?";
     session.write(delete, (delete_timestamp(), tenant, period(failed_at), failed_at, letter_id)).await

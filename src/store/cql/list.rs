@@ -55,7 +55,8 @@ impl Listed {
         }
         // Nothing deletes these rows, so any timestamp will do.
         let tenant = "INSERT INTO tenants (part, tenant) VALUES (0, ?) USING TIMESTAMP 1";
-        let document = "INSERT INTO documents_by_tenant (tenant, shard, document_id) VALUES (?, ?, ?) USING TIMESTAMP 1";
+        let document =
+            "INSERT INTO documents_by_tenant (tenant, shard, document_id) VALUES (?, ?, ?) USING TIMESTAMP 1";
         try_join!(
             session.write(tenant, (&key.tenant,)),
             session.write(document, (&key.tenant, shard(&key.document_id), &key.document_id)),

@@ -142,10 +142,8 @@ impl Store for CqlStore {
         let session = self.session().await?;
         write::hide_below(session, key, run).await?;
         let Some(last) = run.checked_sub(1) else { return Ok(0) };
-        let (rows, vectors) = try_join!(
-            write::count_runs(session, key, last),
-            self.vectors.count_runs(session, key, last),
-        )?;
+        let (rows, vectors) =
+            try_join!(write::count_runs(session, key, last), self.vectors.count_runs(session, key, last),)?;
         self.delete_runs(session, key, last).await?;
         Ok(rows + vectors)
     }
@@ -198,10 +196,7 @@ impl Store for CqlStore {
 impl CqlStore {
     /// Deletes every row of runs up to and with `last`, which readers leave out already.
     async fn delete_runs(&self, session: &Session, key: &DocumentKey, last: i64) -> Result<()> {
-        try_join!(
-            write::delete_runs(session, key, last),
-            self.vectors.delete_runs(session, key, last),
-        )?;
+        try_join!(write::delete_runs(session, key, last), self.vectors.delete_runs(session, key, last),)?;
         Ok(())
     }
 }

@@ -91,11 +91,6 @@ impl Session {
         })
     }
 
-    /// How it was connected.
-    pub(super) fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// The driver's own session, for what is asked of the cluster and not of tables.
     pub(super) fn driver(&self) -> &scylla::client::session::Session {
         self.driver.get_session()
@@ -171,7 +166,12 @@ impl Session {
     }
 
     /// Reads rows in pages of `page` rows, each asked for when the one before is used up.
-    pub(super) fn stream<'a, R, V>(&'a self, cql: &str, values: V, page: i32) -> impl Stream<Item = Result<R>> + Send + 'a
+    pub(super) fn stream<'a, R, V>(
+        &'a self,
+        cql: &str,
+        values: V,
+        page: i32,
+    ) -> impl Stream<Item = Result<R>> + Send + 'a
     where
         R: for<'f, 'm> DeserializeRow<'f, 'm> + Send + 'a,
         V: SerializeRow + Send + Sync + 'a,
@@ -185,8 +185,7 @@ impl Session {
                 let _permit = self.permit().await?;
                 let answer = self.driver.execute_single_page(statement, &*values, at).await.map_err(failure)?;
                 let rows = answer.0.into_rows_result().map_err(malformed)?;
-                let rows: Vec<Result<R>> =
-                    rows.rows().map_err(malformed)?.map(|row| row.map_err(malformed)).collect();
+                let rows: Vec<Result<R>> = rows.rows().map_err(malformed)?.map(|row| row.map_err(malformed)).collect();
                 let next = match answer.1.into_paging_control_flow() {
                     ControlFlow::Continue(state) => Some(state),
                     ControlFlow::Break(()) => None,

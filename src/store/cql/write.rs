@@ -43,15 +43,19 @@ pub(super) async fn put_intake(
     version: i64,
 ) -> Result<()> {
     let cell = encode(intake)?;
-    let update =
-        "UPDATE documents USING TIMESTAMP ? SET intake = ? WHERE tenant = ? AND document_id = ? AND run = ?";
+    let update = "UPDATE documents USING TIMESTAMP ? SET intake = ? WHERE tenant = ? AND document_id = ? AND run = ?";
     let values = (version, &cell, &key.tenant, &key.document_id, intake.run);
     try_join!(listed.enter(session, key), session.write(update, values))?;
     Ok(())
 }
 
 /// Writes the cells that readers follow, and tells the feed.
-pub(super) async fn set_current(session: &Session, listed: &Listed, key: &DocumentKey, current: &Current) -> Result<()> {
+pub(super) async fn set_current(
+    session: &Session,
+    listed: &Listed,
+    key: &DocumentKey,
+    current: &Current,
+) -> Result<()> {
     let cell = encode(current)?;
     let update = "UPDATE documents USING TIMESTAMP ?
                   SET current = ?, status = ?, filename = ?, language = ?, page_count = ?, chunk_count = ?
@@ -177,18 +181,14 @@ pub(super) async fn delete_runs(session: &Session, key: &DocumentKey, last: i64)
             "DELETE FROM documents USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?",
             values()
         ),
-        session.write(
-            "DELETE FROM pages USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?",
-            values()
-        ),
+        session
+            .write("DELETE FROM pages USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?", values()),
         session.write(
             "DELETE FROM awaited_pages USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?",
             values()
         ),
-        session.write(
-            "DELETE FROM chunks USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?",
-            values()
-        ),
+        session
+            .write("DELETE FROM chunks USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?", values()),
     )?;
     Ok(())
 }
