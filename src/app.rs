@@ -19,7 +19,11 @@ use crate::{
     record::topics,
     sandbox,
     stages::{self, AnyStage, Files, Parts, Settings, Sources},
-    store::{Store, cql::{self, CqlStore}, sqlite::SqliteStore},
+    store::{
+        Store,
+        cql::{self, CqlStore},
+        sqlite::SqliteStore,
+    },
     worker::Worker,
 };
 

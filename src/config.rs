@@ -14,7 +14,9 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{blob, decode, document::chunking, inference, log, models, record::registry, sandbox, stages, store, worker};
+use crate::{
+    blob, decode, document::chunking, inference, log, models, record::registry, sandbox, stages, store, worker,
+};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

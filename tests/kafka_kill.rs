@@ -12,9 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use deckle::{
-    app::App,
     log::{NewRecord, Topic},
-    record::{DeadLetter, Event, Published, Uploaded},
+    record::{Event, Published, Uploaded},
 };
 use servers::Broker;
 use support::{Dice, Home, Started};
@@ -202,14 +201,5 @@ async fn assert_same(disturbed: &Home, undisturbed: &Home, total: usize) {
     for (key, seen) in &all_ours {
         seen.assert_like(&all_theirs[key]);
     }
-    assert_eq!(letters(&ours).await, letters(&theirs).await, "other dead letters");
-}
-
-/// Document, stage, page, code and kind of every dead letter.
-async fn letters(app: &App) -> Vec<(String, String, Option<i32>, String, String)> {
-    let letters = support::events::<DeadLetter>(app).await.into_iter();
-    let mut letters: Vec<_> =
-        letters.map(|it| (it.envelope.document_id, it.stage, it.page_no, it.reason.code, it.kind)).collect();
-    letters.sort();
-    letters
+    assert_eq!(support::letters(&ours).await, support::letters(&theirs).await, "other dead letters");
 }

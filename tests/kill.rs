@@ -90,7 +90,7 @@ async fn killed_again_and_again(kills: usize) {
     })
     .await;
     assert_same_store(&disturbed, &undisturbed).await;
-    assert_same_exports(&disturbed, &undisturbed);
+    support::assert_same_exports(&disturbed, &undisturbed);
     assert_few_temporary_files(&disturbed, kills);
 }
 
@@ -136,30 +136,7 @@ async fn assert_same_store(disturbed: &Home, undisturbed: &Home) {
         let asked: BTreeSet<_> = uploads.into_iter().map(|upload| upload.envelope.upload_id).collect();
         assert_eq!(asked.len(), all_ours.len(), "the same file again is the same submission");
     }
-    assert_eq!(letters(&ours).await, letters(&theirs).await, "other dead letters");
-}
-
-/// Document, stage, page, code and kind of every dead letter.
-async fn letters(app: &deckle::app::App) -> Vec<(String, String, Option<i32>, String, String)> {
-    let letters = support::events::<deckle::record::DeadLetter>(app).await.into_iter();
-    let mut letters: Vec<_> =
-        letters.map(|it| (it.envelope.document_id, it.stage, it.page_no, it.reason.code, it.kind)).collect();
-    letters.sort();
-    letters
-}
-
-fn assert_same_exports(disturbed: &Home, undisturbed: &Home) {
-    let (ours, theirs) = (support::files(&disturbed.join("out")), support::files(&undisturbed.join("out")));
-    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "other exports");
-    for (path, bytes) in &ours {
-        let name = path.display().to_string();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            let [ours, theirs] = [bytes, &theirs[path]].map(|bytes| serde_json::from_slice(bytes).unwrap());
-            support::assert_json_like(&name, &ours, &theirs);
-        } else {
-            assert_eq!(String::from_utf8_lossy(bytes), String::from_utf8_lossy(&theirs[path]), "{name}");
-        }
-    }
+    assert_eq!(support::letters(&ours).await, support::letters(&theirs).await, "other dead letters");
 }
 
 /// What a crash leaves half written may stay for a while, but no more than was being written.

@@ -1,6 +1,8 @@
 //! Dead letters and their way back, on the whole program: a cause is mended, the letter redriven, and the document is
 //! what it would have been.
 
+#[path = "support/servers.rs"]
+mod servers;
 mod support;
 
 use std::{
@@ -28,15 +30,31 @@ const NO_FILES: &str = "[decode]\nmax_bytes = 10\n";
 /// A home in which a sample was read under settings that make it fail, and that are mended since.
 async fn failed(settings: &str, sample: &str, code: i32) -> Home {
     let home = Home::new();
-    home.configure(settings);
-    let path = support::samples().join(sample);
-    home.deckle(["process".as_ref(), path.as_os_str()]).await.ended(code);
-    home.configure("");
+    read_and_mend(&home, "", settings, sample, code).await;
     home
 }
 
-/// Runs all stages until nothing is left to do.
-async fn work(home: &Home) {
+/// The same, on Kafka.
+async fn failed_on_kafka(settings: &str, sample: &str, code: i32) -> Home {
+    let home = Home::new();
+    let (brokers, prefix) = (servers::shared_kafka(), uuid::Uuid::now_v7());
+    let log =
+        format!("[log]\nprovider = \"kafka\"\n[log.kafka]\nbrokers = \"{brokers}\"\nprefix = \"redrive-{prefix}.\"\n");
+    home.configure(&log);
+    home.deckle(["topics", "apply"]).await.ended(0);
+    read_and_mend(&home, &log, settings, sample, code).await;
+    home
+}
+
+async fn read_and_mend(home: &Home, log: &str, settings: &str, sample: &str, code: i32) {
+    home.configure(&format!("{log}{settings}"));
+    let path = support::samples().join(sample);
+    home.deckle(["process".as_ref(), path.as_os_str()]).await.ended(code);
+    home.configure(log);
+}
+
+/// Starts all stages.
+async fn running(home: &Home) -> Started {
     let mut command = home.command(["run", "--listen", ""]);
     let mut run = Started::new(command.stderr(Stdio::piped()));
     let mut lines = run.stderr().lines();
@@ -46,6 +64,12 @@ async fn work(home: &Home) {
     .await;
     // It must be able to go on writing.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    run
+}
+
+/// Runs all stages until nothing is left to do.
+async fn work(home: &Home) {
+    let mut run = running(home).await;
     let app = home.app();
     support::within("all work is done", async {
         while waits(&app).await {
@@ -92,6 +116,32 @@ async fn assert_like_undisturbed(home: &Home, sample: &str) {
     let (ours, theirs) = (home.app(), other.app());
     let ours = support::seen(&ours, &support::header(&ours, sample).await).await;
     ours.assert_like(&support::seen(&theirs, &support::header(&theirs, sample).await).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redriven_page_makes_its_partial_document_whole_on_kafka() {
+    let home = failed_on_kafka(NO_RENDERING, "mixed.pdf", 0).await;
+    let app = home.app();
+    let before = support::header(&app, "mixed.pdf").await.current.unwrap();
+    assert_eq!(before.status, Status::Partial);
+    for told in ["1 dead letter redriven\n", "0 dead letters redriven\n"] {
+        assert_eq!(home.deckle(["dead-letters", "redrive", "--stage", "ocr"]).await.ended(0).stdout, told);
+    }
+    let version = listed(&home, &["--state", "redriven"]).await[0]["redriven_version"].as_i64().unwrap();
+    let mut run = running(&home).await;
+    support::within("it is whole", async {
+        while support::header(&app, "mixed.pdf").await.current.unwrap().status != Status::Published {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait().await.code(), Some(0));
+    assert_eq!(
+        ends(&app).await,
+        [(Status::Partial, before.run, before.version), (Status::Published, before.run, version)]
+    );
+    assert_like_undisturbed(&home, "mixed.pdf").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,6 @@ mod values;
 
 use std::{
     collections::BTreeSet,
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -53,7 +52,7 @@ fn assert_away<T: std::fmt::Debug>(answer: Result<T>) {
 }
 
 /// Asks until it works; every failure before that says that the cluster is away.
-async fn until_back<T: std::fmt::Debug, F: Future<Output = Result<T>>>(mut ask: impl FnMut() -> F) -> T {
+async fn until_back<T: std::fmt::Debug>(mut ask: impl AsyncFnMut() -> Result<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
         match ask().await {
@@ -148,7 +147,7 @@ async fn a_killed_node_loses_nothing_acknowledged_and_what_failed_succeeds_later
     for Written { acknowledged, failed } in written {
         let (page_no, failure) = failed.unwrap();
         assert_away::<()>(Err(failure));
-        until_back(|| store.put_page(&run, &page(page_no, 5))).await;
+        until_back(async || store.put_page(&run, &page(page_no, 5)).await).await;
         wanted.extend(acknowledged);
         wanted.insert(page_no);
     }
@@ -166,7 +165,7 @@ async fn a_frozen_node_is_away_after_the_time_of_one_request() {
     assert_away(store.put_page(&run_of(&key, 5), &page(2, 5)).await);
     assert!(since.elapsed() < 2 * Duration::from_millis(REQUEST_MS), "{:?}", since.elapsed());
     node.resume(1).await;
-    until_back(|| store.put_page(&run_of(&key, 5), &page(2, 5))).await;
+    until_back(async || store.put_page(&run_of(&key, 5), &page(2, 5)).await).await;
     assert_eq!(page_numbers(&store, &key).await, BTreeSet::from([1, 2]));
 }
 

@@ -10,13 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deckle::{
-    store::{
-        DocumentKey, PageRow, RunKey, Store as _,
-        cql::{
-            Config, CqlStore,
-            migrations::{self, Action, Migration, plan},
-        },
+use deckle::store::{
+    DocumentKey, PageRow, RunKey, Store as _,
+    cql::{
+        Config, CqlStore,
+        migrations::{self, Action, Migration, plan},
     },
 };
 use scylla::client::{session::Session, session_builder::SessionBuilder};
@@ -298,7 +296,7 @@ async fn rows_of_an_earlier_set_of_migrations_outlive_a_later_one() {
     let later = Migration { number: next, name: "notes", cql: "ALTER TABLE pages ADD note text;" };
     let wanted: Vec<_> = migrations::ALL.iter().copied().chain([later]).collect();
     assert_eq!(keyspace.apply(&wanted).await, [format!("{next:04}_notes")]);
-    assert_eq!(store.pages(&run).await.unwrap(), [row.clone()], "to a deckle that runs on");
+    assert_eq!(store.pages(&run).await.unwrap(), std::slice::from_ref(&row), "to a deckle that runs on");
     assert_eq!(store.awaited_pages(&run).await.unwrap(), BTreeMap::from([(1, 1_000)]));
     let second = PageRow { page_no: 2, ..row.clone() };
     store.put_page(&run, &second).await.unwrap();

@@ -129,10 +129,12 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// What a service logs unless RUST_LOG says otherwise; ONNX Runtime tells of every pass over a graph at `info`.
 const SERVICE_LOGS: &str = "info,ort=warn";
+/// What a command logs unless RUST_LOG says otherwise; that no node answers is the command's own last line.
+const COMMAND_LOGS: &str = "error,scylla=off";
 
 fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
     let service = matches!(cli.command, Command::Run(_));
-    telemetry::install_logs(service && cli.json, if service { SERVICE_LOGS } else { "error" });
+    telemetry::install_logs(service && cli.json, if service { SERVICE_LOGS } else { COMMAND_LOGS });
     let context = Context { config: Config::load(cli.config.as_deref())?, json: cli.json };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -430,5 +430,6 @@ async fn child_copies_until_it_is_killed() {
     let Ok(place) = std::env::var(PLACE) else { return };
     let [brokers, prefix, member] = place.split(' ').collect::<Vec<_>>()[..] else { panic!("{place}") };
     let log = Arc::new(open(brokers, prefix));
-    start(&log, member.to_owned().leak()).await.end().await.unwrap();
+    // Until it is killed: no deadline.
+    start(&log, member.to_owned().leak()).await.task.await.unwrap().unwrap();
 }

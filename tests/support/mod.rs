@@ -488,6 +488,30 @@ pub async fn assert_each_end_is_told_once(app: &App) {
     assert!(twice.is_empty(), "more than one dead letter of a record: {twice:?}");
 }
 
+/// Document, stage, page, code and kind of every dead letter.
+pub async fn letters(app: &App) -> Vec<(String, String, Option<i32>, String, String)> {
+    let letters = events::<DeadLetter>(app).await.into_iter();
+    let mut letters: Vec<_> =
+        letters.map(|it| (it.envelope.document_id, it.stage, it.page_no, it.reason.code, it.kind)).collect();
+    letters.sort();
+    letters
+}
+
+/// Fails the test unless the folders `out` of two homes hold the same exports.
+pub fn assert_same_exports(ours: &Home, theirs: &Home) {
+    let (ours, theirs) = (files(&ours.join("out")), files(&theirs.join("out")));
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "other exports");
+    for (path, bytes) in &ours {
+        let name = path.display().to_string();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let [ours, theirs] = [bytes, &theirs[path]].map(|bytes| serde_json::from_slice(bytes).unwrap());
+            assert_json_like(&name, &ours, &theirs);
+        } else {
+            assert_eq!(String::from_utf8_lossy(bytes), String::from_utf8_lossy(&theirs[path]), "{name}");
+        }
+    }
+}
+
 /// All files below a folder, with their bytes.
 pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();

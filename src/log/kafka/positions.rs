@@ -4,13 +4,14 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
     Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::RDKafkaErrorCode,
 };
 
 use super::{
@@ -58,15 +59,28 @@ pub(super) fn committed<C: ConsumerContext>(
     Ok(positions)
 }
 
-/// The lowest offset that a partition keeps, and the one above the last that readers may see.
+/// The lowest offset that a partition keeps, and the one above the last that readers may see. A partition that was
+/// just made, or whose leader just went, is waited for.
+#[expect(clippy::disallowed_methods, reason = "whoever asks a broker waits for it")]
 pub(super) fn bounds<C: ConsumerContext>(
     config: &Config,
     consumer: &BaseConsumer<C>,
     partition: &Partition,
 ) -> Result<(i64, i64)> {
-    consumer
-        .fetch_watermarks(&config.name(&partition.topic), partition.number, PATIENCE)
-        .map_err(|error| client::failure(&partition.to_string(), &error))
+    use RDKafkaErrorCode as Code;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let error = match consumer.fetch_watermarks(&config.name(&partition.topic), partition.number, PATIENCE) {
+            Ok(bounds) => return Ok(bounds),
+            Err(error) => error,
+        };
+        let leaderless =
+            matches!(error.rdkafka_error_code(), Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable));
+        if !leaderless || Instant::now() >= deadline {
+            return Err(client::failure(&partition.to_string(), &error));
+        }
+        thread::sleep(RETRY);
+    }
 }
 
 /// Where a member starts: the committed position, or the start of the log. One that lies outside the log is fatal.

@@ -226,7 +226,7 @@ impl Model {
         while let Some(read) = read.try_next().await? {
             let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
             rows.remove(&read.document);
-            for (space, run, vectors) in read.vectors {
+            for OfSpace { space, run, vectors } in read.vectors {
                 for (chunk_no, vector) in vectors {
                     rows.add(&read.document, run, space, chunk_no, &vector);
                 }
@@ -242,8 +242,16 @@ impl Model {
 struct DocumentRows {
     document: DocumentKey,
     header: Option<Header>,
-    /// The space's place among those of the model, the current run, and its vectors.
-    vectors: Vec<(u32, i64, Vec<(u32, Vec<f32>)>)>,
+    vectors: Vec<OfSpace>,
+}
+
+/// The vectors of a current run in one space.
+struct OfSpace {
+    /// Its place among those of the model.
+    space: u32,
+    run: i64,
+    /// By chunk number.
+    vectors: Vec<(u32, Vec<f32>)>,
 }
 
 impl DocumentRows {
@@ -252,9 +260,9 @@ impl DocumentRows {
         let mut vectors = Vec::new();
         if let Some(current) = header.as_ref().and_then(|header| header.current.as_ref()) {
             let run = RunKey { document: document.clone(), run: current.run };
-            for (space, number) in spaces.iter().zip(0..) {
-                let of_space = vectors::of_space(session, space, &run, current.chunk_count).await?;
-                vectors.push((number, current.run, of_space));
+            for (of_space, number) in spaces.iter().zip(0..) {
+                let found = vectors::of_space(session, of_space, &run, current.chunk_count).await?;
+                vectors.push(OfSpace { space: number, run: current.run, vectors: found });
             }
         }
         Ok(Self { document, header, vectors })

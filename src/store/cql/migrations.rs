@@ -37,11 +37,8 @@ pub struct Migration {
 }
 
 /// All of this deckle's, in order.
-pub const ALL: &[Migration] = &[Migration {
-    number: 1,
-    name: "documents",
-    cql: include_str!("../../../schemas/store/0001_documents.cql"),
-}];
+pub const ALL: &[Migration] =
+    &[Migration { number: 1, name: "documents", cql: include_str!("../../../schemas/store/0001_documents.cql") }];
 
 /// Remembers what was applied. One partition, so that it is read in order.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (part int, number int, name text, sha256 text, \
@@ -184,6 +181,10 @@ fn within(failure: Failure, migration: &Migration) -> Failure {
 /// Looks at a cluster; `session` uses the keyspace from then on, where there is one.
 async fn look(session: &Session, config: &Config) -> Result<Found> {
     let nodes = nodes(session);
+    if !plan::is_known(&config.datacenter, &nodes) {
+        // Every request goes to that datacenter.
+        return Ok(Found { nodes, replication: None, applied: Vec::new() });
+    }
     let select = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
     let rows: Vec<(HashMap<String, String>,)> = session.read(select, (&config.keyspace,)).await?;
     let Some((replication,)) = rows.first() else {
@@ -225,4 +226,47 @@ fn nodes(session: &Session) -> Vec<Node> {
         .collect();
     nodes.sort();
     nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_statement_does_no_harm_the_second_time() {
+        for migration in ALL {
+            for statement in statements(migration.cql) {
+                let upper = statement.to_uppercase();
+                let adds_one = added_column(&statement).is_some() && !statement.contains(',');
+                let sets = upper.starts_with("ALTER TABLE ") && upper.contains(" WITH ");
+                let makes = upper.starts_with("CREATE ") && upper.contains(" IF NOT EXISTS ");
+                assert!(makes || adds_one || sets, "{}: {statement}", migration.file());
+            }
+        }
+    }
+
+    #[test]
+    fn migrations_count_from_one_without_gaps_and_are_the_files_of_the_folder() {
+        let numbers: Vec<_> = ALL.iter().map(|migration| migration.number).collect();
+        assert_eq!(numbers, (1..=ALL.len() as u32).collect::<Vec<_>>());
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/store");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        assert_eq!(files, ALL.iter().map(|migration| migration.file() + ".cql").collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn only_the_adding_of_a_column_is_looked_up_before() {
+        assert_eq!(added_column("alter table pages add note text"), Some(("pages", "note")));
+        assert_eq!(added_column("ALTER TABLE pages DROP note"), None);
+        assert_eq!(added_column("CREATE TABLE IF NOT EXISTS pages (a text PRIMARY KEY)"), None);
+    }
+
+    #[test]
+    fn tablets_are_spoken_of_only_where_they_are_configured() {
+        let with = |tablets| create(&Config { tablets, ..Config::default() }, "{}");
+        assert_eq!(with(None), "CREATE KEYSPACE IF NOT EXISTS deckle WITH replication = {}");
+        assert!(with(Some(false)).ends_with(" AND tablets = {'enabled': false}"));
+    }
 }

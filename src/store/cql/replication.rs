@@ -28,7 +28,8 @@ impl Replication {
             return Err(format!("is replicated by {class}; deckle needs NetworkTopologyStrategy"));
         }
         let datacenters = replication.iter().filter(|(name, _)| *name != "class").map(|(name, factor)| {
-            let replicas = factor.parse().map_err(|_| format!("has {factor:?} replicas in {name}; deckle needs a number"));
+            let replicas =
+                factor.parse().map_err(|_| format!("has {factor:?} replicas in {name}; deckle needs a number"));
             replicas.map(|replicas| (name.clone(), replicas))
         });
         Ok(Self { datacenters: datacenters.collect::<Result<_, _>>()? })
@@ -103,7 +104,9 @@ mod tests {
     use super::*;
 
     fn of(datacenters: &[(&str, u32)]) -> Replication {
-        Replication { datacenters: datacenters.iter().map(|(name, replicas)| ((*name).to_owned(), *replicas)).collect() }
+        Replication {
+            datacenters: datacenters.iter().map(|(name, replicas)| ((*name).to_owned(), *replicas)).collect(),
+        }
     }
 
     fn asking(read_consistency: Consistency, write_consistency: Consistency, datacenter: &str) -> Config {

@@ -81,7 +81,12 @@ impl Session {
         if config.tls {
             builder = builder.tls_context(Some(encryption(config)?));
         }
-        let driver = builder.build().await.map_err(failure)?;
+        let driver = builder.build().await.map_err(|error| match failure(error) {
+            Failure::Unavailable { dependency, message } => {
+                Failure::Unavailable { dependency, message: format!("none of {} answers: {message}", config.nodes) }
+            }
+            other => other,
+        })?;
         Ok(Self {
             driver: CachingSessionBuilder::new(driver).max_capacity(STATEMENTS).build(),
             write: config.write_consistency.into(),

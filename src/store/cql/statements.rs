@@ -56,10 +56,10 @@ mod tests {
     fn semicolons_in_strings_names_and_comments_end_nothing() {
         let cql = "-- one; comment\nINSERT INTO a (b) VALUES ('it''s; -- here', $$;'$$); // two;\n/* ; */\n\
                    SELECT \"a;b\" FROM c;;";
-        assert_eq!(statements(cql), [
-            "INSERT INTO a (b) VALUES ('it''s; -- here', $$;'$$)".to_owned(),
-            "SELECT \"a;b\" FROM c".to_owned()
-        ]);
+        assert_eq!(
+            statements(cql),
+            ["INSERT INTO a (b) VALUES ('it''s; -- here', $$;'$$)".to_owned(), "SELECT \"a;b\" FROM c".to_owned()]
+        );
     }
 
     #[test]

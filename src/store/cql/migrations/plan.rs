@@ -1,6 +1,6 @@
 //! What is decided about a keyspace, without a server.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -184,15 +184,21 @@ fn keyspace(config: &Config, found: &Found) -> Option<Action> {
     })
 }
 
+/// Whether the cluster has nodes in a datacenter ("" = any).
+pub(super) fn is_known(datacenter: &str, nodes: &[Node]) -> bool {
+    datacenter.is_empty() || nodes.iter().any(|node| node.datacenter == datacenter)
+}
+
 /// Why so many replicas cannot be made.
 fn too_few(config: &Config, nodes: &[Node]) -> Option<String> {
-    let mut counts: HashMap<&str, u32> = HashMap::new();
-    for node in nodes.iter().filter(|node| config.datacenter.is_empty() || node.datacenter == config.datacenter) {
-        *counts.entry(&node.datacenter).or_default() += 1;
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    nodes.iter().for_each(|node| *counts.entry(&node.datacenter).or_default() += 1);
+    if !is_known(&config.datacenter, nodes) {
+        let names = counts.into_keys().collect::<Vec<_>>().join(", ");
+        return Some(format!("cannot be in datacenter {}: the cluster has {names}", config.datacenter));
     }
-    let Some((name, count)) = counts.into_iter().min_by_key(|(_, count)| *count) else {
-        return Some(format!("cannot be made in {}: the cluster has no such datacenter", config.datacenter));
-    };
+    let asked = |name: &str| config.datacenter.is_empty() || name == config.datacenter;
+    let (name, count) = counts.into_iter().filter(|(name, _)| asked(name)).min_by_key(|(_, count)| *count)?;
     (count < config.replication_factor).then(|| {
         format!(
             "cannot have {} replicas in {name}, which has {}: set `store.scylla.replication_factor`, or add nodes",
@@ -210,4 +216,76 @@ fn replication_of(config: &Config) -> String {
         name => name.replace('\'', "''"),
     };
     format!("{{'class': 'NetworkTopologyStrategy', '{place}': {}}}", config.replication_factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BIRDS: Migration = Migration { number: 1, name: "birds", cql: "CREATE TABLE birds (name text PRIMARY KEY);" };
+
+    fn nodes(datacenters: &[&str]) -> Vec<Node> {
+        let node = |(number, datacenter): (usize, &&str)| Node {
+            address: format!("10.0.0.{number}:9042"),
+            datacenter: (*datacenter).to_owned(),
+            is_up: true,
+        };
+        datacenters.iter().enumerate().map(node).collect()
+    }
+
+    fn applied(migration: &Migration) -> Applied {
+        Applied {
+            number: migration.number,
+            name: migration.name.to_owned(),
+            sha256: migration.sha256(),
+            applied_at: jiff::Timestamp::UNIX_EPOCH,
+            deckle: "0.1.0".to_owned(),
+        }
+    }
+
+    fn there(replicas: u32) -> Found {
+        let replication = Replication { datacenters: [("a".to_owned(), replicas)].into() };
+        Found { nodes: nodes(&["a", "a", "a"]), replication: Some(Ok(replication)), applied: vec![applied(&BIRDS)] }
+    }
+
+    #[test]
+    fn other_replicas_than_configured_are_kept_where_they_are_sound() {
+        let config = Config::default();
+        assert_eq!(plan(&config, &[BIRDS], &there(3)), Plan { differences: Vec::new() });
+        let other = plan(&config, &[BIRDS], &there(5));
+        assert!(matches!(other.differences[..], [Difference { action: Action::Keep { .. }, .. }]), "{other:?}");
+        assert!(other.is_in_order());
+        other.check().unwrap();
+    }
+
+    #[test]
+    fn a_new_keyspace_needs_as_many_nodes_as_replicas_in_each_datacenter_it_is_in() {
+        let decided = |datacenters: &[&str], datacenter: &str| {
+            let config = Config { datacenter: datacenter.to_owned(), ..Config::default() };
+            let nothing = Found { nodes: nodes(datacenters), replication: None, applied: Vec::new() };
+            plan(&config, &[], &nothing).differences.remove(0).action
+        };
+        let refusal = |action| match action {
+            Action::Refuse { reason } => reason,
+            other => panic!("{other:?}"),
+        };
+        let everywhere = decided(&["a", "a", "a"], "");
+        assert!(
+            matches!(everywhere, Action::Create { replication } if replication.contains("'replication_factor': 3"))
+        );
+        let there = decided(&["a", "a", "a", "b"], "a");
+        assert!(matches!(there, Action::Create { replication } if replication.contains("'a': 3")));
+        assert!(refusal(decided(&["a", "a", "a", "b"], "")).contains("b, which has 1 node"));
+        assert!(refusal(decided(&["a", "a", "a"], "b")).contains("the cluster has a"));
+    }
+
+    #[test]
+    fn what_is_refused_comes_before_what_is_missing() {
+        let changed = Migration { cql: "CREATE TABLE birds (name text PRIMARY KEY, age int);", ..BIRDS };
+        let missing = Migration { number: 2, name: "places", ..BIRDS };
+        let said = plan(&Config::default(), &[changed, missing], &there(3)).check().unwrap_err().to_string();
+        assert!(said.contains("0001_birds") && !said.contains("apply`"), "{said}");
+        let said = plan(&Config::default(), &[BIRDS, missing], &there(3)).check().unwrap_err().to_string();
+        assert!(said.contains("0002_places") && said.contains("`deckle store apply`"), "{said}");
+    }
 }
