@@ -7,6 +7,7 @@
 
 mod connection;
 mod letters;
+mod models;
 mod read;
 mod search;
 mod write;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::connection::Connections;
 use super::{
     Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Header, Hit, Intake, Letter, LetterFilter, LetterKey,
-    LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store, VectorSpace,
+    LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query, RunKey, Store, VectorSpace,
 };
 use crate::{document::Chunk, error::Result};
 
@@ -158,6 +159,11 @@ impl Store for SqliteStore {
         self.connections.read(move |tx| read::vectors(tx, &run, &model)).await
     }
 
+    async fn has_vectors(&self, run: &RunKey, version: i64, model: &str, chunk_count: u32) -> Result<bool> {
+        let (run, model) = (run.clone(), model.to_owned());
+        self.connections.read(move |tx| models::has_vectors(tx, &run, version, &model, chunk_count)).await
+    }
+
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
         let filter = filter.clone();
         self.connections.read(move |tx| read::list(tx, &filter)).await
@@ -166,6 +172,24 @@ impl Store for SqliteStore {
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
         let query = query.clone();
         self.connections.read(move |tx| search::search(tx, &query)).await
+    }
+
+    async fn models(&self) -> Result<Models> {
+        self.connections.read(models::models).await
+    }
+
+    async fn replace_models(&self, before: &Models, after: &Models) -> Result<bool> {
+        let (before, after) = (before.clone(), after.clone());
+        self.connections.write(move |tx| models::replace_models(tx, &before, &after)).await
+    }
+
+    async fn delete_vectors(&self, model: &str) -> Result<()> {
+        loop {
+            let model = model.to_owned();
+            if self.connections.write(move |tx| models::delete_vectors(tx, &model)).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
