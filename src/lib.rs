@@ -22,7 +22,7 @@
 //! 3  log, store, blob, inference, sandbox
 //! 4  decode (sandbox), models (inference, sandbox)
 //! 5  stages (models, decode, blob, store; not log)
-//! 6  worker, dead_letter (store), journal, readiness (stages, log)
+//! 6  worker, dead_letter (store), replay (store), journal, readiness (stages, log)
 //! 7  config, app (all) → cli → main
 //! ```
 
@@ -46,6 +46,7 @@ pub mod stages;
 pub mod dead_letter;
 pub mod journal;
 pub mod readiness;
+pub mod replay;
 pub mod worker;
 
 pub mod app;

@@ -22,6 +22,7 @@ const MIDDLE: &[&str] = &[
     "stages",
     "worker",
     "dead_letter",
+    "replay",
     "journal",
     "readiness",
 ];
@@ -41,6 +42,7 @@ const TABLE: &[(&str, u8, &[&[&str]])] = &[
     ("models", 4, &[BASE, &["inference", "sandbox"]]),
     ("stages", 5, &[BASE, &["models", "decode", "blob", "store"]]),
     ("dead_letter", 6, &[BASE, &["stages", "log", "store"]]),
+    ("replay", 6, &[BASE, &["stages", "log", "store"]]),
     ("journal", 6, &[BASE, &["stages", "log"]]),
     ("readiness", 6, &[BASE]),
     ("worker", 6, &[BASE, &["stages", "log", "dead_letter", "journal", "readiness"]]),

@@ -12,6 +12,7 @@ mod list;
 mod models;
 mod process;
 mod progress;
+mod replay;
 mod run;
 mod search;
 mod show;
@@ -68,6 +69,7 @@ enum Command {
     Show(show::Args),
     Search(search::Args),
     DeadLetters(dead_letters::Args),
+    Replay(replay::Args),
     Topics(topics::Args),
     Store(store::Args),
     Check(check::Args),
@@ -146,10 +148,11 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Show(args) => show::run(context, args).await,
             Command::Search(args) => search::run(context, args).await,
             Command::DeadLetters(args) => dead_letters::run(context, args).await,
+            Command::Replay(args) => replay::run(context, args).await,
             Command::Topics(args) => topics::run(context, args).await,
             Command::Store(args) => store::run(context, args).await,
             Command::Check(args) => check::run(context, args).await,
-            Command::Models(args) => models::run(&context, &args),
+            Command::Models(args) => models::run(context, args).await,
             Command::Sandbox => unreachable!("handled before the runtime starts"),
         }
     })

@@ -1,7 +1,7 @@
 //! `deckle dead-letters`: records that failed for good, and their way back.
 
 mod list;
-mod redrive;
+pub(in crate::cli) mod redrive;
 
 use super::{Context, Outcome, complain, table};
 use crate::{
@@ -95,7 +95,7 @@ impl Filters {
 }
 
 /// µs since 1970 of a time, a day (its start in UTC), or a span before now.
-fn parse_time(text: &str) -> Result<i64, String> {
+pub(in crate::cli) fn parse_time(text: &str) -> Result<i64, String> {
     let mistake = || "a time such as 2026-11-21T08:00:00Z, a day such as 2026-11-21, or a span such as 2h".to_owned();
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.as_microsecond());
