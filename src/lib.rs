@@ -9,6 +9,8 @@
 //!                                     (any stage) ─► dead-letters ─letters─► rows of the store, redriven from there
 //! ```
 //!
+//! Documents that are published go through the last two once more when another model embeds them ([`replay`]).
+//!
 //! Seven stages ([`stages`]), one worker loop ([`worker`]), three seams with two sides each: the [`log`] between the
 //! stages, the [`store`] of results, the [`blob`]s. Everything native or untrusted runs in a [`sandbox`] child.
 //!

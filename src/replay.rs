@@ -12,11 +12,11 @@
 //! built, and publish sends back what came without ([`crate::stages::roster`] says from when on).
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
@@ -31,6 +31,9 @@ use crate::{
 /// Records on their way at once: enough for every batch of many workers, and few enough that uploads which come
 /// meanwhile find a short queue.
 const IN_FLIGHT: usize = 1_000;
+
+/// Records appended at once where no rate is asked for.
+const BATCH: usize = 32;
 
 /// Headers of a page of a listing.
 const PAGE: usize = 500;
@@ -73,10 +76,10 @@ pub struct Survey {
 /// When the store is away.
 pub async fn survey(store: &dyn Store, choice: &Choice, model: &str) -> Result<Survey> {
     let mut survey = Survey::default();
-    let mut documents = looked_at(store, choice, model);
-    while let Some((_, lacks)) = documents.try_next().await? {
-        survey.documents += 1;
-        survey.lacking += u64::from(lacks);
+    let mut look = Look::new(store, choice, model);
+    while let Some(part) = look.part().await? {
+        survey.documents += part.len() as u64;
+        survey.lacking += part.iter().filter(|(_, lacks)| *lacks).count() as u64;
     }
     Ok(survey)
 }
@@ -100,12 +103,13 @@ pub struct Replay<'a> {
     model: &'a str,
     pace: Option<Interval>,
     in_flight: VecDeque<InFlight>,
-    left: BTreeMap<DocumentKey, String>,
-    embedded: usize,
+    left: BTreeSet<DocumentKey>,
     /// When one was done last.
     moved: Instant,
     /// When it was looked whether any is done.
     looked: Instant,
+    /// Whether both stages were past all when it was asked why nothing is done.
+    drained: bool,
     tell: &'a mut (dyn FnMut(Step) + Send),
 }
 
@@ -132,8 +136,8 @@ impl<'a> Replay<'a> {
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             pace
         });
-        let (in_flight, left, now) = (VecDeque::new(), BTreeMap::new(), Instant::now());
-        Self { log, store, choice, model, pace, in_flight, left, embedded: 0, moved: now, looked: now, tell }
+        let (in_flight, left, now) = (VecDeque::new(), BTreeSet::new(), Instant::now());
+        Self { log, store, choice, model, pace, in_flight, left, moved: now, looked: now, drained: false, tell }
     }
 
     /// Works until a look at all of the choice finds none that lacks vectors, but for those it gives up. `models` is what
@@ -141,13 +145,13 @@ impl<'a> Replay<'a> {
     ///
     /// # Errors
     /// When log or store are away.
-    pub async fn run(mut self, models: &Models) -> Result<usize> {
+    pub async fn run(mut self, models: &Models) -> Result<()> {
         loop {
             // A look counts as the last only if no document can be published behind it without the vectors.
             let unsettled = until_settled(models, self.model);
             let sent = self.pass().await?;
             if sent == 0 && unsettled.is_zero() {
-                return Ok(self.embedded);
+                return Ok(());
             }
             if sent == 0 {
                 tokio::time::sleep(unsettled).await;
@@ -158,39 +162,47 @@ impl<'a> Replay<'a> {
     /// Sends what lacks vectors, and waits for it. Returns how many were sent.
     async fn pass(&mut self) -> Result<usize> {
         let mut sent = 0;
-        let mut documents = looked_at(self.store, self.choice, self.model);
-        while let Some((header, lacks)) = documents.try_next().await? {
-            if !lacks || self.left.contains_key(&header.key) {
-                continue;
+        let mut look = Look::new(self.store, self.choice, self.model);
+        while let Some(part) = look.part().await? {
+            let lacking = part.into_iter().filter(|(header, lacks)| *lacks && !self.left.contains(&header.key));
+            let lacking: Vec<Header> = lacking.map(|(header, _)| header).collect();
+            for batch in lacking.chunks(if self.pace.is_some() { 1 } else { BATCH }) {
+                self.send(batch).await?;
+                sent += batch.len();
             }
-            while self.in_flight.len() >= IN_FLIGHT {
-                self.look().await?;
-            }
-            if let Some(pace) = &mut self.pace {
-                pace.tick().await;
-            }
-            if self.looked.elapsed() > GLANCE {
-                self.take_done(TURN.0).await?;
-            }
-            if self.in_flight.is_empty() {
-                self.moved = Instant::now();
-            }
-            let appended = self.log.append(vec![record(&header, self.model)?]).await?;
-            let appended_at = appended.first().copied().unwrap_or_default();
-            self.in_flight.push_back(InFlight { key: header.key, appended_at });
-            sent += 1;
         }
         while !self.in_flight.is_empty() {
-            self.look().await?;
+            self.wait().await?;
         }
         Ok(sent)
     }
 
+    /// Sends documents on their way, when they may.
+    async fn send(&mut self, batch: &[Header]) -> Result<()> {
+        while self.in_flight.len() >= IN_FLIGHT {
+            self.wait().await?;
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.tick().await;
+        }
+        if self.looked.elapsed() > GLANCE {
+            self.take_done(TURN.0).await?;
+        }
+        if self.in_flight.is_empty() {
+            self.moved = Instant::now();
+        }
+        let records = batch.iter().map(|header| record(header, self.model)).collect::<Result<Vec<_>>>()?;
+        let appended = self.log.append(records).await?;
+        let sent = batch.iter().zip(appended);
+        self.in_flight.extend(sent.map(|(header, appended_at)| InFlight { key: header.key.clone(), appended_at }));
+        Ok(())
+    }
+
     /// Looks at some of those on their way.
-    async fn look(&mut self) -> Result<()> {
+    async fn wait(&mut self) -> Result<()> {
         let done = self.take_done(TURN.0).await?;
         if done > 0 {
-            self.moved = Instant::now();
+            (self.moved, self.drained) = (Instant::now(), false);
             return Ok(());
         }
         if self.moved.elapsed() > PATIENCE {
@@ -208,9 +220,10 @@ impl<'a> Replay<'a> {
         let asked: Vec<_> = self.in_flight.drain(..turn.min(self.in_flight.len())).collect();
         let looked: Vec<(InFlight, bool)> = stream::iter(asked)
             .map(|it| async move {
-                let header = store.header(&it.key).await?;
-                let Some(current) = header.and_then(|header| header.current) else { return Ok((it, false)) };
-                let lacks = lacks(store, &it.key, &current, model).await?;
+                let lacks = match store.header(&it.key).await? {
+                    Some(header) => lacks(store, &header, model).await?,
+                    None => false,
+                };
                 Ok::<_, Failure>((it, lacks))
             })
             .buffered(AT_ONCE)
@@ -224,7 +237,6 @@ impl<'a> Replay<'a> {
                 done += 1;
             }
         }
-        self.embedded += done;
         if done > 0 {
             (self.tell)(Step::Embedded(done));
         }
@@ -244,8 +256,14 @@ impl<'a> Replay<'a> {
         if self.in_flight.is_empty() {
             return Ok(());
         }
-        if !self.is_drained().await? {
+        let is_drained = self.is_drained().await?;
+        let was_drained = std::mem::replace(&mut self.drained, is_drained);
+        if !self.drained {
             (self.tell)(Step::Stalled);
+            return Ok(());
+        }
+        // What a step of the first stage sent on may not count yet: so it was empty for some seconds.
+        if !was_drained {
             return Ok(());
         }
         self.take_done(self.in_flight.len()).await?;
@@ -256,8 +274,8 @@ impl<'a> Replay<'a> {
     }
 
     fn leave(&mut self, key: DocumentKey, why: String) {
-        (self.tell)(Step::Left(key.clone(), why.clone()));
-        self.left.insert(key, why);
+        self.left.insert(key.clone());
+        (self.tell)(Step::Left(key, why));
     }
 
     /// What failed since the oldest record on its way, by document: when, and why.
@@ -299,46 +317,74 @@ pub fn until_settled(models: &Models, model: &str) -> Duration {
     roster::SETTLED.saturating_sub(Duration::from_micros(age.max(0).unsigned_abs()))
 }
 
-/// The published documents of a choice, and whether each lacks vectors of a model.
-fn looked_at<'a>(store: &'a dyn Store, choice: &'a Choice, model: &'a str) -> BoxStream<'a, Result<(Header, bool)>> {
-    headers(store, choice)
-        .try_filter_map(move |header| async move {
-            let is_chosen = |current: &Current| {
-                choice.since.is_none_or(|since| current.published_at >= since)
-                    && choice.tenant.as_ref().is_none_or(|tenant| header.key.tenant == *tenant)
-            };
-            let current = header.current.clone().filter(is_chosen);
-            Ok(current.map(|current| (header, current)))
-        })
-        .map_ok(move |(header, current)| async move {
-            let lacks = lacks(store, &header.key, &current, model).await?;
-            Ok((header, lacks))
-        })
-        .try_buffered(AT_ONCE)
-        .boxed()
+/// Goes through the published documents of a choice, a part at a time. Between two parts nothing is asked of the store:
+/// a request that nobody polls would keep its place before those that somebody waits for.
+struct Look<'a> {
+    store: &'a dyn Store,
+    choice: &'a Choice,
+    model: &'a str,
+    next: Option<Place>,
 }
 
-fn headers<'a>(store: &'a dyn Store, choice: &'a Choice) -> BoxStream<'a, Result<Header>> {
-    if let Some(documents) = &choice.documents {
-        let headers = stream::iter(documents).map(|key| store.header(key)).buffered(AT_ONCE);
-        return headers.try_filter_map(|header| async move { Ok(header) }).boxed();
+/// Where a part begins.
+enum Place {
+    /// Behind the token of a listing.
+    Listed(Option<String>),
+    /// At one of the documents that were named.
+    Named(usize),
+}
+
+impl<'a> Look<'a> {
+    fn new(store: &'a dyn Store, choice: &'a Choice, model: &'a str) -> Self {
+        let next = if choice.documents.is_some() { Place::Named(0) } else { Place::Listed(None) };
+        Self { store, choice, model, next: Some(next) }
     }
-    let filter = ListFilter { tenant: choice.tenant.clone(), limit: PAGE, ..ListFilter::default() };
-    let pages = stream::try_unfold(Some(filter), move |filter| async move {
-        let Some(filter) = filter else { return Ok(None) };
-        let listing = store.list(&filter).await?;
-        let next = listing.next.map(|after| ListFilter { after: Some(after), ..filter });
-        Ok::<_, Failure>(Some((stream::iter(listing.headers.into_iter().map(Ok)), next)))
-    });
-    pages.try_flatten().boxed()
+
+    /// The next documents, and whether each lacks vectors of the model; `None` at the end.
+    async fn part(&mut self) -> Result<Option<Vec<(Header, bool)>>> {
+        let Some(place) = self.next.take() else { return Ok(None) };
+        let mut headers = self.headers(place).await?;
+        let choice = self.choice;
+        headers.retain(|header| {
+            let is_late = |current: &Current| choice.since.is_none_or(|since| current.published_at >= since);
+            header.current.as_ref().is_some_and(is_late)
+                && choice.tenant.as_ref().is_none_or(|tenant| header.key.tenant == *tenant)
+        });
+        let (store, model) = (self.store, self.model);
+        let looked = stream::iter(headers).map(|header| async move {
+            let lacks = lacks(store, &header, model).await?;
+            Ok((header, lacks))
+        });
+        looked.buffered(AT_ONCE).try_collect().await.map(Some)
+    }
+
+    async fn headers(&mut self, place: Place) -> Result<Vec<Header>> {
+        match place {
+            Place::Listed(after) => {
+                let tenant = self.choice.tenant.clone();
+                let filter = ListFilter { tenant, limit: PAGE, after, ..ListFilter::default() };
+                let listing = self.store.list(&filter).await?;
+                self.next = listing.next.map(|token| Place::Listed(Some(token)));
+                Ok(listing.headers)
+            }
+            Place::Named(from) => {
+                let named = self.choice.documents.as_deref().unwrap_or_default();
+                let until = named.len().min(from + PAGE);
+                self.next = (until < named.len()).then_some(Place::Named(until));
+                let store = self.store;
+                let headers =
+                    stream::iter(named[from..until].to_vec()).map(|key| async move { store.header(&key).await });
+                let headers: Vec<Option<Header>> = headers.buffered(AT_ONCE).try_collect().await?;
+                Ok(headers.into_iter().flatten().collect())
+            }
+        }
+    }
 }
 
 /// Whether what readers see of a document lacks vectors of a model.
-async fn lacks(store: &dyn Store, key: &DocumentKey, current: &Current, model: &str) -> Result<bool> {
-    if current.chunk_count == 0 {
-        return Ok(false);
-    }
-    let run = RunKey { document: key.clone(), run: current.run };
+async fn lacks(store: &dyn Store, header: &Header, model: &str) -> Result<bool> {
+    let Some(current) = header.current.as_ref().filter(|current| current.chunk_count > 0) else { return Ok(false) };
+    let run = RunKey { document: header.key.clone(), run: current.run };
     Ok(!store.has_vectors(&run, current.version, model, current.chunk_count).await?)
 }
 

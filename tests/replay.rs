@@ -1,6 +1,8 @@
 //! A second model beside the first: documents that are published get its vectors from what is stored, whatever is killed
 //! meanwhile, and no search ever sees vectors of both.
 
+#[path = "support/servers.rs"]
+mod servers;
 mod support;
 
 use std::{
@@ -16,14 +18,16 @@ use std::{
 use deckle::{
     app::App,
     document::{BlobRef, Chunk, chunking},
+    error::Failure,
     log::{NewRecord, Topic},
     models::Catalogue,
-    record::{Assembled, Enriched, Envelope, Event, Lane, Published, Source, Status, wire},
+    record::{Assembled, DeadLetter, Enriched, Envelope, Event, Lane, Published, Source, Status, wire},
     replay::{Choice, Survey, survey},
     store::{Current, DocumentKey, Ended, Header, ModelState, Query, RunKey, VectorSpace, change_models},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use support::{Home, Started};
+use tokio::io::AsyncBufReadExt;
 
 const OLD: &str = "all-MiniLM-L6-v2";
 const NEW: &str = "all-MiniLM-L6-v2-int8";
@@ -158,10 +162,32 @@ async fn headers(app: &App) -> Vec<Header> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_is_killed_goes_on_and_no_search_ever_mixes_two_models() {
-    const DOCUMENTS: i64 = 1_000;
     let home = Home::new();
     // Partitions of a worker that was killed come free soon.
     home.configure("[log.sqlite]\nlease_ms = 6000\n");
+    killed_and_begun_again(home).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_kafka_and_cassandra_a_replay_that_is_killed_goes_on_too() {
+    let name = uuid::Uuid::now_v7().simple();
+    let home = Home::new();
+    home.configure(&format!(
+        "[log]\nprovider = \"kafka\"\n[log.kafka]\nbrokers = \"{}\"\nprefix = \"test-{name}.\"\nsession_ms = 6000\n\
+         [store]\nprovider = \"scylla\"\n[store.scylla]\nnodes = \"{}\"\nkeyspace = \"test_{name}\"\n\
+         replication_factor = 1\n",
+        servers::shared_kafka(),
+        servers::shared_cassandra(),
+    ));
+    home.deckle(["topics", "apply"]).await.ended(0);
+    home.deckle(["store", "apply"]).await.ended(0);
+    killed_and_begun_again(home).await;
+}
+
+/// A thousand documents get a second model's vectors while one searcher never pauses; the command is killed midway, and
+/// one of two workers; then the second model takes the place of the first, which is dropped.
+async fn killed_and_begun_again(home: Home) {
+    const DOCUMENTS: i64 = 1_000;
     let app = Arc::new(home.app());
     publish_all(&app, DOCUMENTS).await;
     let before = headers(&app).await;
@@ -273,6 +299,45 @@ async fn a_replay_keeps_to_what_was_chosen_and_to_its_rate() {
         assert!(embedded < 10 || started.elapsed() > Duration::from_millis(1_700), "ten at five a second");
     }
     drop(running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_cannot_be_embedded_is_left_and_the_rest_is_done() {
+    let home = Home::new();
+    let app = home.app();
+    publish_all(&app, 2).await;
+    let letters = worker(&home, &["--stage", "letters"]);
+    let mut command = home.command(["replay", "--model", NEW, "--json"]);
+    let mut replaying = Started::new(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    support::within("two records", async {
+        while support::records(&app, Assembled::TOPIC).await.len() < 2 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    let way = asked(0, NEW);
+    let letter = DeadLetter {
+        stage: "language".into(),
+        topic: Assembled::TOPIC.into(),
+        partition: 0,
+        offset: 0,
+        appended_at: 0,
+        page_no: None,
+        reason: Failure::defect("the model broke").reason("language", None),
+        kind: "defect".into(),
+        attempts: 1,
+        headers: BTreeMap::new(),
+        value: wire::encode(&way).unwrap().to_vec(),
+        envelope: way.envelope,
+    };
+    append(&app, &letter).await;
+    let mut said = replaying.stderr().lines();
+    let left = support::within("word of it", said.next_line()).await.unwrap().unwrap();
+    assert!(left.contains("observation-0000") && left.contains("the model broke"), "{left}");
+    let running = worker(&home, &["--stage", "language,publish"]);
+    assert_eq!(replaying.wait().await.code(), Some(1), "one is left");
+    assert!(surveyed(&app, NEW).await.lacking <= 1);
+    drop((letters, running));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -391,9 +456,7 @@ async fn the_int8_model_gives_nearly_the_vectors_of_f32() {
     assert_eq!(new.provider(), "cpu f32", "OpenVINO is slower with it");
     let texts: Vec<_> = (0..200).map(text).collect();
     let pairs: Vec<(Vec<f32>, Vec<f32>)> = stream::iter(&texts)
-        .map(|text| async {
-            Ok::<_, deckle::error::Failure>((old.embed(text).await?.vector, new.embed(text).await?.vector))
-        })
+        .map(|text| async { Ok::<_, Failure>((old.embed(text).await?.vector, new.embed(text).await?.vector)) })
         .buffered(32)
         .try_collect()
         .await
