@@ -381,8 +381,8 @@ def cassandra_settings(node: int, hosts: tuple[str, ...], client_port: int, stor
         "batch_size_warn_threshold": "128KiB",
         "batch_size_fail_threshold": "1024KiB",
     }
-    for kind in ["", "read_", "range_", "write_"]:
-        settings[f"{kind}request_timeout"] = "10s"
+    for kind in ["request", "read_request", "range_request", "write_request", "cas_contention"]:
+        settings[f"{kind}_timeout"] = "10s"
     return json.dumps(settings, indent=1)
 
 
