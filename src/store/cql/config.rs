@@ -32,7 +32,7 @@ pub struct Config {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<Password>,
-    /// Whether connections are encrypted and the nodes' certificates verified.
+    /// Whether connections are encrypted and the nodes' certificates verified, in which their IP addresses must stand.
     pub tls: bool,
     /// Certificates (PEM) of authorities to be trusted besides the system's.
     pub ca: Option<PathBuf>,

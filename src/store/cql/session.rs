@@ -273,7 +273,8 @@ impl Session {
     }
 }
 
-/// Verifies the nodes by their names, as a browser does, against the authorities of the system and the configured ones.
+/// Trusts the authorities of the system and the configured ones. The driver compares each node's certificate with the
+/// address that it connects to, which must stand in it (as an IP address among its alternative names).
 fn encryption(config: &Config) -> Result<OpenSsl010Config> {
     let refuse = |what: &str, e: openssl::error::ErrorStack| Failure::defect(format!("store.scylla: `{what}`: {e}"));
     let mut connector = SslConnector::builder(SslMethod::tls_client()).map_err(|e| refuse("tls", e))?;
