@@ -45,7 +45,7 @@ fn is_silent(kind: BlockKind) -> bool {
 }
 
 /// The rows of a page, from the top down.
-pub(super) fn of_page(page: &Page) -> Vec<Row<'_>> {
+pub(super) fn of_page<'a>(page: &'a Page) -> Vec<Row<'a>> {
     let mut block_of = vec![None; page.lines.len()];
     for (number, block) in page.blocks.iter().enumerate() {
         for index in &block.line_indexes {
@@ -54,27 +54,28 @@ pub(super) fn of_page(page: &Page) -> Vec<Row<'_>> {
             }
         }
     }
-    let placed = |(index, line): (usize, &'_ Line)| {
+    let is_wanted = |index: usize, line: &Line| {
         let Bbox { left, top, right, bottom } = line.bbox;
         let is_placed = [left, top, right, bottom].iter().all(|edge| edge.is_finite());
         // A line that runs up or down the page has no row.
         let is_upright = line.text.chars().count() <= 3 || line.bbox.height() <= 2.5 * line.bbox.width();
         is_placed && is_upright && block_of[index].is_none_or(|block| !is_silent(page.blocks[block].kind))
     };
-    let mut lines: Vec<(usize, &Line)> = page.lines.iter().enumerate().filter(|(index, line)| placed((*index, line))).collect();
+    let numbered = page.lines.iter().enumerate();
+    let mut lines: Vec<(usize, &'a Line)> = numbered.filter(|(index, line)| is_wanted(*index, line)).collect();
     lines.sort_by(|(_, a), (_, b)| a.bbox.top.total_cmp(&b.bbox.top).then(a.bbox.left.total_cmp(&b.bbox.left)));
-    let mut grouped: Vec<Vec<(usize, &Line)>> = Vec::new();
+    let mut grouped: Vec<Vec<(usize, &'a Line)>> = Vec::new();
     for line in lines {
-        let beside = |row: &&mut Vec<(usize, &Line)>| row.first().is_some_and(|first| are_beside(first.1, line.1));
+        let beside = |row: &&mut Vec<(usize, &'a Line)>| row.first().is_some_and(|first| are_beside(first.1, line.1));
         // Lines come by their tops, so that rows further up are past.
         match grouped.iter_mut().rev().take(NEAR).find(beside) {
             Some(row) => row.push(line),
             None => grouped.push(vec![line]),
         }
     }
-    let row = |mut lines: Vec<(usize, &'_ Line)>| {
+    let row = |mut lines: Vec<(usize, &'a Line)>| {
         lines.sort_by(|(_, a), (_, b)| a.bbox.left.total_cmp(&b.bbox.left));
-        let of_line = |(index, line): (usize, &'_ Line)| segments(page, index, line, block_of[index]);
+        let of_line = |(index, line): (usize, &'a Line)| segments(page, index, line, block_of[index]);
         Row { segments: lines.into_iter().flat_map(of_line).collect() }
     };
     grouped.into_iter().map(row).collect()
@@ -119,14 +120,14 @@ fn segments<'a>(page: &'a Page, index: usize, line: &'a Line, block: Option<usiz
 }
 
 /// The rows of blocks without pages: lines that kept their ends, and the rows of tables.
-pub(super) fn of_blocks(blocks: &[Block]) -> Vec<Row<'_>> {
+pub(super) fn of_blocks<'a>(blocks: &'a [Block]) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     for (number, block) in blocks.iter().enumerate().filter(|(_, block)| !is_silent(block.kind)) {
-        let segment = |text: &'_ str| {
+        let segment = |text: &'a str| {
             let word = |text| Word { text, bbox: None, confidence: block.confidence, method: block.method };
             Segment { words: text.split_whitespace().map(word).collect(), kind: block.kind, block: number, reach: None }
         };
-        let row = |texts: Vec<&'_ str>| Row {
+        let row = |texts: Vec<&'a str>| Row {
             segments: texts.into_iter().filter(|text| !text.trim().is_empty()).map(segment).collect(),
         };
         match &block.table {
