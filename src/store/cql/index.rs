@@ -23,7 +23,7 @@ use self::{
     rows::Rows,
 };
 use super::{
-    list::SHARDS,
+    entries::SHARDS,
     read,
     session::Session,
     spaces::{self, Space, Spaces},
