@@ -95,7 +95,7 @@ impl Filters {
 }
 
 /// µs since 1970 of a time, a day (its start in UTC), or a span before now.
-fn parse_time(text: &str) -> Result<i64, String> {
+pub fn parse_time(text: &str) -> Result<i64, String> {
     let mistake = || "a time such as 2026-11-21T08:00:00Z, a day such as 2026-11-21, or a span such as 2h".to_owned();
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.as_microsecond());

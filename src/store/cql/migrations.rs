@@ -37,8 +37,10 @@ pub struct Migration {
 }
 
 /// All of this deckle's, in order.
-pub const ALL: &[Migration] =
-    &[Migration { number: 1, name: "documents", cql: include_str!("../../../schemas/store/0001_documents.cql") }];
+pub const ALL: &[Migration] = &[
+    Migration { number: 1, name: "documents", cql: include_str!("../../../schemas/store/0001_documents.cql") },
+    Migration { number: 2, name: "erasures", cql: include_str!("../../../schemas/store/0002_erasures.cql") },
+];
 
 /// Remembers what was applied. One partition, so that it is read in order.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (part int, number int, name text, sha256 text, \

@@ -14,6 +14,7 @@
 //! still hidden by the header's count of chunks, and under an erasure by its static cell.
 
 mod config;
+mod erasures;
 mod failure;
 mod index;
 mod letters;
@@ -41,8 +42,9 @@ pub use self::{
 };
 use self::{list::Listed, session::Session, vectors::Vectors};
 use super::{
-    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Header, Hit, Intake, Letter, LetterFilter, LetterKey,
-    LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store, VectorSpace,
+    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, Header, Hit, Intake, Letter, LetterFilter,
+    LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store,
+    VectorSpace,
 };
 use crate::{document::Chunk, error::Result};
 
@@ -133,9 +135,18 @@ impl Store for CqlStore {
 
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
         let session = self.session().await?;
+        erasures::begin(session, key, erased_at).await?;
         write::hide_erased(session, &self.listed, key, erased_at).await?;
         try_join!(self.delete_runs(session, key, erased_at), letters::erase_letters(session, key, erased_at))?;
         Ok(())
+    }
+
+    async fn erasures(&self, before: i64, limit: usize) -> Result<Vec<Erasure>> {
+        erasures::of_before(self.session().await?, before, limit).await
+    }
+
+    async fn end_erasure(&self, erasure: &Erasure) -> Result<()> {
+        erasures::end(self.session().await?, erasure).await
     }
 
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
