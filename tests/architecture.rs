@@ -22,6 +22,8 @@ const MIDDLE: &[&str] = &[
     "stages",
     "worker",
     "dead_letter",
+    "erasure",
+    "export",
     "journal",
     "readiness",
 ];
@@ -41,6 +43,8 @@ const TABLE: &[(&str, u8, &[&[&str]])] = &[
     ("models", 4, &[BASE, &["inference", "sandbox"]]),
     ("stages", 5, &[BASE, &["models", "decode", "blob", "store"]]),
     ("dead_letter", 6, &[BASE, &["stages", "log", "store"]]),
+    ("erasure", 6, &[BASE, &["log", "store", "blob"]]),
+    ("export", 6, &[BASE, &["store", "blob"]]),
     ("journal", 6, &[BASE, &["stages", "log"]]),
     ("readiness", 6, &[BASE]),
     ("worker", 6, &[BASE, &["stages", "log", "dead_letter", "journal", "readiness"]]),

@@ -35,6 +35,7 @@ macro_rules! for_every_law {
             laws::the_same_write_twice_is_one,
             laws::a_late_write_under_a_trim_stays_hidden,
             laws::a_late_write_under_an_erasure_stays_hidden,
+            laws::an_erasure_is_listed_until_it_is_ended,
             laws::a_late_write_of_a_removed_run_stays_hidden,
             laws::a_document_reads_as_one_run,
             laws::search_drops_hits_of_other_runs,

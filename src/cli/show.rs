@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    Context, Outcome, export, print_json, say,
+    Context, Outcome, print_json, render, say,
     table::{self, Fit},
 };
 use crate::{
@@ -27,7 +27,7 @@ pub struct Args {
     document: String,
     /// Print the document itself in this form.
     #[arg(long, value_enum)]
-    to: Option<export::Format>,
+    to: Option<render::Format>,
 }
 
 pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
@@ -38,7 +38,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         let current = header.current.as_ref();
         let current =
             current.ok_or_else(|| anyhow::anyhow!("{} has no content: {}", args.document, table::why(&header)))?;
-        say(format.render(&export::document(&app, current).await?)?.trim_end())?;
+        say(format.render(&render::document(&app, current).await?)?.trim_end())?;
         return Ok(Outcome::Done);
     }
     let run = app.store.document(&header.key).await?;
@@ -195,7 +195,7 @@ fn cost(run: &DocumentRun) -> anyhow::Result<()> {
 
 async fn outline(app: &App, header: &Header) -> anyhow::Result<()> {
     let Some(current) = &header.current else { return Ok(()) };
-    let document = export::document(app, current).await?;
+    let document = render::document(app, current).await?;
     let headings: Vec<_> =
         document.blocks.iter().filter(|it| matches!(it.kind, BlockKind::Title | BlockKind::SectionHeader)).collect();
     for block in headings.iter().take(SHOWN) {

@@ -16,7 +16,7 @@ use crate::{
     blob::Blobs,
     document::{Chunk, Document, figures::figures},
     error::{Failure, Result},
-    record::{Enriched, Event, Published, Source, Status, wire::Headers},
+    record::{Enriched, Envelope, Event, Published, Source, Status, wire::Headers},
     store::{Current, DocumentKey, Ended, Header, RunKey, Store, VectorSpace},
 };
 
@@ -64,7 +64,11 @@ impl Stage for Publish {
             );
             return Ok(Vec::new());
         }
-        let mut published = ending(&enriched, status(&enriched, header.as_ref()));
+        let status = status(&enriched, header.as_ref());
+        if status == Status::Erased && !self.is_first_erased_end(&enriched, headers.appended_at_us).await? {
+            return Ok(Vec::new());
+        }
+        let mut published = ending(&enriched, status);
         let mut feed = Feed::new(self.config, &enriched);
         if matches!(published.status, Status::Published | Status::Partial) {
             let document = self.publish(&key, &enriched, headers.appended_at_us, &mut feed).await?;
@@ -107,6 +111,14 @@ impl Stage for Publish {
 }
 
 impl Publish {
+    /// Whether no other record ended this erased run and version before. An erasure hides [`Ended`] too, so the one
+    /// that the log took first claims the end: the lowest claim wins for ever, and the same record again is the same.
+    async fn is_first_erased_end(&self, enriched: &Enriched, appended_at: i64) -> Result<bool> {
+        let Envelope { tenant, document_id, run, version, .. } = &enriched.envelope;
+        let end = format!("erased\n{document_id}\n{run}\n{version}");
+        Ok(self.store.claim_upload(tenant, &end, appended_at).await? == appended_at)
+    }
+
     /// Writes chunks, vectors, figures and fields, removes what an earlier version had more, then flips the header.
     async fn publish(
         &self,

@@ -326,6 +326,15 @@ impl ListFilter {
     }
 }
 
+/// An erasure that is to be made sure of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Erasure {
+    /// Whose.
+    pub key: DocumentKey,
+    /// Runs at or below this were erased, µs.
+    pub erased_at: i64,
+}
+
 /// A page of a listing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Listing {
@@ -428,8 +437,13 @@ pub trait Store: Send + Sync {
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()>;
     /// Writes how a run ended, at (run, version): an older one never wins.
     async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()>;
-    /// Writes a tombstone and deletes rows of runs at or below `erased_at`, their dead letters included.
+    /// Writes a tombstone and deletes rows of runs at or below `erased_at`, their dead letters included. It is among
+    /// the [`Store::erasures`] from then on.
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()>;
+    /// Erasures of before a time (µs) that were not ended, at most `limit`, in no order.
+    async fn erasures(&self, before: i64, limit: usize) -> Result<Vec<Erasure>>;
+    /// Says that an erasure needs nothing more. A later one of the same document stays.
+    async fn end_erasure(&self, erasure: &Erasure) -> Result<()>;
     /// Deletes the rows of runs below `run`, and what the header says of them; their late writes stay hidden. Returns
     /// how many rows of pages, chunks and vectors went.
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64>;

@@ -10,7 +10,7 @@ use std::{
 
 use deckle::{
     record::Status,
-    store::{DocumentKey, ListFilter, Query, Store, VectorSpace},
+    store::{DocumentKey, Erasure, ListFilter, Query, Store, VectorSpace},
 };
 
 use crate::values::*;
@@ -211,6 +211,42 @@ pub async fn a_late_write_under_an_erasure_stays_hidden(store: Any) {
     store.erase(&key, 50).await.unwrap();
     assert_eq!(store.document(&key).await.unwrap().unwrap().chunks, chunks(51, 51, 0..1));
     found(&*store, &question(&key, 9), &[(51, 0)]).await;
+}
+
+pub async fn an_erasure_is_listed_until_it_is_ended(store: Any) {
+    let key = new_document();
+    let other = DocumentKey { document_id: "other".into(), ..key.clone() };
+    // Other tests erase too.
+    let listed = async |before: i64, limit: usize| {
+        let mut erasures = store.erasures(before, limit).await.unwrap();
+        erasures.retain(|erasure| erasure.key.tenant == key.tenant);
+        erasures.sort();
+        erasures
+    };
+    let erasure = |key: &DocumentKey, erased_at| Erasure { key: key.clone(), erased_at };
+    publish(&*store, &key, 5, 5, 1, 1).await;
+    store.erase(&key, 50).await.unwrap();
+    store.erase(&other, 60).await.unwrap();
+    store.erase(&other, 40).await.unwrap();
+    assert_eq!(
+        listed(70, usize::MAX).await,
+        [erasure(&key, 50), erasure(&other, 60)],
+        "never heard of, or erased before"
+    );
+    assert_eq!(listed(60, usize::MAX).await, [erasure(&key, 50)], "before that time");
+    assert!(store.erasures(70, 1).await.unwrap().len() <= 1);
+
+    // The second erasure came while the first was made sure of.
+    store.erase(&other, 65).await.unwrap();
+    store.end_erasure(&erasure(&other, 60)).await.unwrap();
+    assert_eq!(listed(70, usize::MAX).await, [erasure(&key, 50), erasure(&other, 65)]);
+    store.end_erasure(&erasure(&key, 50)).await.unwrap();
+    store.end_erasure(&erasure(&key, 50)).await.unwrap();
+    assert_eq!(listed(70, usize::MAX).await, [erasure(&other, 65)]);
+    assert_eq!(store.header(&key).await.unwrap().unwrap().erased_at, Some(50), "the tombstone stays");
+
+    store.erase(&key, 66).await.unwrap();
+    assert_eq!(listed(70, usize::MAX).await, [erasure(&key, 66), erasure(&other, 65)]);
 }
 
 pub async fn a_late_write_of_a_removed_run_stays_hidden(store: Any) {

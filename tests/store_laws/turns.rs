@@ -75,6 +75,12 @@ impl Store for Turns {
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
         self.next().erase(key, erased_at).await
     }
+    async fn erasures(&self, before: i64, limit: usize) -> Result<Vec<Erasure>> {
+        self.next().erasures(before, limit).await
+    }
+    async fn end_erasure(&self, erasure: &Erasure) -> Result<()> {
+        self.next().end_erasure(erasure).await
+    }
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
         self.next().remove_runs_below(key, run).await
     }

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use scylla::value::CqlTimestamp;
 use sha2::{Digest, Sha256};
 
+pub use super::fills::Fill;
 use super::{
     Config, fills,
     replication::Replication,
@@ -23,7 +24,6 @@ use super::{
     statements::statements,
 };
 use crate::error::{Failure, Result};
-pub use super::fills::Fill;
 pub use plan::{Action, Applied, Difference, Found, Node, Plan, plan};
 
 /// One file.
@@ -52,6 +52,12 @@ pub const ALL: &[Migration] = &[
         name: "reads",
         cql: include_str!("../../../schemas/store/0002_reads.cql"),
         fill: Some(Fill::Entries),
+    },
+    Migration {
+        number: 3,
+        name: "erasures",
+        cql: include_str!("../../../schemas/store/0003_erasures.cql"),
+        fill: None,
     },
 ];
 

@@ -17,6 +17,7 @@
 mod attempts;
 mod config;
 mod entries;
+mod erasures;
 mod failure;
 mod feed;
 mod fills;
@@ -48,9 +49,9 @@ pub use self::{
 };
 use self::{entries::Entered, session::Session, vectors::Vectors};
 use super::{
-    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, FeedPage, Header, Hit, Intake, Letter, LetterFilter,
-    LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store,
-    VectorSpace,
+    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
+    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey,
+    Store, VectorSpace,
 };
 use crate::{
     document::{Chunk, fields::Field, figures::Figure},
@@ -155,9 +156,18 @@ impl Store for CqlStore {
 
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
         let session = self.session().await?;
+        erasures::begin(session, key, erased_at).await?;
         write::hide_erased(session, &self.entered, key, erased_at).await?;
         try_join!(self.delete_runs(session, key, erased_at), letters::erase_letters(session, key, erased_at))?;
         Ok(())
+    }
+
+    async fn erasures(&self, before: i64, limit: usize) -> Result<Vec<Erasure>> {
+        erasures::of_before(self.session().await?, before, limit).await
+    }
+
+    async fn end_erasure(&self, erasure: &Erasure) -> Result<()> {
+        erasures::end(self.session().await?, erasure).await
     }
 
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {

@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use self::{connection::Connections, sets::Set};
 use super::{
-    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, FeedPage, Header, Hit, Intake, Letter, LetterFilter,
-    LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store,
-    VectorSpace, json::encode_rows,
+    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
+    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey,
+    Store, VectorSpace, json::encode_rows,
 };
 use crate::{
     document::{Chunk, fields::Field, figures::Figure},
@@ -153,6 +153,15 @@ impl Store for SqliteStore {
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
         let key = key.clone();
         self.connections.write(move |tx| write::erase(tx, &key, erased_at)).await
+    }
+
+    async fn erasures(&self, before: i64, limit: usize) -> Result<Vec<Erasure>> {
+        self.connections.read(move |tx| read::erasures(tx, before, limit)).await
+    }
+
+    async fn end_erasure(&self, erasure: &Erasure) -> Result<()> {
+        let erasure = erasure.clone();
+        self.connections.write(move |tx| write::end_erasure(tx, &erasure)).await
     }
 
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     super::{
-        DocumentKey, DocumentRun, Header, PageRow, RunKey,
+        DocumentKey, DocumentRun, Erasure, Header, PageRow, RunKey,
         json::{HeaderCells, decode},
     },
     connection::failure,
@@ -47,9 +47,8 @@ pub(super) fn document(tx: &Connection, key: &DocumentKey) -> Result<Option<Docu
 /// The first `count` of the figures or fields of a run.
 fn set<T: DeserializeOwned>(tx: &Connection, document: i64, run: i64, set: Set, count: u32) -> Result<Vec<T>> {
     let (table, [number, json]) = (set.table(), set.columns());
-    let sql = format!(
-        "SELECT {json} FROM {table} WHERE document = ?1 AND run = ?2 AND {number} < ?3 ORDER BY {number}"
-    );
+    let sql =
+        format!("SELECT {json} FROM {table} WHERE document = ?1 AND run = ?2 AND {number} < ?3 ORDER BY {number}");
     decode_rows(tx, &sql, params![document, run, count])
 }
 
@@ -85,6 +84,20 @@ pub(super) fn vectors(tx: &Connection, run: &RunKey, model: &str) -> Result<Vec<
     let rows = statement
         .query_map(params![id, run.run, model], |row| {
             Ok((row.get(0)?, bytemuck::pod_collect_to_vec(row.get_ref(1)?.as_blob()?)))
+        })
+        .map_err(failure)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(failure)
+}
+
+/// Erasures of before a time that were not ended, the oldest first.
+pub(super) fn erasures(tx: &Connection, before: i64, limit: usize) -> Result<Vec<Erasure>> {
+    let sql = "SELECT tenant, document_id, erased_at FROM erasures WHERE erased_at < ?1 ORDER BY erased_at LIMIT ?2";
+    let mut statement = tx.prepare_cached(sql).map_err(failure)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement
+        .query_map(params![before, limit], |row| {
+            let key = DocumentKey { tenant: row.get(0)?, document_id: row.get(1)? };
+            Ok(Erasure { key, erased_at: row.get(2)? })
         })
         .map_err(failure)?;
     rows.collect::<rusqlite::Result<_>>().map_err(failure)

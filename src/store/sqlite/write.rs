@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, VectorSpace, check_vector, json::encode},
+    super::{Current, DocumentKey, Ended, Erasure, Intake, PageRow, RunKey, VectorSpace, check_vector, json::encode},
     connection::failure,
     feed,
     letters::erase_letters,
@@ -183,7 +183,20 @@ pub(super) fn erase(tx: &Connection, key: &DocumentKey, erased_at: i64) -> Resul
         "UPDATE documents SET erased_at = max(?2, coalesce(erased_at, ?2)) WHERE id = ?1",
         params![document, erased_at],
     )?;
+    execute(
+        tx,
+        "INSERT INTO erasures (tenant, document_id, erased_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET erased_at = max(erased_at, excluded.erased_at)",
+        params![key.tenant, key.document_id, erased_at],
+    )?;
     remove_runs(tx, document, erased_at)?;
+    Ok(())
+}
+
+/// Takes an erasure off the list, unless a later one stands there.
+pub(super) fn end_erasure(tx: &Connection, Erasure { key, erased_at }: &Erasure) -> Result<()> {
+    let sql = "DELETE FROM erasures WHERE tenant = ?1 AND document_id = ?2 AND erased_at <= ?3";
+    execute(tx, sql, params![key.tenant, key.document_id, erased_at])?;
     Ok(())
 }
 
