@@ -419,7 +419,7 @@ async fn chunks_of_two_documents_meet_in_one_batch() {
     let app = App::open(config).unwrap();
     let batches: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
     let seen = Arc::clone(&batches);
-    app.embedders().get().await.unwrap().observe(move |report: &Report<'_>| {
+    app.embedder().await.unwrap().observe(move |report: &Report<'_>| {
         seen.lock().unwrap().push(report.tags.iter().map(|tag| tag.to_string()).collect());
     });
     let stage = app.stages(&["language".to_owned()]).remove(0);
@@ -465,6 +465,7 @@ async fn assembled(app: &App, document_id: &str) -> Vec<u8> {
         ..Envelope::new(document_id.to_owned(), "acme", document_id, Lane::Interactive)
     };
     let event = Assembled {
+        embed_with: Vec::new(),
         envelope,
         source: Source::unknown(),
         page_count: 0,

@@ -44,7 +44,7 @@ async fn a_sentence_is_found_first_and_a_paraphrase_within_three() {
 
 /// What `deckle search` prints, without a process and a model for each question; the test below holds both equal.
 async fn search(app: &App, words: &str) -> Vec<Value> {
-    let embedder = app.embedders().get().await.unwrap();
+    let embedder = app.embedder().await.unwrap();
     let vector = embedder.embed(words).await.unwrap().vector;
     let query = Query { model: embedder.name().to_owned(), vector, k: 10, tenant: None };
     let hits = app.store.search(&query).await.unwrap();

@@ -12,6 +12,8 @@ mod laws;
 mod letters;
 #[path = "store_laws/reads.rs"]
 mod reads;
+#[path = "store_laws/models.rs"]
+mod models;
 #[path = "support/servers.rs"]
 mod servers;
 #[path = "store_laws/turns.rs"]
@@ -64,6 +66,10 @@ macro_rules! for_every_law {
             letters::a_letter_of_which_nothing_is_known_is_kept,
             letters::letters_of_an_erased_run_go_and_do_not_come_back,
             letters::the_highest_version_awaited_of_a_page_stays,
+            models::vectors_of_two_models_stand_beside_each_other,
+            models::a_run_has_its_vectors_when_each_chunk_has_one_of_its_version,
+            models::a_dropped_model_leaves_nothing_and_takes_nothing,
+            models::a_decision_about_models_replaces_only_what_it_saw,
         }
     };
 }
@@ -74,7 +80,7 @@ mod sqlite {
     use deckle::store::{Store, sqlite::SqliteStore};
     use tempfile::TempDir;
 
-    use crate::{interleavings, laws, letters, reads, turns::Turns, values::*};
+    use crate::{interleavings, laws, letters, models, reads, turns::Turns, values::*};
 
     fn open(path: &Path) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(path).unwrap())
@@ -208,7 +214,7 @@ mod on_cassandra {
         cql::{Config, CqlStore, migrations},
     };
 
-    use crate::{interleavings, laws, letters, reads, servers, turns::Turns};
+    use crate::{interleavings, laws, letters, models, reads, servers, turns::Turns};
 
     fn config() -> Config {
         let tables = &migrations::ALL.iter().map(migrations::Migration::sha256).collect::<String>();

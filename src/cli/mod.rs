@@ -14,6 +14,7 @@ mod models;
 mod process;
 mod progress;
 mod render;
+mod replay;
 mod run;
 mod search;
 mod show;
@@ -74,6 +75,7 @@ enum Command {
     Export(export::Args),
     Erase(erase::Args),
     DeadLetters(dead_letters::Args),
+    Replay(replay::Args),
     Topics(topics::Args),
     Store(store::Args),
     Check(check::Args),
@@ -157,10 +159,11 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Export(args) => export::run(context, args).await,
             Command::Erase(args) => erase::run(context, args).await,
             Command::DeadLetters(args) => dead_letters::run(context, args).await,
+            Command::Replay(args) => replay::run(context, args).await,
             Command::Topics(args) => topics::run(context, args).await,
             Command::Store(args) => store::run(context, args).await,
             Command::Check(args) => check::run(context, args).await,
-            Command::Models(args) => models::run(&context, &args),
+            Command::Models(args) => models::run(context, args).await,
             Command::Sandbox => unreachable!("handled before the runtime starts"),
         }
     });

@@ -24,7 +24,7 @@ pub struct Args {
 pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let app = context.open()?;
-    let embedder = app.embedders().get().await?;
+    let embedder = app.embedder().await?;
     let question = embedder.embed(&args.words.join(" ")).await?;
     let query =
         Query { model: embedder.name().to_owned(), vector: question.vector, k: usize::from(args.k), tenant: None };

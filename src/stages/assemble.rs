@@ -265,7 +265,16 @@ impl Assemble {
         let failed_pages = i32::try_from(failed_pages).unwrap_or(i32::MAX);
         let source = last.source.clone();
         let page_count = last.page_count;
-        Ok(Some(Built::Whole(Box::new(Assembled { envelope, source, page_count, failed_pages, document, reasons }))))
+        let embed_with = Vec::new();
+        Ok(Some(Built::Whole(Box::new(Assembled {
+            envelope,
+            source,
+            page_count,
+            failed_pages,
+            document,
+            reasons,
+            embed_with,
+        }))))
     }
 
     async fn fetch(&self, rows: &[PageRow]) -> Result<BTreeMap<u32, Page>> {

@@ -210,6 +210,7 @@ impl Split {
         let blob = claim_check::put_json(&*self.blobs, &envelope, &document).await?;
         envelope.trail = vec![meter.finish()];
         let assembled = Assembled {
+            embed_with: Vec::new(),
             envelope,
             source: upload.source,
             page_count: 0,

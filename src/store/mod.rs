@@ -8,6 +8,8 @@
 //! - Rows of pages, chunks and vectors are keyed by run. A document reads as one run: the header's `current` names
 //!   it, and no reader sees a mixture.
 //! - Writes of stages are pure functions of committed records: no clock, no random value.
+//! - Vectors of models stand beside each other, and a search asks one model. A dropped model takes no vectors, late ones
+//!   included, until it is built again. What models are for is one value, changed by compare-and-set.
 //! - A dead letter is written once. Its state leaves `open` once, by compare-and-set; the first version claimed for its
 //!   redrive is its version for ever.
 
@@ -15,9 +17,12 @@ pub use letter::{
     Claim, Claimed, Letter, LetterFilter, LetterKey, LetterListing, LetterRecord, LetterRow, LetterState, StateName,
 };
 
+pub use model::{KnownModel, ModelState, Models, change_models};
+
 pub mod cql;
 mod json;
 mod letter;
+mod model;
 mod similarity;
 pub mod sqlite;
 mod token;
@@ -419,7 +424,8 @@ pub trait Store: Send + Sync {
     async fn awaited_pages(&self, run: &RunKey) -> Result<BTreeMap<u32, i64>>;
     /// Writes chunks of a run.
     async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()>;
-    /// Writes vectors of a run. A zero or NaN vector, or one of another dimension, is a defect; see [`check_vector`].
+    /// Writes vectors of a run; nothing of a model that was dropped. A zero or NaN vector, or one of another dimension, is
+    /// a defect; see [`check_vector`].
     async fn put_vectors(
         &self,
         run: &RunKey,
@@ -454,6 +460,8 @@ pub trait Store: Send + Sync {
     async fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRun>>;
     /// The vectors of a run by one model, by chunk number.
     async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>>;
+    /// Whether each chunk of a run that is numbered below `chunk_count` has a vector by a model, of `version` or newer.
+    async fn has_vectors(&self, run: &RunKey, version: i64, model: &str, chunk_count: u32) -> Result<bool>;
     /// Headers, in the order and behind the token that the filter names.
     async fn list(&self, filter: &ListFilter) -> Result<Listing>;
     /// The headers of a tenant's documents that have this file (see [`Header::has_file`]; its SHA-256 in lower-case
@@ -471,6 +479,14 @@ pub trait Store: Send + Sync {
     async fn feed_now(&self) -> Result<String>;
     /// The chunks nearest to a vector, best first, current runs only.
     async fn search(&self, query: &Query) -> Result<Vec<Hit>>;
+
+    /// What was decided about models.
+    async fn models(&self) -> Result<Models>;
+    /// Puts `after` in the place of `before`; false, and nothing done, where another came first. A caller that hears
+    /// false looks again: an answer may have been lost.
+    async fn replace_models(&self, before: &Models, after: &Models) -> Result<bool>;
+    /// Deletes all vectors of a model, which must be dropped; begun again, it goes on.
+    async fn delete_vectors(&self, model: &str) -> Result<()>;
 
     /// Writes a dead letter and its record, unless it is there already, in whatever state, or its run was erased.
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()>;

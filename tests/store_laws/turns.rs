@@ -93,6 +93,18 @@ impl Store for Turns {
     async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>> {
         self.next().vectors(run, model).await
     }
+    async fn has_vectors(&self, run: &RunKey, version: i64, model: &str, chunk_count: u32) -> Result<bool> {
+        self.next().has_vectors(run, version, model, chunk_count).await
+    }
+    async fn models(&self) -> Result<Models> {
+        self.next().models().await
+    }
+    async fn replace_models(&self, before: &Models, after: &Models) -> Result<bool> {
+        self.next().replace_models(before, after).await
+    }
+    async fn delete_vectors(&self, model: &str) -> Result<()> {
+        self.next().delete_vectors(model).await
+    }
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
         self.next().list(filter).await
     }

@@ -1,7 +1,7 @@
 //! `deckle dead-letters`: records that failed for good, and their way back.
 
 mod list;
-mod redrive;
+pub(in crate::cli) mod redrive;
 
 use super::{Context, Outcome, complain, table, time};
 use crate::{

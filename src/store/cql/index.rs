@@ -89,6 +89,11 @@ impl Index {
         }
     }
 
+    /// Lets go of the vectors of a model.
+    pub(super) fn forget(&self, model: &str) {
+        lock(&self.models).remove(model);
+    }
+
     /// The index of a query's model, as fresh as configured; `None` for a model without vectors.
     ///
     /// # Errors
@@ -102,7 +107,10 @@ impl Index {
     ) -> Result<Option<Arc<Model>>> {
         let asked = Instant::now();
         let known = spaces.of_model(session, &query.model).await?;
-        let Some(dimension) = known.first().map(|known| known.space.dimension) else { return Ok(None) };
+        let Some(dimension) = known.first().map(|known| known.space.dimension) else {
+            self.forget(&query.model);
+            return Ok(None);
+        };
         for known in &known {
             similarity::check_dimension(query, known.space.dimension)?;
         }

@@ -10,6 +10,7 @@
 //! | `erased_at`, `removed_below` | their own value | they only grow; readers leave out what they cover, for ever |
 //! | erasure, removal: range deletes | a day ahead | the bytes go too, and those of most late writes |
 //! | a letter's state | the nodes' (compare-and-set) | it leaves `open` once |
+//! | what models are for | the nodes' (compare-and-set) | one value, read as a whole |
 //!
 //! A tombstone is dropped ten days after its delete (`gc_grace_seconds`); what arrives later than that under a trim is
 //! still hidden by the header's count of chunks, and under an erasure by its static cell.
@@ -26,6 +27,7 @@ mod letters;
 mod list;
 mod merge;
 pub mod migrations;
+mod models;
 mod read;
 mod replication;
 mod schema;
@@ -50,7 +52,7 @@ pub use self::{
 use self::{entries::Entered, session::Session, vectors::Vectors};
 use super::{
     Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
-    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey,
+    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query, RunKey,
     Store, VectorSpace,
 };
 use crate::{
@@ -192,6 +194,10 @@ impl Store for CqlStore {
         self.vectors.of_run(self.session().await?, run, model).await
     }
 
+    async fn has_vectors(&self, run: &RunKey, version: i64, model: &str, chunk_count: u32) -> Result<bool> {
+        self.vectors.has(self.session().await?, run, version, model, chunk_count).await
+    }
+
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
         list::list(self.session().await?, filter).await
     }
@@ -210,6 +216,18 @@ impl Store for CqlStore {
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
         self.vectors.search(self.session().await?, query).await
+    }
+
+    async fn models(&self) -> Result<Models> {
+        models::models(self.session().await?).await
+    }
+
+    async fn replace_models(&self, before: &Models, after: &Models) -> Result<bool> {
+        models::replace_models(self.session().await?, before, after).await
+    }
+
+    async fn delete_vectors(&self, model: &str) -> Result<()> {
+        self.vectors.delete_model(self.session().await?, model).await
     }
 
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0002_letters.sql"),
     include_str!("0003_reads.sql"),
     include_str!("0004_erasures.sql"),
+    include_str!("0005_models.sql"),
 ];
 
 /// Bytes. Holds five vectors of 384 floats with 5 % waste; SQLite's own 4096 would hold two and waste a quarter.

@@ -9,6 +9,7 @@ mod connection;
 mod feed;
 mod letters;
 mod list;
+mod models;
 mod read;
 mod search;
 mod sets;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::{connection::Connections, sets::Set};
 use super::{
     Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
-    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey,
+    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query, RunKey,
     Store, VectorSpace, json::encode_rows,
 };
 use crate::{
@@ -184,6 +185,11 @@ impl Store for SqliteStore {
         self.connections.read(move |tx| read::vectors(tx, &run, &model)).await
     }
 
+    async fn has_vectors(&self, run: &RunKey, version: i64, model: &str, chunk_count: u32) -> Result<bool> {
+        let (run, model) = (run.clone(), model.to_owned());
+        self.connections.read(move |tx| models::has_vectors(tx, &run, version, &model, chunk_count)).await
+    }
+
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
         let filter = filter.clone();
         self.connections.read(move |tx| list::list(tx, &filter)).await
@@ -206,6 +212,24 @@ impl Store for SqliteStore {
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
         let query = query.clone();
         self.connections.read(move |tx| search::search(tx, &query)).await
+    }
+
+    async fn models(&self) -> Result<Models> {
+        self.connections.read(models::models).await
+    }
+
+    async fn replace_models(&self, before: &Models, after: &Models) -> Result<bool> {
+        let (before, after) = (before.clone(), after.clone());
+        self.connections.write(move |tx| models::replace_models(tx, &before, &after)).await
+    }
+
+    async fn delete_vectors(&self, model: &str) -> Result<()> {
+        loop {
+            let model = model.to_owned();
+            if self.connections.write(move |tx| models::delete_vectors(tx, &model)).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {

@@ -11,6 +11,7 @@ use super::{
     connection::failure,
     feed,
     letters::erase_letters,
+    models::is_dropped,
 };
 use crate::{
     document::Chunk,
@@ -137,7 +138,7 @@ pub(super) fn put_vectors(
 ) -> Result<()> {
     let Some(document) = admit(tx, &run.document, run.run)? else { return Ok(()) };
     let end = trimmed_from(tx, document, run.run, version)?;
-    let space = space_id(tx, space)?;
+    let Some(space) = space_id(tx, space)? else { return Ok(()) };
     let mut insert = tx
         .prepare_cached(
             "INSERT INTO vectors (document, run, space, chunk_no, version, vector) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -285,8 +286,8 @@ fn trimmed_from(tx: &Connection, document: i64, run: i64, version: i64) -> Resul
         .map_err(failure)
 }
 
-/// The integer that stands for a space. A model has one dimension for ever.
-fn space_id(tx: &Connection, space: &VectorSpace) -> Result<i64> {
+/// The integer that stands for a space; `None` for one of a dropped model. A model has one dimension for ever.
+fn space_id(tx: &Connection, space: &VectorSpace) -> Result<Option<i64>> {
     let known = tx
         .prepare_cached("SELECT id, dimension, normalized FROM spaces WHERE model = ?1 AND chunking = ?2")
         .and_then(|mut statement| {
@@ -296,18 +297,21 @@ fn space_id(tx: &Connection, space: &VectorSpace) -> Result<i64> {
         })
         .map_err(failure)?;
     match known {
-        Some((id, dimension, normalized)) if (dimension, normalized) == (space.dimension, space.normalized) => Ok(id),
+        Some((id, dimension, normalized)) if (dimension, normalized) == (space.dimension, space.normalized) => {
+            Ok(Some(id))
+        }
         Some((_, dimension, normalized)) => Err(Failure::defect(format!(
             "vectors of {} with {} have dimension {dimension} and normalized {normalized}, not {} and {}",
             space.model, space.chunking, space.dimension, space.normalized
         ))),
+        None if is_dropped(tx, &space.model)? => Ok(None),
         None => {
             execute(
                 tx,
                 "INSERT INTO spaces (model, chunking, dimension, normalized) VALUES (?1, ?2, ?3, ?4)",
                 params![space.model, space.chunking, space.dimension, space.normalized],
             )?;
-            Ok(tx.last_insert_rowid())
+            Ok(Some(tx.last_insert_rowid()))
         }
     }
 }
