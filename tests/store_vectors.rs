@@ -22,7 +22,7 @@ use std::{
 use deckle::{
     error::Failure,
     store::{
-        DocumentKey, Query, Store, VectorSpace,
+        DocumentKey, Query, QueryVector, Store, VectorSpace,
         cql::{Config, CqlStore, migrations},
         sqlite::SqliteStore,
     },
@@ -82,7 +82,11 @@ async fn publish_in(store: &dyn Store, key: &DocumentKey, run: i64, space: &Vect
 }
 
 fn ask(key: &DocumentKey, space: &VectorSpace, k: usize) -> Query {
-    Query { model: space.model.clone(), ..question(key, k) }
+    asking(key, space, vector(0.0), k)
+}
+
+fn asking(key: &DocumentKey, space: &VectorSpace, vector: Vec<f32>, k: usize) -> Query {
+    Query { vector: Some(QueryVector { model: space.model.clone(), vector }), ..question(key, k) }
 }
 
 /// Run and chunk of each hit.
@@ -188,7 +192,7 @@ async fn what_is_refused_is_refused_in_the_words_of_the_other_side() {
         }
     }
     for bad in [vec![0.0; 8], vec![f32::INFINITY; 8], vec![], vec![1.0; 9]] {
-        let query = Query { vector: bad, ..ask(&key, &space, 1) };
+        let query = asking(&key, &space, bad, 1);
         let refusal = sqlite.search(&query).await.unwrap_err();
         for store in [&first, &second] {
             assert_eq!(store.search(&query).await.unwrap_err(), refusal);

@@ -19,6 +19,7 @@ mod store;
 mod submit;
 mod table;
 mod topics;
+mod when;
 
 use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode};
 

@@ -14,10 +14,14 @@
 pub use letter::{
     Claim, Claimed, Letter, LetterFilter, LetterKey, LetterListing, LetterRecord, LetterRow, LetterState, StateName,
 };
+pub use query::{Hit, Query, QueryVector, SearchFilter};
 
 pub mod cql;
+mod fusion;
 mod json;
+mod keywords;
 mod letter;
+mod query;
 mod similarity;
 pub mod sqlite;
 mod token;
@@ -28,7 +32,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::{BlobRef, Chunk, Confidence, Locator, Method},
+    document::{BlobRef, Chunk, Confidence, Method},
     error::{Reason, Result},
     record::{Source, Status, TrailEntry},
 };
@@ -99,6 +103,12 @@ pub struct Current {
     pub confidence: Option<Confidence>,
     /// The document as JSON.
     pub document: Option<BlobRef>,
+    /// What its upload said of it; filterable.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// Who may find it, as its upload said; empty = everybody.
+    #[serde(default)]
+    pub access: Vec<String>,
     /// Why pages or the document failed.
     pub reasons: Vec<Reason>,
     /// Append time of the record that published it, µs.
@@ -279,41 +289,6 @@ pub struct Listing {
     pub next: Option<String>,
 }
 
-/// A question to the vectors.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Query {
-    /// Which vectors.
-    pub model: String,
-    /// The question.
-    pub vector: Vec<f32>,
-    /// Hits at most.
-    pub k: usize,
-    /// Only this tenant.
-    pub tenant: Option<String>,
-}
-
-/// A chunk found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Hit {
-    /// Whose.
-    pub key: DocumentKey,
-    /// The run it belongs to, which is the document's current one.
-    pub run: i64,
-    /// The file's name.
-    pub filename: String,
-    /// Cosine similarity, −1..1.
-    pub score: f32,
-    /// The chunk.
-    pub chunk: Chunk,
-}
-
-impl Hit {
-    /// Where the chunk starts.
-    pub fn first_locator(&self) -> Option<&Locator> {
-        self.chunk.prov.first()
-    }
-}
-
 /// The store itself. All writes are idempotent.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -359,7 +334,7 @@ pub trait Store: Send + Sync {
     async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>>;
     /// Headers, ordered by tenant and document.
     async fn list(&self, filter: &ListFilter) -> Result<Listing>;
-    /// The chunks nearest to a vector, best first, current runs only.
+    /// The chunks that answer a question, best first, of current runs only.
     async fn search(&self, query: &Query) -> Result<Vec<Hit>>;
 
     /// Writes a dead letter and its record, unless it is there already, in whatever state, or its run was erased.

@@ -10,7 +10,7 @@ use deckle::{
     document::{Bbox, BlobRef, Chunk, Confidence, Locator, Method},
     error::{Failure, Reason},
     record::{Source, Status, TrailEntry},
-    store::{Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, RunKey, Store, VectorSpace},
+    store::{Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, QueryVector, RunKey, SearchFilter, Store, VectorSpace},
 };
 
 /// A document of a tenant that no other test knows.
@@ -64,6 +64,8 @@ pub fn current(run: i64, version: i64, page_count: u32, chunk_count: u32) -> Cur
         title: Some(format!("version {version}")),
         confidence: Some(Confidence { mean: 0.9, p10: 0.7 }),
         document: Some(blob("document")),
+        attributes: BTreeMap::from([("version".into(), version.to_string())]),
+        access: vec!["group:a".into()],
         reasons: vec![Reason {
             code: "limit.time".into(),
             message: "late".into(),
@@ -140,7 +142,8 @@ pub fn vector(degrees: f32) -> Vec<f32> {
 }
 
 pub fn question(key: &DocumentKey, k: usize) -> Query {
-    Query { model: space().model, vector: vector(0.0), k, tenant: Some(key.tenant.clone()) }
+    let vector = QueryVector { model: space().model, vector: vector(0.0) };
+    Query { vector: Some(vector), keywords: None, filter: SearchFilter::of_tenant(&key.tenant), k }
 }
 
 /// Writes pages, chunks and vectors of a run and makes it the current one.

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     error::{Failure, Result},
     store::{
-        DocumentKey, Header, Query, RunKey,
+        DocumentKey, Header, QueryVector, RunKey,
         similarity::{self, Found},
     },
 };
@@ -98,7 +98,7 @@ impl Index {
         &self,
         session: &Session,
         spaces: &Spaces,
-        query: &Query,
+        query: &QueryVector,
     ) -> Result<Option<Arc<Model>>> {
         let asked = Instant::now();
         let known = spaces.of_model(session, &query.model).await?;

@@ -38,8 +38,9 @@ const TIMES: usize = 3;
 
 /// The chunks nearest to a vector, best first.
 pub(super) async fn search(session: &Session, spaces: &Spaces, index: &Index, query: &Query) -> Result<Vec<Hit>> {
-    let unit: Arc<[f32]> = similarity::unit(query)?.into();
-    let Some(model) = index.of_query(session, spaces, query).await? else { return Ok(Vec::new()) };
+    let Some(asked) = &query.vector else { return Ok(Vec::new()) };
+    let unit: Arc<[f32]> = similarity::unit(asked)?.into();
+    let Some(model) = index.of_query(session, spaces, asked).await? else { return Ok(Vec::new()) };
     let mut time = 1;
     loop {
         let mut pass =
@@ -48,7 +49,7 @@ pub(super) async fn search(session: &Session, spaces: &Spaces, index: &Index, qu
         if pass.stale.is_empty() || time == TIMES {
             return Ok(hits);
         }
-        let known = spaces.of_model(session, &query.model).await?;
+        let known = spaces.of_model(session, &asked.model).await?;
         model.reload(session, &known, pass.stale).await?;
         time += 1;
     }
@@ -68,7 +69,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     async fn run(&mut self) -> Result<Vec<Hit>> {
-        let (k, tenant) = (self.query.k, self.query.tenant.as_deref());
+        let (k, tenant) = (self.query.k, self.query.filter.tenant.as_deref());
         let mut hits = Vec::new();
         let mut after = None;
         while hits.len() < k {
@@ -133,6 +134,8 @@ async fn check(session: &Session, found: Found<Place>, current: Arc<OnceCell<Opt
         filename: current.source.filename.clone(),
         // Rounding may carry a cosine a little beyond 1.
         score: found.score.clamp(-1.0, 1.0),
+        similarity: Some(found.score.clamp(-1.0, 1.0)),
+        keyword_score: None,
         chunk,
     })))
 }

@@ -9,14 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, functions::FunctionFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::Config;
+use super::{
+    super::{json::decode, keywords},
+    Config,
+};
 use crate::error::{Failure, Result};
 
 /// Applied in order, each once; an entry is never altered after a release.
-const MIGRATIONS: &[&str] = &[include_str!("0001_tables.sql"), include_str!("0002_letters.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("0001_tables.sql"), include_str!("0002_letters.sql"), include_str!("0005_search.sql")];
 
 /// Bytes. Holds five vectors of 384 floats with 5 % waste; SQLite's own 4096 would hold two and waste a quarter.
 const PAGE_SIZE: u32 = 8192;
@@ -199,6 +203,12 @@ fn connect(path: &Path, config: &Config) -> rusqlite::Result<Connection> {
     connection.busy_timeout(config.busy_timeout())?;
     // More than the statements of this module.
     connection.set_prepared_statement_cache_capacity(64);
+    // Asked by triggers on `chunks`.
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("words_of", 1, flags, |context| {
+        let chunk = decode(context.get_raw(0).as_str()?);
+        chunk.map(|chunk| keywords::of_chunk(&chunk)).map_err(|e| rusqlite::Error::UserFunctionError(Box::new(e)))
+    })?;
     Ok(connection)
 }
 
