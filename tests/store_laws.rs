@@ -10,6 +10,8 @@ mod interleavings;
 mod laws;
 #[path = "store_laws/letters.rs"]
 mod letters;
+#[path = "store_laws/search.rs"]
+mod search;
 #[path = "support/servers.rs"]
 mod servers;
 #[path = "store_laws/turns.rs"]
@@ -41,6 +43,14 @@ macro_rules! for_every_law {
             laws::the_lowest_run_of_an_upload_wins,
             laws::a_listing_pages_through_all_once,
             laws::a_listing_goes_on_from_tenant_to_tenant,
+            search::each_filter_leaves_out_by_itself,
+            search::nobody_finds_what_the_current_run_does_not_let_them_see,
+            search::words_are_found_as_they_are_typed,
+            search::what_stands_in_quotes_must_be_there,
+            search::no_question_is_an_error,
+            search::words_of_other_runs_are_not_found,
+            search::words_that_are_gone_are_not_found,
+            search::what_means_it_and_says_it_comes_first,
             letters::a_letter_is_written_once_and_keeps_its_state,
             letters::a_letter_leaves_open_once,
             letters::a_claim_that_ran_out_is_taken_over_with_its_version,
@@ -60,7 +70,7 @@ mod sqlite {
     use deckle::store::{Store, sqlite::SqliteStore};
     use tempfile::TempDir;
 
-    use crate::{interleavings, laws, letters, turns::Turns, values::*};
+    use crate::{interleavings, laws, letters, search, turns::Turns, values::*};
 
     fn open(path: &Path) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(path).unwrap())
@@ -194,7 +204,7 @@ mod on_cassandra {
         cql::{Config, CqlStore, migrations},
     };
 
-    use crate::{interleavings, laws, letters, servers, turns::Turns};
+    use crate::{interleavings, laws, letters, search, servers, turns::Turns};
 
     fn config() -> Config {
         let tables = &migrations::ALL.iter().map(migrations::Migration::sha256).collect::<String>();

@@ -24,6 +24,18 @@ pub struct Query {
     pub k: usize,
 }
 
+impl Query {
+    /// What is asked, for metrics.
+    pub(super) fn mode(&self) -> &'static str {
+        match (&self.vector, &self.keywords) {
+            (Some(_), Some(_)) => "hybrid",
+            (Some(_), None) => "vector",
+            (None, Some(_)) => "keyword",
+            (None, None) => "nothing",
+        }
+    }
+}
+
 /// A question as a vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryVector {

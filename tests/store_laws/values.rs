@@ -10,7 +10,9 @@ use deckle::{
     document::{Bbox, BlobRef, Chunk, Confidence, Locator, Method},
     error::{Failure, Reason},
     record::{Source, Status, TrailEntry},
-    store::{Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, QueryVector, RunKey, SearchFilter, Store, VectorSpace},
+    store::{
+        Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, QueryVector, RunKey, SearchFilter, Store, VectorSpace,
+    },
 };
 
 /// A document of a tenant that no other test knows.
@@ -160,7 +162,12 @@ pub async fn publish(store: &dyn Store, key: &DocumentKey, run: i64, version: i6
     store.put_ended(key, &ended(run, version, Status::Published)).await.unwrap();
 }
 
-/// Searches until the hits are as wanted; a vector index may be late.
+/// Asks for words alone.
+pub fn asking_for(key: &DocumentKey, words: &str, k: usize) -> Query {
+    Query { vector: None, keywords: Some(words.into()), ..question(key, k) }
+}
+
+/// Searches until the hits are as wanted; an index may be late.
 pub async fn found(store: &dyn Store, query: &Query, wanted: &[(i64, u32)]) -> Vec<Hit> {
     let hits = eventually(|| async {
         let hits = store.search(query).await.unwrap();
@@ -171,7 +178,7 @@ pub async fn found(store: &dyn Store, query: &Query, wanted: &[(i64, u32)]) -> V
 }
 
 /// Asks until the answer is good, for at most 30 s; gives the last answer otherwise.
-async fn eventually<T, E, F: Future<Output = Result<T, E>>>(mut ask: impl FnMut() -> F) -> Result<T, E> {
+pub async fn eventually<T, E, F: Future<Output = Result<T, E>>>(mut ask: impl FnMut() -> F) -> Result<T, E> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match ask().await {

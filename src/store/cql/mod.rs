@@ -13,6 +13,7 @@
 //! A tombstone is dropped ten days after its delete (`gc_grace_seconds`); what arrives later than that under a trim is
 //! still hidden by the header's count of chunks, and under an erasure by its static cell.
 
+pub mod ann;
 mod config;
 mod failure;
 mod index;
@@ -29,14 +30,14 @@ mod statements;
 mod vectors;
 mod write;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use futures::try_join;
 use tokio::sync::OnceCell;
 
 pub use self::{
-    config::{Config, Consistency, Password},
+    config::{Config, Consistency, Password, Search},
     replication::Replication,
 };
 use self::{list::Listed, session::Session, vectors::Vectors};
@@ -44,13 +45,13 @@ use super::{
     Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Header, Hit, Intake, Letter, LetterFilter, LetterKey,
     LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store, VectorSpace,
 };
-use crate::{document::Chunk, error::Result};
+use crate::{document::Chunk, error::Result, telemetry};
 
 /// A store in one keyspace of a cluster.
 pub struct CqlStore {
     config: Config,
     /// Made at the first request, so that a cluster that is away at start is waited for like one that goes away later.
-    session: OnceCell<Session>,
+    session: OnceCell<Arc<Session>>,
     listed: Listed,
     vectors: Vectors,
 }
@@ -62,13 +63,13 @@ impl CqlStore {
     /// When the settings make no sense.
     pub fn open(config: Config) -> Result<Self> {
         config.check()?;
-        let vectors = Vectors::new(config.refresh());
+        let vectors = Vectors::new(config.search, config.refresh());
         Ok(Self { config, session: OnceCell::new(), listed: Listed::default(), vectors })
     }
 
     /// The session, in a keyspace that has this deckle's tables.
-    async fn session(&self) -> Result<&Session> {
-        self.session.get_or_try_init(async || migrations::ready(&self.config).await).await
+    async fn session(&self) -> Result<&Arc<Session>> {
+        self.session.get_or_try_init(async || migrations::ready(&self.config).await.map(Arc::new)).await
     }
 }
 
@@ -99,7 +100,9 @@ impl Store for CqlStore {
     }
 
     async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()> {
-        write::put_chunks(self.session().await?, run, version, chunks).await
+        write::put_chunks(self.session().await?, run, version, chunks).await?;
+        self.vectors.touch(&run.document);
+        Ok(())
     }
 
     async fn put_vectors(
@@ -165,7 +168,10 @@ impl Store for CqlStore {
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
-        self.vectors.search(self.session().await?, query).await
+        let start = Instant::now();
+        let hits = self.vectors.search(self.session().await?, query).await?;
+        telemetry::searched(query.mode(), start.elapsed());
+        Ok(hits)
     }
 
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {

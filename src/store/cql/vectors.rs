@@ -3,14 +3,13 @@
 //! The law: a vector that no search could use is never written. Late rows of a run that the header hides are written
 //! and never read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 
 use super::{
-    index::Index,
-    read,
-    search::search,
+    Search, read,
+    search::{Indexes, search},
     session::Session,
     spaces::{self, Space, Spaces},
     write::{delete_timestamp, number},
@@ -27,16 +26,15 @@ const ROW_OVERHEAD: usize = 64;
 const SPACES: usize = 8;
 
 /// The vectors of a keyspace, and what this process knows of them.
-#[derive(Debug)]
 pub(super) struct Vectors {
-    spaces: Spaces,
-    index: Index,
+    spaces: Arc<Spaces>,
+    indexes: Indexes,
 }
 
 impl Vectors {
-    /// Vectors whose index looks at the feed when a search comes longer than `refresh` after the last look.
-    pub(super) fn new(refresh: Duration) -> Self {
-        Self { spaces: Spaces::default(), index: Index::new(refresh) }
+    /// Vectors whose indexes look at the feed when a search comes longer than `refresh` after the last look.
+    pub(super) fn new(by: Search, refresh: Duration) -> Self {
+        Self { spaces: Arc::default(), indexes: Indexes::new(by, refresh) }
     }
 
     /// Writes vectors of a run at `version`, all of them or, refused, none.
@@ -134,12 +132,12 @@ impl Vectors {
 
     /// Takes note that something of a document was written, for the next search here to see it, feed or not.
     pub(super) fn touch(&self, document: &DocumentKey) {
-        self.index.touch(document);
+        self.indexes.touch(document);
     }
 
-    /// The chunks nearest to a vector, best first.
-    pub(super) async fn search(&self, session: &Session, query: &Query) -> Result<Vec<Hit>> {
-        search(session, &self.spaces, &self.index, query).await
+    /// The chunks that answer a question, best first.
+    pub(super) async fn search(&self, session: &Arc<Session>, query: &Query) -> Result<Vec<Hit>> {
+        search(session, &self.spaces, &self.indexes, query).await
     }
 }
 

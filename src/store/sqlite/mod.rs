@@ -11,7 +11,11 @@ mod read;
 mod search;
 mod write;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -21,7 +25,7 @@ use super::{
     Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Header, Hit, Intake, Letter, LetterFilter, LetterKey,
     LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store, VectorSpace,
 };
-use crate::{document::Chunk, error::Result};
+use crate::{document::Chunk, error::Result, telemetry};
 
 /// How the file is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,8 +168,10 @@ impl Store for SqliteStore {
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
-        let query = query.clone();
-        self.connections.read(move |tx| search::search(tx, &query)).await
+        let (start, query, mode) = (Instant::now(), query.clone(), query.mode());
+        let hits = self.connections.read(move |tx| search::search(tx, &query)).await?;
+        telemetry::searched(mode, start.elapsed());
+        Ok(hits)
     }
 
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
