@@ -31,9 +31,6 @@ impl<P> Candidate<P> {
     /// The hit that it is, given what its place holds.
     pub(super) fn into_hit(self, key: DocumentKey, run: i64, filename: String, chunk: Chunk) -> Hit {
         let Self { score, similarity, keyword_score, .. } = self;
-        // Rounding may carry a cosine a little beyond 1.
-        let similarity = similarity.map(|cosine| cosine.clamp(-1.0, 1.0));
-        let score = if keyword_score.is_none() { similarity.unwrap_or(score) } else { score };
         Hit { key, run, filename, score, similarity, keyword_score, chunk }
     }
 }
@@ -41,9 +38,11 @@ impl<P> Candidate<P> {
 /// The candidates of one ranking, or of two, best first. Each ranking is sorted, and holds a place once or, of several
 /// vectors of one chunk, more than once: the best counts.
 pub(super) fn candidates<P: Ord + Clone>(
-    by_meaning: Option<Vec<Found<P>>>,
+    mut by_meaning: Option<Vec<Found<P>>>,
     by_words: Option<Vec<Found<P>>>,
 ) -> Vec<Candidate<P>> {
+    // Rounding may carry a cosine a little beyond 1.
+    by_meaning.iter_mut().flatten().for_each(|found| found.score = found.score.clamp(-1.0, 1.0));
     match (by_meaning, by_words) {
         (None, None) => Vec::new(),
         (Some(found), None) => found
@@ -85,7 +84,13 @@ mod tests {
     use super::*;
 
     fn ranking(places: &[u32]) -> Option<Vec<Found<u32>>> {
-        Some(places.iter().zip(0..).map(|(place, rank)| Found { score: 9.0 - rank as f32, place: *place }).collect())
+        Some(
+            places
+                .iter()
+                .zip(0..)
+                .map(|(place, rank)| Found { score: (9 - rank) as f32 / 10.0, place: *place })
+                .collect(),
+        )
     }
 
     fn places(candidates: &[Candidate<u32>]) -> Vec<u32> {
@@ -98,16 +103,16 @@ mod tests {
         // 3: 1/63 + 1/62; 1 and 4: 1/61, the lower place first; 2: 1/62; 5: 1/63.
         assert_eq!(places(&fused), [3, 1, 4, 2, 5]);
         assert!((fused[0].score - (1.0 / 63.0 + 1.0 / 62.0)).abs() < 1e-6);
-        assert_eq!((fused[0].similarity, fused[0].keyword_score), (Some(7.0), Some(8.0)));
-        assert_eq!((fused[1].similarity, fused[1].keyword_score), (Some(9.0), None));
+        assert_eq!((fused[0].similarity, fused[0].keyword_score), (Some(0.7), Some(0.8)));
+        assert_eq!((fused[1].similarity, fused[1].keyword_score), (Some(0.9), None));
     }
 
     #[test]
     fn one_ranking_keeps_its_order_and_scores() {
         let meaning = candidates(ranking(&[3, 1, 1]), None);
-        assert_eq!((places(&meaning), meaning[0].score, meaning[0].similarity), (vec![3, 1, 1], 9.0, Some(9.0)));
+        assert_eq!((places(&meaning), meaning[0].score, meaning[0].similarity), (vec![3, 1, 1], 0.9, Some(0.9)));
         let words = candidates(None, ranking(&[3, 1]));
-        assert_eq!((places(&words), words[1].score, words[1].keyword_score), (vec![3, 1], 8.0, Some(8.0)));
+        assert_eq!((places(&words), words[1].score, words[1].keyword_score), (vec![3, 1], 0.8, Some(0.8)));
         assert!(candidates::<u32>(None, None).is_empty());
         assert_eq!(places(&candidates(ranking(&[]), ranking(&[2]))), [2]);
     }
