@@ -14,6 +14,7 @@
 //! still hidden by the header's count of chunks, and under an erasure by its static cell.
 
 pub mod ann;
+mod attempts;
 mod config;
 mod failure;
 mod index;
@@ -196,6 +197,10 @@ impl Store for CqlStore {
 
     async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
         letters::drop_letter(self.session().await?, key, at).await
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.session().await?.health().await
     }
 }
 
