@@ -454,6 +454,7 @@ async fn assembled(app: &App, document_id: &str) -> Vec<u8> {
         title: None,
         pages: Vec::new(),
         blocks: vec![block],
+        fields: Vec::new(),
         confidence: None,
     };
     let bytes = serde_json::to_vec(&document).unwrap();

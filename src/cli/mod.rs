@@ -18,8 +18,8 @@ mod show;
 mod store;
 mod submit;
 mod table;
+mod time;
 mod topics;
-mod when;
 
 use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode};
 
@@ -41,6 +41,7 @@ Examples:
   deckle process report.pdf scans/ --out out  read files, write exports
   deckle search \"who pays for the return\"     passages nearest in meaning
   deckle list --status failed                 what could not be read
+  deckle list --since 24h                     what became of documents today
   deckle ingest inbox/ && deckle run          queue files, then work on them
   deckle check                                is everything in place?
 

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use super::{
     Context, Outcome, print_json, say,
     table::{self, Fit},
-    when,
+    time,
 };
 use crate::{
     app::App,
@@ -43,11 +43,11 @@ pub struct Args {
     /// Only files of this type: `pdf`, `image/*` or any media type; may be repeated.
     #[arg(long = "type", value_name = "TYPE", value_parser = media_type)]
     media_types: Vec<String>,
-    /// Only documents published since a date (UTC), an RFC 3339 time, or so long ago (`7d`, `12h`).
-    #[arg(long, value_name = "WHEN", value_parser = when::parse, allow_hyphen_values = true)]
+    /// Only documents published then or later: `2026-11-21`, `2026-11-21T08:00:00Z`, or so long ago: `24h`, `7d`.
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     since: Option<i64>,
     /// Only documents published before.
-    #[arg(long, value_name = "WHEN", value_parser = when::parse, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     until: Option<i64>,
     /// Only documents that were uploaded with this attribute; may be repeated, and all must be there.
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]

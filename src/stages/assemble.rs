@@ -26,7 +26,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Meter, Output, Parts, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
-    document::{Confidence, Document, Page, PageInfo, layout},
+    document::{Confidence, Document, Page, PageInfo, fields, layout},
     error::{Failure, Reason, Result},
     record::{Assembled, Enriched, Event, PageAnalysed, Source, Status, TrailEntry, wire::Headers},
     store::{DocumentKey, PageRow, RunKey, Store},
@@ -270,6 +270,7 @@ fn assembled(source: &Source, rows: &[PageRow], pages: &BTreeMap<u32, Page>) -> 
         title,
         pages: rows.iter().map(|row| page_info(row, pages.get(&row.page_no))).collect(),
         blocks,
+        fields: fields::of_pages(pages.values()),
         confidence: Confidence::of_lines(pages.values().flat_map(|page| &page.lines)),
     }
 }

@@ -14,7 +14,7 @@ use self::analytics::Feed;
 use super::{Meter, Output, Parts, Stage, claim_check};
 use crate::{
     blob::Blobs,
-    document::{Chunk, Document},
+    document::{Chunk, Document, figures::figures},
     error::{Failure, Result},
     record::{Enriched, Event, Published, Source, Status, wire::Headers},
     store::{Current, DocumentKey, Ended, Header, RunKey, Store, VectorSpace},
@@ -107,7 +107,7 @@ impl Stage for Publish {
 }
 
 impl Publish {
-    /// Writes chunks and vectors, removes what an earlier version had more, then flips the header.
+    /// Writes chunks, vectors, figures and fields, removes what an earlier version had more, then flips the header.
     async fn publish(
         &self,
         key: &DocumentKey,
@@ -145,6 +145,9 @@ impl Publish {
         let chunk_count =
             u32::try_from(enriched.chunk_count).map_err(|_| Failure::defect("a chunk count below zero"))?;
         self.store.trim_chunks(&run, envelope.version, chunk_count).await?;
+        let figures = figures(&document.blocks);
+        self.store.put_figures(&run, envelope.version, &figures).await?;
+        self.store.put_fields(&run, envelope.version, &document.fields).await?;
         let current = Current {
             run: envelope.run,
             version: envelope.version,
@@ -155,6 +158,8 @@ impl Publish {
             failed_pages: u32::try_from(enriched.failed_pages).unwrap_or(0),
             block_count: u32::try_from(document.blocks.len()).unwrap_or(u32::MAX),
             chunk_count,
+            figure_count: u32::try_from(figures.len()).unwrap_or(u32::MAX),
+            field_count: u32::try_from(document.fields.len()).unwrap_or(u32::MAX),
             language: enriched.language.clone(),
             title: document.title.clone(),
             confidence: document.confidence,

@@ -35,6 +35,7 @@ pub async fn what_was_written_is_read(store: Any) {
     assert_eq!(read.header.status(), Status::Published);
     assert_eq!(read.pages, [page(1, 1), page(2, 1)]);
     assert_eq!(read.chunks, chunks(1, 1, 0..3));
+    assert_eq!((read.figures, read.fields), (figures(1, 1, 3), fields(1, 1, 3)));
     assert_eq!(store.pages(&run_of(&key, 1)).await.unwrap(), read.pages);
     assert_eq!(store.pages(&run_of(&key, 2)).await.unwrap(), []);
 
@@ -249,6 +250,8 @@ pub async fn a_document_reads_as_one_run(store: Any) {
                 let pages: Vec<_> = (1..=page_count).map(|page_no| page(page_no, current.run)).collect();
                 assert_eq!(read.pages, pages);
                 assert_eq!(read.chunks, chunks(current.run, current.run, 0..chunk_count));
+                assert_eq!(read.figures, figures(current.run, current.run, chunk_count));
+                assert_eq!(read.fields, fields(current.run, current.run, chunk_count));
                 for hit in store.search(&question(&key, 9)).await.unwrap() {
                     assert_eq!(hit.chunk, chunk(hit.run, hit.run, hit.chunk.chunk_no));
                 }
@@ -391,7 +394,7 @@ pub async fn a_listing_goes_on_from_tenant_to_tenant(store: Any) {
 
 /// Names and statuses of a whole listing, four at a time.
 async fn pages_of(store: &Any, tenant: &str, status: Option<Status>) -> Vec<(String, Status)> {
-    let mut filter = ListFilter { tenant: Some(tenant.to_owned()), status, limit: 4, after: None };
+    let mut filter = ListFilter { tenant: Some(tenant.to_owned()), status, limit: 4, ..ListFilter::default() };
     let mut all = Vec::new();
     loop {
         let listing = store.list(&filter).await.unwrap();

@@ -52,6 +52,9 @@ pub struct Config {
     pub search: Search,
     /// A search looks for what is new when the last look is older than this; 0 = always.
     pub refresh_ms: u64,
+    /// The feed tells of what was published longer ago than this, so that it misses nothing: more than `request_ms` by
+    /// as much as the clocks of writers and readers may differ.
+    pub feed_behind_ms: u64,
 }
 
 impl Default for Config {
@@ -76,6 +79,7 @@ impl Default for Config {
             requests_in_flight: 256,
             search: Search::Memory,
             refresh_ms: 1_000,
+            feed_behind_ms: 30_000,
         }
     }
 }
@@ -116,6 +120,9 @@ impl Config {
         if [self.connect_ms, self.request_ms].contains(&0) || self.requests_in_flight == 0 {
             return refuse("`connect_ms`, `request_ms` and `requests_in_flight` must be above 0".to_owned());
         }
+        if self.feed_behind_ms < self.request_ms {
+            return refuse("`feed_behind_ms` is below `request_ms`: the feed would miss what is written slowly".to_owned());
+        }
         if self.replication_factor == 0 {
             return refuse("`replication_factor` must be above 0".to_owned());
         }
@@ -138,6 +145,10 @@ impl Config {
 
     pub(super) fn refresh(&self) -> Duration {
         Duration::from_millis(self.refresh_ms)
+    }
+
+    pub(super) fn feed_behind(&self) -> Duration {
+        Duration::from_millis(self.feed_behind_ms)
     }
 
     pub(super) fn request_timeout(&self) -> Duration {

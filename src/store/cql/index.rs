@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use self::cursor::{Cursor, Entry};
 pub(super) use self::{vectors::ModelVectors, words::Words};
-use super::{list::SHARDS, session::Session, spaces::Spaces};
+use super::{entries::SHARDS, session::Session, spaces::Spaces};
 use crate::{
     error::{Failure, Result},
     store::{Current, DocumentKey, Header, query::Facets},

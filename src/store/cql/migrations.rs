@@ -3,7 +3,7 @@
 //! The law: what a keyspace holds is the files of `schemas/store` up to some number, whoever applied them, however
 //! often, and however many at once. A file that was applied never changes (but for its comments); what is to be
 //! different comes in a later file. Every statement does no harm the second time, for the first may have been the last
-//! act of a process that died.
+//! act of a process that died. So does the filling of new tables from old ones, which a migration may end with.
 //!
 //! Workers start only on a keyspace that has all of them and no later ones, and whose replicas are read and written in
 //! numbers that meet (`replication`).
@@ -16,13 +16,14 @@ use scylla::value::CqlTimestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Config,
+    Config, fills,
     replication::Replication,
     schema::{self, change_schema, with_schema_lock},
     session::Session,
     statements::statements,
 };
 use crate::error::{Failure, Result};
+pub use super::fills::Fill;
 pub use plan::{Action, Applied, Difference, Found, Node, Plan, plan};
 
 /// One file.
@@ -34,11 +35,25 @@ pub struct Migration {
     pub name: &'static str,
     /// What it does.
     pub cql: &'static str,
+    /// What is done with its tables once they are there, before it counts as applied.
+    pub fill: Option<Fill>,
 }
 
 /// All of this deckle's, in order.
-pub const ALL: &[Migration] =
-    &[Migration { number: 1, name: "documents", cql: include_str!("../../../schemas/store/0001_documents.cql") }];
+pub const ALL: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "documents",
+        cql: include_str!("../../../schemas/store/0001_documents.cql"),
+        fill: None,
+    },
+    Migration {
+        number: 2,
+        name: "reads",
+        cql: include_str!("../../../schemas/store/0002_reads.cql"),
+        fill: Some(Fill::Entries),
+    },
+];
 
 /// Remembers what was applied. One partition, so that it is read in order.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (part int, number int, name text, sha256 text, \
@@ -144,6 +159,9 @@ async fn migrate(session: &Session, config: &Config, migration: &Migration) -> R
         }
     }
     let number = i32::try_from(migration.number).map_err(|_| Failure::defect("a migration's number is too high"))?;
+    if let Some(fill) = migration.fill {
+        fills::run(session, number, fill).await.map_err(|failure| within(failure, migration))?;
+    }
     let insert = "INSERT INTO migrations (part, number, name, sha256, applied_at, deckle) VALUES (0, ?, ?, ?, ?, ?)";
     let now = CqlTimestamp(jiff::Timestamp::now().as_millisecond());
     let values = (number, migration.name, migration.sha256(), now, env!("CARGO_PKG_VERSION"));

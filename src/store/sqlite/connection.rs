@@ -22,8 +22,12 @@ use crate::{
 };
 
 /// Applied in order, each once; an entry is never altered after a release.
-const MIGRATIONS: &[&str] =
-    &[include_str!("0001_tables.sql"), include_str!("0002_letters.sql"), include_str!("0005_search.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("0001_tables.sql"),
+    include_str!("0002_letters.sql"),
+    include_str!("0003_reads.sql"),
+    include_str!("0005_search.sql"),
+];
 
 /// Bytes. Holds five vectors of 384 floats with 5 % waste; SQLite's own 4096 would hold two and waste a quarter.
 const PAGE_SIZE: u32 = 8192;

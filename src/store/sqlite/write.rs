@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, VectorSpace, check_vector, json::encode},
     connection::failure,
+    feed,
     letters::erase_letters,
 };
 use crate::{
@@ -39,18 +40,18 @@ pub(super) fn put_intake(tx: &Connection, key: &DocumentKey, intake: &Intake, ve
     Ok(())
 }
 
-/// Writes the cells that readers follow.
+/// Writes the cells that readers follow, and tells the feed.
 pub(super) fn set_current(tx: &Connection, key: &DocumentKey, current: &Current) -> Result<()> {
     let Some(document) = admit(tx, key, current.run)? else { return Ok(()) };
     let cell = encode(current)?;
-    execute(
+    let flipped = execute(
         tx,
         "UPDATE documents
          SET current_run = ?2, current_version = ?3, current = ?4, current_status = ?5, chunk_count = ?6
          WHERE id = ?1 AND (current IS NULL OR (?2, ?3, ?4) > (current_run, current_version, current))",
         params![document, current.run, current.version, cell, current.status.as_str(), current.chunk_count],
     )?;
-    Ok(())
+    if flipped == 0 { Ok(()) } else { feed::tell(tx, document, current.run, current.version) }
 }
 
 /// Writes how the newest run ended.
@@ -216,7 +217,7 @@ fn remove_runs(tx: &Connection, document: i64, last: i64) -> Result<u64> {
          WHERE id = ?1 AND ended_run <= ?2",
         params![document, last],
     )?;
-    for table in ["trims", "awaited_pages"] {
+    for table in ["trims", "awaited_pages", "figures", "fields", "whole_sets", "feed"] {
         execute(tx, &format!("DELETE FROM {table} WHERE document = ?1 AND run <= ?2"), params![document, last])?;
     }
     let mut removed = 0;
@@ -254,7 +255,7 @@ fn document_row(tx: &Connection, key: &DocumentKey) -> Result<DocumentRow> {
 }
 
 /// The document's integer; `None` for a run that was erased or removed, whose late writes are dropped.
-fn admit(tx: &Connection, key: &DocumentKey, run: i64) -> Result<Option<i64>> {
+pub(super) fn admit(tx: &Connection, key: &DocumentKey, run: i64) -> Result<Option<i64>> {
     let row = document_row(tx, key)?;
     let gone = row.erased_at.is_some_and(|erased_at| run <= erased_at)
         || row.removed_below.is_some_and(|removed_below| run < removed_below);
