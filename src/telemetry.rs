@@ -31,6 +31,9 @@ const CHILD_STARTS: &str = "deckle_sandbox_children_started_total";
 const CHILD_DEATHS: &str = "deckle_sandbox_children_died_total";
 const CHILD_CALLS: &str = "deckle_sandbox_calls_total";
 const UNAVAILABLE: &str = "deckle_dependency_unavailable";
+const SEARCH_SECONDS: &str = "deckle_search_seconds";
+const SEARCH_INDEX_ROWS: &str = "deckle_search_index_rows";
+const SEARCH_INDEX_BYTES: &str = "deckle_search_index_bytes";
 
 /// Bucket bounds for durations, in seconds: 1 ms to 2 min, the span between one commit and one large scan.
 const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
@@ -75,6 +78,9 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     describe_counter!(CHILD_DEATHS, "Sandbox children that died during a request");
     describe_counter!(CHILD_CALLS, "Requests answered by sandbox children");
     describe_gauge!(UNAVAILABLE, "Records that wait for a dependency that is away");
+    describe_histogram!(SEARCH_SECONDS, Unit::Seconds, "Time of one search, by mode (hybrid, vector, keyword)");
+    describe_gauge!(SEARCH_INDEX_ROWS, "Chunks held by a search index in memory, by index (keywords, or the model)");
+    describe_gauge!(SEARCH_INDEX_BYTES, Unit::Bytes, "Memory of those rows");
     Ok(handle)
 }
 
@@ -121,6 +127,17 @@ pub fn retried(stage: &'static str, cause: &'static str) {
 /// Records of a stage that wait for a dependency.
 pub fn waiting_for(dependency: &str, records: usize) {
     gauge!(UNAVAILABLE, "dependency" => dependency.to_owned()).set(records as f64);
+}
+
+/// A search was answered.
+pub fn searched(mode: &'static str, took: Duration) {
+    histogram!(SEARCH_SECONDS, "mode" => mode).record(took);
+}
+
+/// What a search index in memory holds.
+pub fn search_index(index: &str, rows: usize, bytes: usize) {
+    gauge!(SEARCH_INDEX_ROWS, "index" => index.to_owned()).set(rows as f64);
+    gauge!(SEARCH_INDEX_BYTES, "index" => index.to_owned()).set(bytes as f64);
 }
 
 /// An inference batch was run.

@@ -14,6 +14,8 @@ mod letters;
 mod reads;
 #[path = "store_laws/models.rs"]
 mod models;
+#[path = "store_laws/search.rs"]
+mod search;
 #[path = "support/servers.rs"]
 mod servers;
 #[path = "store_laws/turns.rs"]
@@ -46,6 +48,14 @@ macro_rules! for_every_law {
             laws::the_lowest_run_of_an_upload_wins,
             laws::a_listing_pages_through_all_once,
             laws::a_listing_goes_on_from_tenant_to_tenant,
+            search::each_filter_leaves_out_by_itself,
+            search::nobody_finds_what_the_current_run_does_not_let_them_see,
+            search::words_are_found_as_they_are_typed,
+            search::what_stands_in_quotes_must_be_there,
+            search::no_question_is_an_error,
+            search::words_of_other_runs_are_not_found,
+            search::words_that_are_gone_are_not_found,
+            search::what_means_it_and_says_it_comes_first,
             reads::a_listing_by_time_pages_through_all_once_the_latest_first,
             reads::a_listing_by_time_goes_over_all_tenants,
             reads::a_document_has_the_time_of_the_last_thing_that_happened,
@@ -80,7 +90,7 @@ mod sqlite {
     use deckle::store::{Store, sqlite::SqliteStore};
     use tempfile::TempDir;
 
-    use crate::{interleavings, laws, letters, models, reads, turns::Turns, values::*};
+    use crate::{interleavings, laws, letters, models, reads, search, turns::Turns, values::*};
 
     fn open(path: &Path) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(path).unwrap())
@@ -214,7 +224,7 @@ mod on_cassandra {
         cql::{Config, CqlStore, migrations},
     };
 
-    use crate::{interleavings, laws, letters, models, reads, servers, turns::Turns};
+    use crate::{interleavings, laws, letters, models, reads, search, servers, turns::Turns};
 
     fn config() -> Config {
         let tables = &migrations::ALL.iter().map(migrations::Migration::sha256).collect::<String>();

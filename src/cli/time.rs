@@ -6,7 +6,10 @@ pub fn parse(text: &str) -> Result<i64, String> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.as_microsecond());
     }
-    if let Ok(day) = text.parse::<jiff::civil::Date>() {
+    // Of a time without its zone the parser of days would drop the hours.
+    if text.len() == "2026-11-21".len()
+        && let Ok(day) = text.parse::<jiff::civil::Date>()
+    {
         return day
             .to_zoned(jiff::tz::TimeZone::UTC)
             .map(|day| day.timestamp().as_microsecond())
@@ -36,6 +39,8 @@ mod tests {
         };
         assert!((7_200_000_000..7_260_000_000).contains(&ago("2h")));
         assert!((259_200_000_000..259_260_000_000).contains(&ago("3d")));
-        assert!(parse("yesterday").is_err());
+        for mistake in ["yesterday", "2026-11-21T08:00:00", "2026-02-30", "7"] {
+            assert!(parse(mistake).is_err(), "{mistake}");
+        }
     }
 }

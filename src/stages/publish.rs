@@ -176,6 +176,8 @@ impl Publish {
             title: document.title.clone(),
             confidence: document.confidence,
             document: enriched.document.clone(),
+            attributes: envelope.attributes.clone(),
+            access: envelope.access.clone(),
             reasons: enriched.reasons.clone(),
             published_at,
             trail: envelope.trail.clone(),

@@ -16,13 +16,16 @@
 pub use letter::{
     Claim, Claimed, Letter, LetterFilter, LetterKey, LetterListing, LetterRecord, LetterRow, LetterState, StateName,
 };
-
 pub use model::{KnownModel, ModelState, Models, change_models};
+pub use query::{Hit, Query, QueryVector, SearchFilter};
 
 pub mod cql;
+mod fusion;
 mod json;
+mod keywords;
 mod letter;
 mod model;
+mod query;
 mod similarity;
 pub mod sqlite;
 mod token;
@@ -33,7 +36,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::{BlobRef, Chunk, Confidence, Locator, Method, fields::Field, figures::Figure},
+    document::{BlobRef, Chunk, Confidence, Method, fields::Field, figures::Figure},
     error::{Reason, Result},
     record::{Source, Status, TrailEntry},
 };
@@ -110,6 +113,12 @@ pub struct Current {
     pub confidence: Option<Confidence>,
     /// The document as JSON.
     pub document: Option<BlobRef>,
+    /// What its upload said of it; filterable.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// Who may find it, as its upload said; empty = everybody.
+    #[serde(default)]
+    pub access: Vec<String>,
     /// Why pages or the document failed.
     pub reasons: Vec<Reason>,
     /// Append time of the record that published it, µs.
@@ -372,41 +381,6 @@ pub struct FeedPage {
     pub next: String,
 }
 
-/// A question to the vectors.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Query {
-    /// Which vectors.
-    pub model: String,
-    /// The question.
-    pub vector: Vec<f32>,
-    /// Hits at most.
-    pub k: usize,
-    /// Only this tenant.
-    pub tenant: Option<String>,
-}
-
-/// A chunk found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Hit {
-    /// Whose.
-    pub key: DocumentKey,
-    /// The run it belongs to, which is the document's current one.
-    pub run: i64,
-    /// The file's name.
-    pub filename: String,
-    /// Cosine similarity, −1..1.
-    pub score: f32,
-    /// The chunk.
-    pub chunk: Chunk,
-}
-
-impl Hit {
-    /// Where the chunk starts.
-    pub fn first_locator(&self) -> Option<&Locator> {
-        self.chunk.prov.first()
-    }
-}
-
 /// The store itself. All writes are idempotent.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -477,7 +451,7 @@ pub trait Store: Send + Sync {
     /// A cursor behind which the feed tells of all that is published from now on: taken before a listing of all there
     /// is, it lets a follower miss nothing.
     async fn feed_now(&self) -> Result<String>;
-    /// The chunks nearest to a vector, best first, current runs only.
+    /// The chunks that answer a question, best first, of current runs only.
     async fn search(&self, query: &Query) -> Result<Vec<Hit>>;
 
     /// What was decided about models.

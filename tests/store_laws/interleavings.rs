@@ -1,6 +1,9 @@
 //! Random writes in random order against a naive model: what a store holds is a function of the set of writes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use deckle::{
     record::Status,
@@ -202,6 +205,13 @@ impl Model {
         let (of, count) = shown_set(&self.fields);
         prop_assert_eq!(read.fields, fields(run, of, count));
 
+        // All have the word; the phrase is that of one version.
+        self.check_words(store, key, run, "unicode", |_| true, &shown).await?;
+        for version in [run, run + 1, run + 2, run + 3] {
+            let phrase = format!("\"version {version}\"");
+            self.check_words(store, key, run, &phrase, |of| of == version, &shown).await?;
+        }
+
         // A vector without its chunk cannot be shown.
         let rows = self.vectors.iter().filter(|(at, _)| at.0 == run && shown(at.1) && self.chunks.contains_key(at));
         let mut hits: Vec<_> = rows.map(|((_, no), version)| (degrees(*version, *no), *no)).collect();
@@ -213,6 +223,29 @@ impl Model {
 }
 
 impl Model {
+    /// Whether a search by words finds the shown chunks of the current run whose versions have them.
+    async fn check_words(
+        &self,
+        store: &dyn Store,
+        key: &DocumentKey,
+        run: i64,
+        words: &str,
+        has_them: impl Fn(i64) -> bool,
+        shown: &impl Fn(u32) -> bool,
+    ) -> Result<(), TestCaseError> {
+        let rows = self.chunks.iter().filter(|((of, no), version)| *of == run && shown(*no) && has_them(**version));
+        let wanted: BTreeSet<_> = rows.map(|((_, no), _)| (run, *no)).collect();
+        let query = asking_for(key, words, 99);
+        let found = eventually(|| async {
+            let hits = store.search(&query).await.unwrap();
+            let found: BTreeSet<_> = hits.iter().map(|hit| (hit.run, hit.chunk.chunk_no)).collect();
+            if found == wanted { Ok(()) } else { Err(found) }
+        });
+        let outcome = found.await;
+        prop_assert!(outcome.is_ok(), "{:?} gave {:?} instead of {:?}", words, outcome, wanted);
+        Ok(())
+    }
+
     /// Listings lead to the document exactly by what its header says.
     async fn check_ways_to(
         &self,

@@ -10,7 +10,7 @@ use std::{
 
 use deckle::{
     record::Status,
-    store::{DocumentKey, Erasure, ListFilter, Query, Store, VectorSpace},
+    store::{DocumentKey, Erasure, ListFilter, Query, QueryVector, Store, VectorSpace},
 };
 
 use crate::values::*;
@@ -327,7 +327,8 @@ pub async fn search_keeps_to_its_tenant_and_to_k(store: Any) {
     found(&*store, &question(&mine, 3), &[(5, 0), (5, 1), (5, 2)]).await;
     found(&*store, &question(&theirs, 3), &[(6, 0), (6, 1), (6, 2)]).await;
     assert_eq!(store.search(&question(&mine, 0)).await.unwrap(), []);
-    let unknown = Query { model: "no such model".into(), ..question(&mine, 3) };
+    let vector = QueryVector { model: "no such model".into(), vector: vector(0.0) };
+    let unknown = Query { vector: Some(vector), ..question(&mine, 3) };
     assert_eq!(store.search(&unknown).await.unwrap(), []);
 }
 
@@ -344,7 +345,8 @@ pub async fn an_unusable_vector_is_a_defect(store: Any) {
         assert!(is_defect(store.put_vectors(&run, 5, &space(), &rows).await), "{bad:?} was taken");
         if bad.len() != 8 || bad.iter().any(|x| !x.is_finite()) || bad.iter().all(|x| *x == 0.0) {
             publish(&*store, &key, 5, 5, 0, 1).await;
-            let query = Query { vector: bad.clone(), ..question(&key, 1) };
+            let vector = QueryVector { model: space().model, vector: bad.clone() };
+            let query = Query { vector: Some(vector), ..question(&key, 1) };
             assert!(is_defect(store.search(&query).await), "{bad:?} was searched");
         }
     }

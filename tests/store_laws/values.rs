@@ -14,7 +14,9 @@ use deckle::{
     },
     error::{Failure, Reason},
     record::{Source, Status, TrailEntry},
-    store::{Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, RunKey, Store, VectorSpace},
+    store::{
+        Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, QueryVector, RunKey, SearchFilter, Store, VectorSpace,
+    },
 };
 
 /// A document of a tenant that no other test knows.
@@ -80,6 +82,8 @@ pub fn current(run: i64, version: i64, page_count: u32, chunk_count: u32) -> Cur
         title: Some(format!("version {version}")),
         confidence: Some(Confidence { mean: 0.9, p10: 0.7 }),
         document: Some(blob("document")),
+        attributes: BTreeMap::from([("version".into(), version.to_string())]),
+        access: vec!["group:a".into()],
         reasons: vec![Reason {
             code: "limit.time".into(),
             message: "late".into(),
@@ -187,7 +191,8 @@ pub fn vector(degrees: f32) -> Vec<f32> {
 }
 
 pub fn question(key: &DocumentKey, k: usize) -> Query {
-    Query { model: space().model, vector: vector(0.0), k, tenant: Some(key.tenant.clone()) }
+    let vector = QueryVector { model: space().model, vector: vector(0.0) };
+    Query { vector: Some(vector), keywords: None, filter: SearchFilter::of_tenant(&key.tenant), k }
 }
 
 /// Writes pages, chunks, vectors, figures and fields of a run and makes it the current one.
@@ -206,7 +211,12 @@ pub async fn publish(store: &dyn Store, key: &DocumentKey, run: i64, version: i6
     store.put_ended(key, &ended(run, version, Status::Published)).await.unwrap();
 }
 
-/// Searches until the hits are as wanted; a vector index may be late.
+/// Asks for words alone.
+pub fn asking_for(key: &DocumentKey, words: &str, k: usize) -> Query {
+    Query { vector: None, keywords: Some(words.into()), ..question(key, k) }
+}
+
+/// Searches until the hits are as wanted; an index may be late.
 pub async fn found(store: &dyn Store, query: &Query, wanted: &[(i64, u32)]) -> Vec<Hit> {
     let hits = eventually(|| async {
         let hits = store.search(query).await.unwrap();

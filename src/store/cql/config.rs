@@ -48,6 +48,8 @@ pub struct Config {
     pub retry_ms: u64,
     /// Requests in flight at once; more wait here, not at the nodes.
     pub requests_in_flight: usize,
+    /// What finds the vectors nearest to a question.
+    pub search: Search,
     /// A search looks for what is new when the last look is older than this; 0 = always.
     pub refresh_ms: u64,
     /// The feed tells of what was published longer ago than this, so that it misses nothing: more than `request_ms` by
@@ -75,6 +77,7 @@ impl Default for Config {
             request_ms: 10_000,
             retry_ms: 5_000,
             requests_in_flight: 256,
+            search: Search::Memory,
             refresh_ms: 1_000,
             feed_behind_ms: 30_000,
         }
@@ -157,6 +160,16 @@ impl Config {
     pub(super) fn retry(&self) -> Duration {
         Duration::from_millis(self.retry_ms)
     }
+}
+
+/// What finds the vectors nearest to a question. Words are found in memory either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Search {
+    /// An index in the memory of each process that searches: exact, and loaded with its first search.
+    Memory,
+    /// The database's own, which `deckle store index` makes: approximate, and dear to write to.
+    Database,
 }
 
 /// How many replicas must answer.

@@ -15,6 +15,7 @@
 //! A tombstone is dropped ten days after its delete (`gc_grace_seconds`); what arrives later than that under a trim is
 //! still hidden by the header's count of chunks, and under an erasure by its static cell.
 
+pub mod ann;
 mod attempts;
 mod config;
 mod entries;
@@ -39,14 +40,14 @@ mod statements;
 mod vectors;
 mod write;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use futures::try_join;
 use tokio::sync::OnceCell;
 
 pub use self::{
-    config::{Config, Consistency, Password},
+    config::{Config, Consistency, Password, Search},
     replication::Replication,
 };
 use self::{entries::Entered, session::Session, vectors::Vectors};
@@ -58,13 +59,14 @@ use super::{
 use crate::{
     document::{Chunk, fields::Field, figures::Figure},
     error::Result,
+    telemetry,
 };
 
 /// A store in one keyspace of a cluster.
 pub struct CqlStore {
     config: Config,
     /// Made at the first request, so that a cluster that is away at start is waited for like one that goes away later.
-    session: OnceCell<Session>,
+    session: OnceCell<Arc<Session>>,
     entered: Entered,
     vectors: Vectors,
 }
@@ -76,13 +78,13 @@ impl CqlStore {
     /// When the settings make no sense.
     pub fn open(config: Config) -> Result<Self> {
         config.check()?;
-        let vectors = Vectors::new(config.refresh());
+        let vectors = Vectors::new(config.search, config.refresh());
         Ok(Self { config, session: OnceCell::new(), entered: Entered::default(), vectors })
     }
 
     /// The session, in a keyspace that has this deckle's tables.
-    async fn session(&self) -> Result<&Session> {
-        self.session.get_or_try_init(async || migrations::ready(&self.config).await).await
+    async fn session(&self) -> Result<&Arc<Session>> {
+        self.session.get_or_try_init(async || migrations::ready(&self.config).await.map(Arc::new)).await
     }
 }
 
@@ -113,7 +115,9 @@ impl Store for CqlStore {
     }
 
     async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()> {
-        write::put_chunks(self.session().await?, run, version, chunks).await
+        write::put_chunks(self.session().await?, run, version, chunks).await?;
+        self.vectors.touch(&run.document);
+        Ok(())
     }
 
     async fn put_vectors(
@@ -215,7 +219,10 @@ impl Store for CqlStore {
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
-        self.vectors.search(self.session().await?, query).await
+        let start = Instant::now();
+        let hits = self.vectors.search(self.session().await?, query).await?;
+        telemetry::searched(query.mode(), start.elapsed());
+        Ok(hits)
     }
 
     async fn models(&self) -> Result<Models> {

@@ -126,7 +126,8 @@ async fn page_rows(session: &Session, key: &DocumentKey, run: i64) -> Result<Vec
     decoded(session.read(select, (&key.tenant, &key.document_id, run)).await?)
 }
 
-async fn chunk_rows(session: &Session, key: &DocumentKey, run: i64, chunk_count: u32) -> Result<Vec<Chunk>> {
+/// The chunks of a run numbered below `chunk_count`, in order.
+pub(super) async fn chunk_rows(session: &Session, key: &DocumentKey, run: i64, chunk_count: u32) -> Result<Vec<Chunk>> {
     let select = "SELECT chunk FROM chunks WHERE tenant = ? AND document_id = ? AND run = ? AND chunk_no < ?";
     decoded(session.read(select, (&key.tenant, &key.document_id, run, number(chunk_count)?)).await?)
 }

@@ -179,6 +179,22 @@ impl Session {
         self.one(cql, Consistency::LocalSerial, values).await
     }
 
+    /// Reads the rows nearest to a vector, as one replica of each range knows them: an index of vectors is asked at no
+    /// higher consistency, and gives no pages.
+    pub(super) async fn read_nearest<R>(&self, cql: &str, values: impl SerializeRow) -> Result<Vec<R>>
+    where
+        R: for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
+        let result = self.execute(Request::Read, cql, Consistency::LocalOne, values).await?;
+        let rows = result.into_rows_result().map_err(malformed)?;
+        rows.rows().map_err(malformed)?.map(|row| row.map_err(malformed)).collect()
+    }
+
+    /// The keyspace of every table.
+    pub(super) fn keyspace(&self) -> &str {
+        &self.config.keyspace
+    }
+
     /// Reads rows whose number is small by what they are: of one run, say. Any other reader takes [`Session::stream`].
     pub(super) async fn read<R>(&self, cql: &str, values: impl SerializeRow + Send + Sync) -> Result<Vec<R>>
     where

@@ -9,10 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, functions::FunctionFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::Config;
+use super::{
+    super::{json::decode, keywords},
+    Config,
+};
 use crate::{
     error::{Failure, Result},
     telemetry,
@@ -25,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0003_reads.sql"),
     include_str!("0004_erasures.sql"),
     include_str!("0005_models.sql"),
+    include_str!("0006_search.sql"),
 ];
 
 /// Bytes. Holds five vectors of 384 floats with 5 % waste; SQLite's own 4096 would hold two and waste a quarter.
@@ -210,6 +214,12 @@ fn connect(path: &Path, config: &Config) -> rusqlite::Result<Connection> {
     connection.busy_timeout(config.busy_timeout())?;
     // More than the statements of this module.
     connection.set_prepared_statement_cache_capacity(64);
+    // Asked by triggers on `chunks`.
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("words_of", 1, flags, |context| {
+        let chunk = decode(context.get_raw(0).as_str()?);
+        chunk.map(|chunk| keywords::of_chunk(&chunk)).map_err(|e| rusqlite::Error::UserFunctionError(Box::new(e)))
+    })?;
     Ok(connection)
 }
 

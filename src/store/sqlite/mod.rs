@@ -15,7 +15,11 @@ mod search;
 mod sets;
 mod write;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -29,6 +33,7 @@ use super::{
 use crate::{
     document::{Chunk, fields::Field, figures::Figure},
     error::Result,
+    telemetry,
 };
 
 /// How the file is used.
@@ -210,8 +215,10 @@ impl Store for SqliteStore {
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
-        let query = query.clone();
-        self.connections.read(move |tx| search::search(tx, &query)).await
+        let (start, query, mode) = (Instant::now(), query.clone(), query.mode());
+        let hits = self.connections.read(move |tx| search::search(tx, &query)).await?;
+        telemetry::searched(mode, start.elapsed());
+        Ok(hits)
     }
 
     async fn models(&self) -> Result<Models> {
