@@ -66,6 +66,8 @@ fn current() -> Current {
         failed_pages: 0,
         block_count: 0,
         chunk_count: CHUNKS as u32,
+        figure_count: 0,
+        field_count: 0,
         language: "en".into(),
         title: None,
         confidence: None,

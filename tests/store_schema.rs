@@ -1,9 +1,14 @@
 //! `deckle store`: what becomes of keyspaces on a real server, each test in a keyspace of its own, and what is said where
 //! there is nothing to do or nobody to ask.
 
+#[path = "store_schema/filled.rs"]
+mod filled;
 #[path = "support/servers.rs"]
 mod servers;
 mod support;
+#[path = "store_laws/values.rs"]
+#[allow(dead_code, reason = "the laws use all of them")]
+mod values;
 
 use std::{
     collections::BTreeMap,

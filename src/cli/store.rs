@@ -25,7 +25,9 @@ Examples:
   deckle store index                have the database itself search the vectors
   deckle store plan --json | jq '.differences[] | select(.action == \"refuse\")'
 
-Run apply again after every update of deckle, before its workers start; two at once do no harm.
+Run apply again after every update of deckle, when the workers of the one before have stopped and
+before the new ones start; two at once do no harm. A migration may go through all documents, some
+thousands in a second; one that was cut short goes on where it was.
 
 Exit code: 0 as deckle wants it, 1 there are differences (of plan) or some were refused
 (by apply), 2 a mistake, no node, or a store that no worker may start on (of check).")]
