@@ -45,7 +45,8 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let load = |max_batch| {
         let config = Config { max_batch: NonZeroUsize::new(max_batch), ..Config::default() };
-        let model = &Catalogue::load().embedder().name;
+        let catalogue = Catalogue::load();
+        let model = &catalogue.embedder().name;
         Embedder::load(&onnx::home().join("models"), model, &config).expect("run `make setup` first")
     };
     // 0 is no limit of its own.

@@ -158,6 +158,8 @@ impl App {
         }
         let housekeeping = Housekeeping {
             log: Arc::clone(&self.log),
+            store: Arc::clone(&self.store),
+            blobs: Arc::clone(&self.blobs),
             pool: Arc::clone(self.decoders.pool()),
             consumed,
             keep: Duration::from_secs(self.config.log.keep_s),

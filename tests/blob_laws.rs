@@ -32,6 +32,7 @@ macro_rules! for_every_law {
             a_false_reference_is_refused,
             a_foreign_name_keeps_to_itself,
             a_document_is_removed_alone,
+            what_was_written_later_stays,
             an_upload_beside_a_removal_is_whole_or_missing,
         }
     };
@@ -241,6 +242,19 @@ async fn a_document_is_removed_alone(blobs: Any) {
     for blob in kept {
         assert_eq!(blobs.get(&blob).await.unwrap(), bytes(8, 10));
     }
+}
+
+async fn what_was_written_later_stays(blobs: Any) {
+    let tenant = new_tenant();
+    let blob = blobs.put(&tenant, "d", PDF, bytes(1, 10)).await.unwrap();
+    let other = blobs.put(&tenant, "d2", PDF, bytes(1, 10)).await.unwrap();
+    // Some services know whole seconds only, and each has a clock of its own.
+    let (an_hour, now) = (3_600_000_000, jiff::Timestamp::now().as_microsecond());
+    assert_eq!(blobs.remove_document_before(&tenant, "d", now - an_hour).await.unwrap(), 0);
+    assert_eq!(blobs.get(&blob).await.unwrap(), bytes(1, 10));
+    assert_eq!(blobs.remove_document_before(&tenant, "d", now + an_hour).await.unwrap(), 1);
+    assert!(is_rejected(blobs.get(&blob).await, code::SOURCE_MISSING));
+    assert_eq!(blobs.get(&other).await.unwrap(), bytes(1, 10));
 }
 
 async fn an_upload_beside_a_removal_is_whole_or_missing(blobs: Any) {

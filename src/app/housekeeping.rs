@@ -1,22 +1,35 @@
-//! What every process does beside its work: it tells how far its stages are behind, and trims what they are past.
+//! What every process does beside its work: it tells how far its stages are behind, trims what they are past, and makes
+//! sure of erasures.
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::MissedTickBehavior;
+
 use crate::{
+    blob::Blobs,
+    erasure::{self, Swept},
     log::{Log, Topic},
     readiness,
     record::topics::{self, TopicConfig},
-    sandbox, telemetry,
+    sandbox,
+    store::Store,
+    telemetry,
 };
 
 /// How often lag is measured and completed records are trimmed.
 const PERIOD: Duration = Duration::from_secs(10);
-/// How often readiness looks whether the log is there.
+/// How often readiness looks whether the log is there, which asks nobody.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often it asks the store.
+const ASK: Duration = Duration::from_secs(2);
+/// How often erasures are made sure of, each two days after it was asked for.
+const SWEEP: Duration = Duration::from_mins(10);
 
 /// See the module.
 pub(super) struct Housekeeping {
     pub(super) log: Arc<dyn Log>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) blobs: Arc<dyn Blobs>,
     pub(super) pool: Arc<sandbox::Pool>,
     /// The stages of this process, each with the topic it consumes.
     pub(super) consumed: Vec<(&'static str, Topic)>,
@@ -27,7 +40,7 @@ pub(super) struct Housekeeping {
 impl Housekeeping {
     /// Never ends.
     pub(super) async fn run(self) {
-        tokio::join!(self.watch_the_log(), self.keep());
+        tokio::join!(self.watch_the_log(), self.watch_the_store(), self.keep(), self.sweep());
     }
 
     /// Tells readiness when the log is away: a worker without records looks the same whether it is idle or cut off.
@@ -37,6 +50,15 @@ impl Housekeeping {
         loop {
             looks.tick().await;
             _waiting = self.log.health().err().and_then(|failure| readiness::waiting_for(&failure));
+        }
+    }
+
+    /// The same of the store, of which a worker without records hears nothing either.
+    async fn watch_the_store(&self) {
+        let mut _waiting = None;
+        loop {
+            _waiting = self.store.health().await.err().and_then(|failure| readiness::waiting_for(&failure));
+            tokio::time::sleep(ASK).await;
         }
     }
 
@@ -59,6 +81,20 @@ impl Housekeeping {
             let before = jiff::Timestamp::now().as_microsecond().saturating_sub(keep_us);
             if let Err(error) = self.log.trim(&work, before).await {
                 tracing::warn!(%error, "completed records cannot be trimmed");
+            }
+        }
+    }
+
+    /// Every process does so: the same sweep by two is one.
+    async fn sweep(&self) {
+        let mut ticks = tokio::time::interval(SWEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match erasure::sweep(&*self.store, &*self.blobs, jiff::Timestamp::now().as_microsecond()).await {
+                Ok(Swept { erasures: 0, .. }) => {}
+                Ok(Swept { erasures, blobs }) => tracing::info!(erasures, late_blobs = blobs, "erasures made sure of"),
+                Err(error) => tracing::warn!(%error, "erasures cannot be made sure of"),
             }
         }
     }

@@ -3,7 +3,7 @@
 //! The law: a blob is written aside, made durable, and then renamed to its place.
 
 use std::{
-    fs::File,
+    fs::{DirEntry, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -139,7 +139,7 @@ impl Folder {
         Ok(bytes.into())
     }
 
-    fn remove(&self, place: &Place) -> io::Result<u64> {
+    fn remove(&self, place: &Place, before: i64) -> io::Result<u64> {
         let folder = self.root.join(&place.prefix);
         let entries = match std::fs::read_dir(&folder) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -147,8 +147,8 @@ impl Folder {
         };
         let mut removed = 0;
         for entry in entries {
-            match std::fs::remove_file(entry?.path()) {
-                Ok(()) => removed += 1,
+            match remove_older(&entry?, before) {
+                Ok(is_removed) => removed += u64::from(is_removed),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
             }
@@ -156,7 +156,7 @@ impl Folder {
         // Until it is durable the bytes could come back.
         sync_folder(&folder).or_else(unless_missing)?;
         match std::fs::remove_dir(&folder) {
-            // A later upload wrote here meanwhile, or another call removed it.
+            // What is younger stays, and another call may have removed the folder.
             Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
             outcome => outcome.or_else(unless_missing)?,
         }
@@ -186,10 +186,22 @@ impl Blobs for Folder {
         blocking(move || folder.load(&blob)).await
     }
 
-    async fn remove_document(&self, tenant: &str, document_id: &str) -> Result<u64> {
+    async fn remove_document_before(&self, tenant: &str, document_id: &str, before: i64) -> Result<u64> {
         let (folder, place) = (self.clone(), Place::new(tenant, document_id, ""));
-        blocking(move || folder.remove(&place).map_err(|e| away(&folder.root, &e))).await
+        blocking(move || folder.remove(&place, before).map_err(|e| away(&folder.root, &e))).await
     }
+}
+
+/// Removes a file that was written before a time; tells whether it was.
+fn remove_older(entry: &DirEntry, before: i64) -> io::Result<bool> {
+    let is_older = before == i64::MAX || {
+        let written = entry.metadata()?.modified()?;
+        jiff::Timestamp::try_from(written).is_ok_and(|written| written.as_microsecond() < before)
+    };
+    if is_older {
+        std::fs::remove_file(entry.path())?;
+    }
+    Ok(is_older)
 }
 
 fn remove_abandoned(temporary: &Path) -> io::Result<()> {

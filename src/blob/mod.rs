@@ -105,7 +105,12 @@ pub trait Blobs: Send + Sync {
     /// `source.missing`, and a key that this store never gives is `source.invalid`.
     async fn get(&self, blob: &BlobRef) -> Result<Bytes>;
     /// Removes everything of a document; returns how many blobs went.
-    async fn remove_document(&self, tenant: &str, document_id: &str) -> Result<u64>;
+    async fn remove_document(&self, tenant: &str, document_id: &str) -> Result<u64> {
+        self.remove_document_before(tenant, document_id, i64::MAX).await
+    }
+    /// Removes what was written of a document before a time (µs since 1970, by the clock of the blob store, which may
+    /// know seconds only); returns how many blobs went.
+    async fn remove_document_before(&self, tenant: &str, document_id: &str, before: i64) -> Result<u64>;
 }
 
 /// A name as one part of a key: lower-case letters, digits, `-`, `_` and inner `.` stand for themselves, every other

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, future::ready, stream};
 use object_store::{ObjectStoreExt, WriteMultipart, path::Path as Key};
 use sha2::{Digest, Sha256};
 
@@ -167,9 +167,13 @@ impl Blobs for Remote {
         .await
     }
 
-    async fn remove_document(&self, tenant: &str, document_id: &str) -> Result<u64> {
+    async fn remove_document_before(&self, tenant: &str, document_id: &str, before: i64) -> Result<u64> {
         let prefix = self.key(&Place::new(tenant, document_id, "").prefix)?;
-        let found = self.bucket.store.list(Some(&prefix)).map_ok(|object| object.location).boxed();
+        let found = self.bucket.store.list(Some(&prefix));
+        let found = found
+            .try_filter(move |object| ready(object.last_modified.timestamp_micros() < before))
+            .map_ok(|object| object.location)
+            .boxed();
         let mut removals = self.bucket.store.delete_stream(found);
         let mut removed = 0;
         while let Some(outcome) = removals.next().await {

@@ -1,125 +1,199 @@
-//! Writing results as files: Markdown for people, DoclingDocument JSON for programs.
+//! `deckle export`: what was read, for analytics.
 
 use std::{
-    collections::HashMap,
-    io::Write,
-    path::{Component, Path, PathBuf},
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
-use anyhow::Context;
-use clap::ValueEnum;
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 
-use super::submit::Input;
+use super::{Context, Outcome, complain, print_json, run::stop_signal, say, table, time};
 use crate::{
-    app::App,
-    document::{Document, docling, markdown},
-    store::Current,
+    export::{self, Error, Format, Request, Target, What, Written},
+    models::Catalogue,
 };
 
-/// A form of export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Markdown.
-    Md,
-    /// DoclingDocument JSON.
-    Json,
-}
+const EXAMPLES: &str = "\
+Examples:
+  deckle export --out chunks.parquet
+  deckle export --out chunks.parquet --vectors        with embeddings
+  deckle export --what documents --out - --format jsonl | jq .title
+  deckle export --since 2026-11-20 --until 2026-11-21 --out day.parquet
+  duckdb -c \"SELECT filename, count(*) FROM 'chunks.parquet' GROUP BY ALL\"
 
-impl Format {
-    fn extension(self) -> &'static str {
-        match self {
-            Self::Md => "md",
-            Self::Json => "json",
-        }
-    }
+Exports that follow each other: --until of one is --since of the next, and lies some minutes
+in the past, since a document shows a little after its time.";
 
-    /// Renders a document.
-    pub fn render(self, document: &Document) -> anyhow::Result<String> {
-        Ok(match self {
-            Self::Md => markdown::to_markdown(document),
-            Self::Json => serde_json::to_string_pretty(&docling::to_docling(document))?,
-        })
-    }
-}
-
-/// Names exports after their inputs: `a.pdf` becomes `a.md`, but `a.pdf.md` where `a.png` is there as well, and
-/// `x/a.pdf.md` where two arguments have an `a.pdf` each.
-pub struct Names {
-    stems: HashMap<PathBuf, usize>,
-    relatives: HashMap<PathBuf, usize>,
-    folder: PathBuf,
-}
-
-impl Names {
-    /// Names below a folder, for these inputs.
-    pub fn new<'a>(folder: &Path, inputs: impl IntoIterator<Item = &'a Input>) -> Self {
-        let (mut stems, mut relatives) = (HashMap::new(), HashMap::new());
-        for input in inputs {
-            *stems.entry(input.relative.with_extension("")).or_default() += 1;
-            *relatives.entry(input.relative.clone()).or_default() += 1;
-        }
-        Self { stems, relatives, folder: folder.to_owned() }
-    }
-
-    /// Where an export of this input goes.
-    pub fn of(&self, input: &Input, format: Format) -> PathBuf {
-        let stem = input.relative.with_extension("");
-        let is_alone = |names: &HashMap<PathBuf, usize>, name: &Path| names.get(name).is_none_or(|count| *count == 1);
-        let mut name = if is_alone(&self.stems, &stem) {
-            stem.into_os_string()
-        } else if is_alone(&self.relatives, &input.relative) {
-            input.relative.clone().into_os_string()
-        } else {
-            let below = input.path.components().filter(|part| matches!(part, Component::Normal(_)));
-            below.collect::<PathBuf>().into_os_string()
-        };
-        name.push(".");
-        name.push(format.extension());
-        self.folder.join(name)
-    }
-}
-
-/// The document that a header's current run names.
+/// Export documents, pages or chunks as Parquet or JSON Lines.
 ///
-/// # Errors
-/// When the blob store is away or the run has no content.
-pub async fn document(app: &App, current: &Current) -> anyhow::Result<Document> {
-    let blob = current.document.as_ref().context("this run has no content")?;
-    Ok(serde_json::from_slice(&app.blobs.get(blob).await?)?)
+/// Every document is in it as one run, whatever is published meanwhile; memory stays the same however much is exported.
+/// The file has its name when it is whole. Later rows of a document (higher run, then version) replace earlier ones; a
+/// row of --what documents with `erased_at` says that all are to be deleted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, after_long_help = help())]
+pub struct Args {
+    /// A row for each of these.
+    #[arg(long, value_enum, default_value = "chunks")]
+    what: Rows,
+    /// Only what was published then or later: `2026-11-21`, `2026-11-21T08:00:00Z`, or so long ago: `2h`, `3d`.
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    since: Option<i64>,
+    /// Only what was published before.
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    until: Option<i64>,
+    /// Only of this tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Chunks with their vectors.
+    #[arg(long)]
+    vectors: bool,
+    /// Vectors of this model instead of the one that searches use.
+    #[arg(long, value_name = "NAME", requires = "vectors")]
+    model: Option<String>,
+    /// The form; told by the ending of --out, where that is `.parquet` or `.jsonl`.
+    #[arg(long, value_enum)]
+    format: Option<Form>,
+    /// The file, which is replaced when the new one is whole; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
-/// Writes all forms of a document, each as a whole or not at all.
-///
-/// # Errors
-/// When a file cannot be written.
-pub async fn write(
-    app: &App,
-    current: &Current,
-    input: &Input,
-    names: &Names,
-    formats: &[Format],
-) -> anyhow::Result<()> {
-    let document = self::document(app, current).await?;
-    for format in formats {
-        let path = names.of(input, *format);
-        let text = format.render(&document)?;
-        if std::fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
-            continue;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Rows {
+    Documents,
+    Pages,
+    Chunks,
+}
+
+impl From<Rows> for What {
+    fn from(rows: Rows) -> Self {
+        match rows {
+            Rows::Documents => Self::Documents,
+            Rows::Pages => Self::Pages,
+            Rows::Chunks => Self::Chunks,
         }
-        write_whole(&path, text.as_bytes()).with_context(|| format!("the export {}", path.display()))?;
     }
-    Ok(())
 }
 
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().context("an export lies in a folder")?;
-    std::fs::create_dir_all(folder)?;
-    // One name for each export: what a kill leaves behind is written over by the next attempt.
-    let name = path.file_name().context("an export has a name")?;
-    let draft = folder.join(format!(".{}.part", name.to_string_lossy()));
-    let mut file = std::fs::File::create(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    Ok(())
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    Parquet,
+    Jsonl,
+}
+
+/// What the long help ends with: every column.
+fn help() -> String {
+    format!(
+        "{EXAMPLES}\n\n{}\n\nNames and types of columns never change; columns may be added.",
+        export::described().trim_end()
+    )
+}
+
+pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+    let json = context.json;
+    let format = format(&args)?;
+    let to_stdout = args.out == Path::new("-");
+    anyhow::ensure!(
+        !(to_stdout && format == Format::Parquet && std::io::stdout().is_terminal()),
+        "Parquet is not for terminals: name a file with --out, or take --format jsonl"
+    );
+    anyhow::ensure!(args.what == Rows::Chunks || !args.vectors, "only chunks have vectors: --what chunks --vectors");
+    let app = context.open()?;
+    let name = args.out.display().to_string();
+    let target = if to_stdout { Target::stdout() } else { Target::open(&args.out).with_context(|| name.clone())? };
+    let what = What::from(args.what);
+    let vectors = args.vectors.then(|| args.model.clone().unwrap_or_else(default_model));
+    let request = Request { what, tenant: args.tenant, since: args.since, until: args.until, vectors };
+    let bar = spinner(json);
+    let show = |written: Written| bar.set_message(told(what, written));
+    let written = tokio::select! {
+        written = export::export(&*app.store, &*app.blobs, &request, format, target, show) => {
+            bar.finish_and_clear();
+            match written {
+                Ok(written) => written,
+                Err(Error::Read(failure)) => return Err(failure.into()),
+                // Told apart from other errors by its kind: nobody reads on.
+                Err(Error::Write(error)) if to_stdout => return Err(error.into()),
+                Err(Error::Write(error)) => return Err(error).context(name),
+            }
+        }
+        () = stop_signal() => {
+            bar.finish_and_clear();
+            complain("deckle: interrupted; nothing was exported");
+            return Ok(Outcome::Interrupted);
+        }
+    };
+    if to_stdout {
+        if !json {
+            complain(format_args!("{}, {}", told(what, written), size(written)));
+        }
+    } else if json {
+        print_json(&json!({
+            "out": args.out, "documents": written.documents, "rows": written.rows, "bytes": written.bytes,
+        }))?;
+    } else {
+        say(format_args!("{}, {} in {name}", told(what, written), size(written)))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn format(args: &Args) -> anyhow::Result<Format> {
+    let ending = args.out.extension().and_then(|ending| ending.to_str());
+    Ok(match (args.format, ending) {
+        (Some(Form::Parquet), _) | (None, Some("parquet")) => Format::Parquet,
+        (Some(Form::Jsonl), _) | (None, Some("jsonl" | "ndjson")) => Format::JsonLines,
+        (None, _) => {
+            anyhow::bail!("--out {} does not tell the form: add --format parquet or jsonl", args.out.display())
+        }
+    })
+}
+
+/// The model that searches use.
+fn default_model() -> String {
+    let entry = Catalogue::load().models.into_iter().find(|entry| entry.dimension.is_some());
+    entry.map(|entry| entry.name).unwrap_or_default()
+}
+
+/// `100000 chunks of 1000 documents`.
+fn told(what: What, written: Written) -> String {
+    let rows = table::count(written.rows, what.noun());
+    match what {
+        What::Documents => rows,
+        What::Pages | What::Chunks => format!("{rows} of {}", table::count(written.documents, "document")),
+    }
+}
+
+fn size(written: Written) -> String {
+    table::size(i64::try_from(written.bytes).unwrap_or(i64::MAX))
+}
+
+/// How far it is, on a terminal; how much there is nobody knows before.
+fn spinner(json: bool) -> ProgressBar {
+    if json {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner:.green} {msg}  {elapsed}");
+    let bar = ProgressBar::new_spinner().with_style(style.expect("the template is a constant that a test draws"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spinner_can_be_drawn() {
+        spinner(false).set_message("1 chunk");
+    }
+
+    #[test]
+    fn counts_read_well() {
+        let written = Written { documents: 1, rows: 2_000, bytes: 0 };
+        assert_eq!(told(What::Chunks, written), "2000 chunks of 1 document");
+        assert_eq!(told(What::Documents, Written { rows: 1, ..written }), "1 document");
+    }
 }

@@ -6,12 +6,14 @@
 
 mod check;
 mod dead_letters;
+mod erase;
 mod export;
 mod ingest;
 mod list;
 mod models;
 mod process;
 mod progress;
+mod render;
 mod replay;
 mod run;
 mod search;
@@ -19,9 +21,10 @@ mod show;
 mod store;
 mod submit;
 mod table;
+mod time;
 mod topics;
 
-use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode};
+use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -41,6 +44,7 @@ Examples:
   deckle process report.pdf scans/ --out out  read files, write exports
   deckle search \"who pays for the return\"     passages nearest in meaning
   deckle list --status failed                 what could not be read
+  deckle list --since 24h                     what became of documents today
   deckle ingest inbox/ && deckle run          queue files, then work on them
   deckle check                                is everything in place?
 
@@ -68,6 +72,8 @@ enum Command {
     List(list::Args),
     Show(show::Args),
     Search(search::Args),
+    Export(export::Args),
+    Erase(erase::Args),
     DeadLetters(dead_letters::Args),
     Replay(replay::Args),
     Topics(topics::Args),
@@ -134,12 +140,15 @@ const SERVICE_LOGS: &str = "info,ort=warn";
 /// What a command logs unless RUST_LOG says otherwise; that no node answers is the command's own last line.
 const COMMAND_LOGS: &str = "error,scylla=off";
 
+/// How long a command that is done waits for what still blocks: a pipe that nobody reads, say.
+const LEAVE: Duration = Duration::from_secs(2);
+
 fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
     let service = matches!(cli.command, Command::Run(_));
     telemetry::install_logs(service && cli.json, if service { SERVICE_LOGS } else { COMMAND_LOGS });
     let context = Context { config: Config::load(cli.config.as_deref())?, json: cli.json };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match cli.command {
             Command::Process(args) => process::run(context, args).await,
             Command::Ingest(args) => ingest::run(context, args).await,
@@ -147,6 +156,8 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
             Command::List(args) => list::run(context, args).await,
             Command::Show(args) => show::run(context, args).await,
             Command::Search(args) => search::run(context, args).await,
+            Command::Export(args) => export::run(context, args).await,
+            Command::Erase(args) => erase::run(context, args).await,
             Command::DeadLetters(args) => dead_letters::run(context, args).await,
             Command::Replay(args) => replay::run(context, args).await,
             Command::Topics(args) => topics::run(context, args).await,
@@ -155,7 +166,9 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Models(args) => models::run(context, args).await,
             Command::Sandbox => unreachable!("handled before the runtime starts"),
         }
-    })
+    });
+    runtime.shutdown_timeout(LEAVE);
+    outcome
 }
 
 /// Writes a line of results. Unlike `println!` it does not panic when nobody reads on.

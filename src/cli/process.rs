@@ -10,11 +10,11 @@ use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Context, Outcome, complain, export,
+    Context, Outcome, complain,
     ingest::SUBMISSIONS,
     print_json,
     progress::Progress,
-    say, show,
+    render, say, show,
     submit::{self, Submission, Submitted},
     table::{self, Fit},
 };
@@ -53,7 +53,7 @@ pub struct Args {
     out: Option<PathBuf>,
     /// Forms to export.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "md,json")]
-    to: Vec<export::Format>,
+    to: Vec<render::Format>,
     /// Read again even what did not change.
     #[arg(long)]
     force: bool,
@@ -123,10 +123,10 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     }
     let headers = headers(&app, &rows).await?;
     if let Some(folder) = &args.out {
-        let names = export::Names::new(folder, rows.iter().map(|row| &row.submission.input));
+        let names = render::Names::new(folder, rows.iter().map(|row| &row.submission.input));
         for (row, header) in rows.iter().zip(&headers) {
             if let Some(current) = &header.current {
-                export::write(&app, current, &row.submission.input, &names, &args.to).await?;
+                render::write(&app, current, &row.submission.input, &names, &args.to).await?;
             }
         }
     }

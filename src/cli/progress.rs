@@ -111,6 +111,17 @@ impl Progress {
     }
 }
 
+/// A bar for work on many things of a kind; nothing elsewhere than on a terminal, and nothing for a handful.
+pub fn bar(length: usize, noun: &str, quiet: bool) -> ProgressBar {
+    const WORTH_A_BAR: usize = 20;
+    let bar = ProgressBar::new(length as u64)
+        .with_style(style(&format!("{{bar:30.green/dim}} {{pos}}/{{len}} {noun}  {{elapsed}}")));
+    if quiet || length < WORTH_A_BAR {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is a constant that a test draws").progress_chars("━━─")
 }
@@ -118,6 +129,11 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bar_can_be_drawn() {
+        assert_eq!(bar(30, "dead letters", false).length(), Some(30));
+    }
 
     #[test]
     fn a_page_that_comes_twice_counts_once() {

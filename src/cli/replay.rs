@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::{
     Context, Outcome, complain,
-    dead_letters::{parse_time, redrive::parse_rate},
+    dead_letters::redrive::parse_rate,
     print_json,
     run::stop_signal,
-    say, table,
+    say, table, time,
 };
 use crate::{
     app::App,
@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long)]
     tenant: Option<String>,
     /// Only those published then or later: `2026-11-21`, `2026-11-21T08:00:00Z`, or so long ago: `2h`, `3d`.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     since: Option<i64>,
     /// Only those whose ids stand in this file, one on a line (`-`: standard input); of `--tenant`, else of the
     /// configured one.

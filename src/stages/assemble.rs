@@ -9,6 +9,9 @@
 //! Pages that are redriven together come with one newer version, and the store was told before to await them: until
 //! the last of them is in, the set is not full, so that the document is built once and with all of them.
 //!
+//! Of a run that was erased the rows are gone, and with them the state: each of its pages says that it ends, and publish
+//! lets one of them through.
+//!
 //! ```text
 //! arrival      3 1 2 4              rows after a crash      3:1 1:2 2:3 4:4    page:seq
 //! committed    3 1                  2 comes again           3:1 1:2 2:3        4 does not count: not full
@@ -26,8 +29,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Meter, Output, Parts, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
-    document::{Confidence, Document, Page, PageInfo, layout},
-    error::{Failure, Reason, Result},
+    document::{Confidence, Document, Page, PageInfo, fields, layout},
+    error::{Failure, Reason, Result, code},
     record::{Assembled, Enriched, Event, PageAnalysed, Source, Status, TrailEntry, wire::Headers},
     store::{DocumentKey, PageRow, RunKey, Store},
 };
@@ -120,11 +123,15 @@ impl Stage for Assemble {
         let key = DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() };
         let run = RunKey { document: key, run: envelope.run };
         let (page_no, page_count) = numbers(&analysed)?;
-        let mut seen = self.seen(&run, envelope.version).await?;
+        let Some(mut seen) = self.seen(&run, envelope.version).await? else {
+            return Built::erased(&analysed).finish(meter);
+        };
         let (seq, full) = seen.arrive(page_no, envelope.version, page_count);
-        let page: Option<Page> = match &analysed.page {
-            Some(blob) => Some(claim_check::get_json(&*self.blobs, blob).await?),
-            None => None,
+        let page = match self.page(&analysed).await {
+            Err(failure) if failure.code() == code::SOURCE_MISSING && self.is_erased(&run).await? => {
+                return Built::erased(&analysed).finish(meter);
+            }
+            page => page?,
         };
         let row = PageRow {
             page_no,
@@ -169,6 +176,12 @@ enum Built {
 }
 
 impl Built {
+    /// The end of a run that was erased while it was on its way: nothing to build, and nothing to tell but that.
+    fn erased(last: &PageAnalysed) -> Self {
+        let envelope = last.envelope.caused(Enriched::TOPIC, "");
+        Self::Nothing(Box::new(Enriched::without_results(envelope, last.source.clone(), Status::Erased, Vec::new())))
+    }
+
     fn finish(self, meter: Meter) -> Result<Vec<Output>> {
         let output = match self {
             Self::Whole(mut event) => {
@@ -185,14 +198,31 @@ impl Built {
 }
 
 impl Assemble {
-    async fn seen(&self, run: &RunKey, version: i64) -> Result<Seen> {
+    /// The pages of a run that have arrived; `None` where the run was erased.
+    async fn seen(&self, run: &RunKey, version: i64) -> Result<Option<Seen>> {
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned();
-        match known.filter(|seen| seen.is_all_of(version)) {
-            Some(seen) => Ok(seen),
-            None => {
-                let awaited = self.store.awaited_pages(run).await?;
-                Ok(Seen::of_rows(&self.store.pages(run).await?, awaited))
-            }
+        if let Some(seen) = known.filter(|seen| seen.is_all_of(version)) {
+            return Ok(Some(seen));
+        }
+        let awaited = self.store.awaited_pages(run).await?;
+        let rows = self.store.pages(run).await?;
+        // After the rows: where an erasure took them, it is seen.
+        if self.is_erased(run).await? {
+            return Ok(None);
+        }
+        Ok(Some(Seen::of_rows(&rows, awaited)))
+    }
+
+    async fn is_erased(&self, run: &RunKey) -> Result<bool> {
+        let header = self.store.header(&run.document).await?;
+        Ok(header.is_some_and(|header| header.erased_at.is_some_and(|erased_at| run.run <= erased_at)))
+    }
+
+    /// What the page stages made of a page; `None` for one that failed.
+    async fn page(&self, analysed: &PageAnalysed) -> Result<Option<Page>> {
+        match &analysed.page {
+            Some(blob) => Ok(Some(claim_check::get_json(&*self.blobs, blob).await?)),
+            None => Ok(None),
         }
     }
 
@@ -210,10 +240,8 @@ impl Assemble {
     async fn build(&self, run: &RunKey, last: &PageAnalysed, version: i64, meter: &mut Meter) -> Result<Option<Built>> {
         let rows = self.store.pages(run).await?;
         if rows.is_empty() {
-            // Erased in the meantime: nothing to build, and nothing to publish but that.
-            let envelope = last.envelope.caused(Enriched::TOPIC, "");
-            let event = Enriched::without_results(envelope, last.source.clone(), Status::Erased, Vec::new());
-            return Ok(Some(Built::Nothing(Box::new(event))));
+            // Erased in the meantime.
+            return Ok(Some(Built::erased(last)));
         }
         let pages = self.fetch(&rows).await?;
         let mut envelope = last.envelope.clone();
@@ -279,6 +307,7 @@ fn assembled(source: &Source, rows: &[PageRow], pages: &BTreeMap<u32, Page>) -> 
         title,
         pages: rows.iter().map(|row| page_info(row, pages.get(&row.page_no))).collect(),
         blocks,
+        fields: fields::of_pages(pages.values()),
         confidence: Confidence::of_lines(pages.values().flat_map(|page| &page.lines)),
     }
 }

@@ -17,9 +17,9 @@ use self::analytics::Feed;
 use super::{Meter, Output, Parts, Roster, Stage, claim_check};
 use crate::{
     blob::Blobs,
-    document::{Chunk, Document},
+    document::{Chunk, Document, figures::figures},
     error::{Failure, Result},
-    record::{Enriched, Event, Published, Source, Status, VectorPart, wire::Headers},
+    record::{Enriched, Envelope, Event, Published, Source, Status, VectorPart, wire::Headers},
     store::{Current, DocumentKey, Ended, Header, RunKey, Store, VectorSpace},
 };
 
@@ -72,7 +72,11 @@ impl Stage for Publish {
             );
             return Ok(Vec::new());
         }
-        let mut published = ending(&enriched, status(&enriched, header.as_ref()));
+        let status = status(&enriched, header.as_ref());
+        if status == Status::Erased && !self.is_first_erased_end(&enriched, headers.appended_at_us).await? {
+            return Ok(Vec::new());
+        }
+        let mut published = ending(&enriched, status);
         let mut feed = Feed::new(self.config, &enriched);
         let mut lacking = None;
         if matches!(published.status, Status::Published | Status::Partial) {
@@ -122,7 +126,15 @@ impl Stage for Publish {
 }
 
 impl Publish {
-    /// Writes chunks and vectors, removes what an earlier version had more, then flips the header.
+    /// Whether no other record ended this erased run and version before. An erasure hides [`Ended`] too, so the one
+    /// that the log took first claims the end: the lowest claim wins for ever, and the same record again is the same.
+    async fn is_first_erased_end(&self, enriched: &Enriched, appended_at: i64) -> Result<bool> {
+        let Envelope { tenant, document_id, run, version, .. } = &enriched.envelope;
+        let end = format!("erased\n{document_id}\n{run}\n{version}");
+        Ok(self.store.claim_upload(tenant, &end, appended_at).await? == appended_at)
+    }
+
+    /// Writes chunks, vectors, figures and fields, removes what an earlier version had more, then flips the header.
     async fn publish(
         &self,
         key: &DocumentKey,
@@ -145,6 +157,9 @@ impl Publish {
         let chunk_count =
             u32::try_from(enriched.chunk_count).map_err(|_| Failure::defect("a chunk count below zero"))?;
         self.store.trim_chunks(&run, envelope.version, chunk_count).await?;
+        let figures = figures(&document.blocks);
+        self.store.put_figures(&run, envelope.version, &figures).await?;
+        self.store.put_fields(&run, envelope.version, &document.fields).await?;
         let current = Current {
             run: envelope.run,
             version: envelope.version,
@@ -155,10 +170,14 @@ impl Publish {
             failed_pages: u32::try_from(enriched.failed_pages).unwrap_or(0),
             block_count: u32::try_from(document.blocks.len()).unwrap_or(u32::MAX),
             chunk_count,
+            figure_count: u32::try_from(figures.len()).unwrap_or(u32::MAX),
+            field_count: u32::try_from(document.fields.len()).unwrap_or(u32::MAX),
             language: enriched.language.clone(),
             title: document.title.clone(),
             confidence: document.confidence,
             document: enriched.document.clone(),
+            attributes: envelope.attributes.clone(),
+            access: envelope.access.clone(),
             reasons: enriched.reasons.clone(),
             published_at,
             trail: envelope.trail.clone(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deckle::store::{DocumentKey, ModelState, Query, Store, VectorSpace, change_models};
+use deckle::store::{DocumentKey, ModelState, Query, QueryVector, Store, VectorSpace, change_models};
 
 use crate::values::*;
 
@@ -14,7 +14,8 @@ fn new_space() -> VectorSpace {
 }
 
 fn question_to(space: &VectorSpace, key: &DocumentKey) -> Query {
-    Query { model: space.model.clone(), vector: vec![1.0, 0.0], ..question(key, 9) }
+    let vector = Some(QueryVector { model: space.model.clone(), vector: vec![1.0, 0.0] });
+    Query { vector, ..question(key, 9) }
 }
 
 /// Vectors that put the highest chunk first, as the ones of [`publish`] put the lowest.

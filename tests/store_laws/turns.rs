@@ -9,7 +9,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use deckle::{document::Chunk, error::Result, store::*};
+use deckle::{
+    document::{Chunk, fields::Field, figures::Figure},
+    error::Result,
+    store::*,
+};
 
 /// See the module.
 pub struct Turns {
@@ -56,6 +60,12 @@ impl Store for Turns {
     async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()> {
         self.next().trim_chunks(run, version, chunk_count).await
     }
+    async fn put_figures(&self, run: &RunKey, version: i64, figures: &[Figure]) -> Result<()> {
+        self.next().put_figures(run, version, figures).await
+    }
+    async fn put_fields(&self, run: &RunKey, version: i64, fields: &[Field]) -> Result<()> {
+        self.next().put_fields(run, version, fields).await
+    }
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
         self.next().set_current(key, current).await
     }
@@ -64,6 +74,12 @@ impl Store for Turns {
     }
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
         self.next().erase(key, erased_at).await
+    }
+    async fn erasures(&self, before: i64, limit: usize) -> Result<Vec<Erasure>> {
+        self.next().erasures(before, limit).await
+    }
+    async fn end_erasure(&self, erasure: &Erasure) -> Result<()> {
+        self.next().end_erasure(erasure).await
     }
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
         self.next().remove_runs_below(key, run).await
@@ -92,6 +108,15 @@ impl Store for Turns {
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
         self.next().list(filter).await
     }
+    async fn find_by_hash(&self, tenant: &str, sha256: &str) -> Result<Vec<Header>> {
+        self.next().find_by_hash(tenant, sha256).await
+    }
+    async fn feed(&self, after: Option<&str>, limit: usize) -> Result<FeedPage> {
+        self.next().feed(after, limit).await
+    }
+    async fn feed_now(&self) -> Result<String> {
+        self.next().feed_now().await
+    }
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
         self.next().search(query).await
     }
@@ -118,5 +143,8 @@ impl Store for Turns {
     }
     async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
         self.next().drop_letter(key, at).await
+    }
+    async fn health(&self) -> Result<()> {
+        self.next().health().await
     }
 }

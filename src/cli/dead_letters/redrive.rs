@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{
-    super::{Outcome, complain, print_json, run::stop_signal, say, table},
+    super::{Outcome, complain, print_json, progress::bar, run::stop_signal, say, table},
     Filters, all, find,
     list::{for_programs, rows, state},
     tell_waiting,
@@ -164,12 +163,12 @@ pub async fn redrive(app: &App, json: bool, args: &RedriveArgs) -> anyhow::Resul
         return rehearse(json, &letters, "redriven");
     }
     let mut rate = args.rate.map(redriving::Rate::per_second);
-    let bar = progress(letters.len(), json);
+    let progress = bar(letters.len(), "dead letters", json);
     let mut done = Done::default();
     let interrupted = {
         let mut tell = |letter: &Letter, outcome| {
             done.take(letter, outcome);
-            bar.inc(1);
+            progress.inc(1);
         };
         let work = async {
             for group in redriving::groups(letters) {
@@ -185,7 +184,7 @@ pub async fn redrive(app: &App, json: bool, args: &RedriveArgs) -> anyhow::Resul
             () = stop_signal() => true,
         }
     };
-    bar.finish_and_clear();
+    progress.finish_and_clear();
     let outcome = done.report(json, "redriven")?;
     if interrupted {
         complain("deckle: interrupted; the same command goes on with the rest, in a minute where it had begun");
@@ -199,7 +198,7 @@ pub async fn drop_letters(app: &App, json: bool, args: &DropArgs) -> anyhow::Res
     if args.choice.dry_run {
         return rehearse(json, &letters, "dropped");
     }
-    let bar = progress(letters.len(), json);
+    let progress = bar(letters.len(), "dead letters", json);
     let mut done = Done::default();
     for row in &letters {
         let now = jiff::Timestamp::now().as_microsecond();
@@ -207,34 +206,15 @@ pub async fn drop_letters(app: &App, json: bool, args: &DropArgs) -> anyhow::Res
             Some(LetterState::Dropped { at }) if at == now => done.changed.push((row.letter.clone(), None)),
             other => done.left.push((row.letter.clone(), other)),
         }
-        bar.inc(1);
+        progress.inc(1);
     }
-    bar.finish_and_clear();
+    progress.finish_and_clear();
     done.report(json, "dropped")
-}
-
-/// A bar on a terminal; nothing elsewhere, and nothing for a handful.
-fn progress(letters: usize, json: bool) -> ProgressBar {
-    const WORTH_A_BAR: usize = 20;
-    let bar = ProgressBar::new(letters as u64).with_style(
-        ProgressStyle::with_template("{bar:30.green/dim} {pos}/{len} dead letters  {elapsed}")
-            .expect("the template is a constant that a test draws")
-            .progress_chars("━━─"),
-    );
-    if json || letters < WORTH_A_BAR {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    bar
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bar_can_be_drawn() {
-        assert_eq!(progress(30, false).length(), Some(30));
-    }
 
     #[test]
     fn a_rate_is_above_zero() {

@@ -108,6 +108,11 @@ impl Spaces {
         if known.is_empty() { Ok(of_model(&self.read(session).await?, model)) } else { Ok(known) }
     }
 
+    /// The spaces of a model, as of some seconds ago at most.
+    pub(super) async fn of_model_lately(&self, session: &Session, model: &str) -> Result<Vec<Space>> {
+        Ok(of_model(&self.all(session).await?, model))
+    }
+
     /// Every space, as of now.
     pub(super) async fn read(&self, session: &Session) -> Result<Vec<Space>> {
         let read_at = Some(Instant::now());

@@ -3,14 +3,13 @@
 //! The law: a vector that no search could use is never written. Late rows of a run that the header hides are written
 //! and never read.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 
 use super::{
-    index::Index,
-    read,
-    search::search,
+    Search, read,
+    search::{Indexes, search},
     session::Session,
     spaces::{self, Space, Spaces},
     write::{delete_timestamp, number},
@@ -30,16 +29,15 @@ const SPACES: usize = 8;
 const TIMES: usize = 3;
 
 /// The vectors of a keyspace, and what this process knows of them.
-#[derive(Debug)]
 pub(super) struct Vectors {
-    spaces: Spaces,
-    index: Index,
+    spaces: Arc<Spaces>,
+    indexes: Indexes,
 }
 
 impl Vectors {
-    /// Vectors whose index looks at the feed when a search comes longer than `refresh` after the last look.
-    pub(super) fn new(refresh: Duration) -> Self {
-        Self { spaces: Spaces::default(), index: Index::new(refresh) }
+    /// Vectors whose indexes look at the feed when a search comes longer than `refresh` after the last look.
+    pub(super) fn new(by: Search, refresh: Duration) -> Self {
+        Self { spaces: Arc::default(), indexes: Indexes::new(by, refresh) }
     }
 
     /// Writes vectors of a run at `version`, all of them or, refused, none.
@@ -110,7 +108,7 @@ impl Vectors {
     /// Deletes all vectors of a model that is dropped.
     pub(super) async fn delete_model(&self, session: &Session, model: &str) -> Result<()> {
         self.spaces.delete_model(session, model).await?;
-        self.index.forget(model);
+        self.indexes.forget(model);
         Ok(())
     }
 
@@ -184,12 +182,12 @@ impl Vectors {
 
     /// Takes note that something of a document was written, for the next search here to see it, feed or not.
     pub(super) fn touch(&self, document: &DocumentKey) {
-        self.index.touch(document);
+        self.indexes.touch(document);
     }
 
-    /// The chunks nearest to a vector, best first.
-    pub(super) async fn search(&self, session: &Session, query: &Query) -> Result<Vec<Hit>> {
-        search(session, &self.spaces, &self.index, query).await
+    /// The chunks that answer a question, best first.
+    pub(super) async fn search(&self, session: &Arc<Session>, query: &Query) -> Result<Vec<Hit>> {
+        search(session, &self.spaces, &self.indexes, query).await
     }
 }
 

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, VectorSpace, check_vector, json::encode},
+    super::{Current, DocumentKey, Ended, Erasure, Intake, PageRow, RunKey, VectorSpace, check_vector, json::encode},
     connection::failure,
+    feed,
     letters::erase_letters,
     models::is_dropped,
 };
@@ -40,18 +41,18 @@ pub(super) fn put_intake(tx: &Connection, key: &DocumentKey, intake: &Intake, ve
     Ok(())
 }
 
-/// Writes the cells that readers follow.
+/// Writes the cells that readers follow, and tells the feed.
 pub(super) fn set_current(tx: &Connection, key: &DocumentKey, current: &Current) -> Result<()> {
     let Some(document) = admit(tx, key, current.run)? else { return Ok(()) };
     let cell = encode(current)?;
-    execute(
+    let flipped = execute(
         tx,
         "UPDATE documents
          SET current_run = ?2, current_version = ?3, current = ?4, current_status = ?5, chunk_count = ?6
          WHERE id = ?1 AND (current IS NULL OR (?2, ?3, ?4) > (current_run, current_version, current))",
         params![document, current.run, current.version, cell, current.status.as_str(), current.chunk_count],
     )?;
-    Ok(())
+    if flipped == 0 { Ok(()) } else { feed::tell(tx, document, current.run, current.version) }
 }
 
 /// Writes how the newest run ended.
@@ -183,7 +184,20 @@ pub(super) fn erase(tx: &Connection, key: &DocumentKey, erased_at: i64) -> Resul
         "UPDATE documents SET erased_at = max(?2, coalesce(erased_at, ?2)) WHERE id = ?1",
         params![document, erased_at],
     )?;
+    execute(
+        tx,
+        "INSERT INTO erasures (tenant, document_id, erased_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET erased_at = max(erased_at, excluded.erased_at)",
+        params![key.tenant, key.document_id, erased_at],
+    )?;
     remove_runs(tx, document, erased_at)?;
+    Ok(())
+}
+
+/// Takes an erasure off the list, unless a later one stands there.
+pub(super) fn end_erasure(tx: &Connection, Erasure { key, erased_at }: &Erasure) -> Result<()> {
+    let sql = "DELETE FROM erasures WHERE tenant = ?1 AND document_id = ?2 AND erased_at <= ?3";
+    execute(tx, sql, params![key.tenant, key.document_id, erased_at])?;
     Ok(())
 }
 
@@ -217,7 +231,7 @@ fn remove_runs(tx: &Connection, document: i64, last: i64) -> Result<u64> {
          WHERE id = ?1 AND ended_run <= ?2",
         params![document, last],
     )?;
-    for table in ["trims", "awaited_pages"] {
+    for table in ["trims", "awaited_pages", "figures", "fields", "whole_sets", "feed"] {
         execute(tx, &format!("DELETE FROM {table} WHERE document = ?1 AND run <= ?2"), params![document, last])?;
     }
     let mut removed = 0;
@@ -255,7 +269,7 @@ fn document_row(tx: &Connection, key: &DocumentKey) -> Result<DocumentRow> {
 }
 
 /// The document's integer; `None` for a run that was erased or removed, whose late writes are dropped.
-fn admit(tx: &Connection, key: &DocumentKey, run: i64) -> Result<Option<i64>> {
+pub(super) fn admit(tx: &Connection, key: &DocumentKey, run: i64) -> Result<Option<i64>> {
     let row = document_row(tx, key)?;
     let gone = row.erased_at.is_some_and(|erased_at| run <= erased_at)
         || row.removed_below.is_some_and(|removed_below| run < removed_below);

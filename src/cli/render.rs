@@ -1,0 +1,125 @@
+//! Writing results as files: Markdown for people, DoclingDocument JSON for programs.
+
+use std::{
+    collections::HashMap,
+    io::Write,
+    path::{Component, Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use super::submit::Input;
+use crate::{
+    app::App,
+    document::{Document, docling, markdown},
+    store::Current,
+};
+
+/// A form of export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Markdown.
+    Md,
+    /// DoclingDocument JSON.
+    Json,
+}
+
+impl Format {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Md => "md",
+            Self::Json => "json",
+        }
+    }
+
+    /// Renders a document.
+    pub fn render(self, document: &Document) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Md => markdown::to_markdown(document),
+            Self::Json => serde_json::to_string_pretty(&docling::to_docling(document))?,
+        })
+    }
+}
+
+/// Names exports after their inputs: `a.pdf` becomes `a.md`, but `a.pdf.md` where `a.png` is there as well, and
+/// `x/a.pdf.md` where two arguments have an `a.pdf` each.
+pub struct Names {
+    stems: HashMap<PathBuf, usize>,
+    relatives: HashMap<PathBuf, usize>,
+    folder: PathBuf,
+}
+
+impl Names {
+    /// Names below a folder, for these inputs.
+    pub fn new<'a>(folder: &Path, inputs: impl IntoIterator<Item = &'a Input>) -> Self {
+        let (mut stems, mut relatives) = (HashMap::new(), HashMap::new());
+        for input in inputs {
+            *stems.entry(input.relative.with_extension("")).or_default() += 1;
+            *relatives.entry(input.relative.clone()).or_default() += 1;
+        }
+        Self { stems, relatives, folder: folder.to_owned() }
+    }
+
+    /// Where an export of this input goes.
+    pub fn of(&self, input: &Input, format: Format) -> PathBuf {
+        let stem = input.relative.with_extension("");
+        let is_alone = |names: &HashMap<PathBuf, usize>, name: &Path| names.get(name).is_none_or(|count| *count == 1);
+        let mut name = if is_alone(&self.stems, &stem) {
+            stem.into_os_string()
+        } else if is_alone(&self.relatives, &input.relative) {
+            input.relative.clone().into_os_string()
+        } else {
+            let below = input.path.components().filter(|part| matches!(part, Component::Normal(_)));
+            below.collect::<PathBuf>().into_os_string()
+        };
+        name.push(".");
+        name.push(format.extension());
+        self.folder.join(name)
+    }
+}
+
+/// The document that a header's current run names.
+///
+/// # Errors
+/// When the blob store is away or the run has no content.
+pub async fn document(app: &App, current: &Current) -> anyhow::Result<Document> {
+    let blob = current.document.as_ref().context("this run has no content")?;
+    Ok(serde_json::from_slice(&app.blobs.get(blob).await?)?)
+}
+
+/// Writes all forms of a document, each as a whole or not at all.
+///
+/// # Errors
+/// When a file cannot be written.
+pub async fn write(
+    app: &App,
+    current: &Current,
+    input: &Input,
+    names: &Names,
+    formats: &[Format],
+) -> anyhow::Result<()> {
+    let document = self::document(app, current).await?;
+    for format in formats {
+        let path = names.of(input, *format);
+        let text = format.render(&document)?;
+        if std::fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+            continue;
+        }
+        write_whole(&path, text.as_bytes()).with_context(|| format!("the export {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().context("an export lies in a folder")?;
+    std::fs::create_dir_all(folder)?;
+    // One name for each export: what a kill leaves behind is written over by the next attempt.
+    let name = path.file_name().context("an export has a name")?;
+    let draft = folder.join(format!(".{}.part", name.to_string_lossy()));
+    let mut file = std::fs::File::create(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    Ok(())
+}
