@@ -395,15 +395,14 @@ fn record(header: &Header, model: &str) -> Result<NewRecord> {
     let current = header.current.as_ref().ok_or_else(nothing)?;
     let document = current.document.clone().ok_or_else(nothing)?;
     let ended = header.ended.as_ref().filter(|ended| ended.run == current.run);
-    let intake = header.intake.as_ref().filter(|intake| intake.run == current.run);
     let event = Assembled {
         envelope: Envelope {
             upload_id: ended.map(|ended| ended.upload_id.clone()).unwrap_or_default(),
             run: current.run,
             version: current.version,
             fingerprint: current.fingerprint.clone(),
-            attributes: intake.map(|intake| intake.attributes.clone()).unwrap_or_default(),
-            access: intake.map(|intake| intake.access.clone()).unwrap_or_default(),
+            attributes: current.attributes.clone(),
+            access: current.access.clone(),
             ..Envelope::new(Uuid::now_v7().to_string(), tenant, document_id, Lane::Bulk)
         },
         source: current.source.clone(),

@@ -23,7 +23,10 @@ use deckle::{
     models::Catalogue,
     record::{Assembled, DeadLetter, Enriched, Envelope, Event, Lane, Published, Source, Status, wire},
     replay::{Choice, Survey, survey},
-    store::{Current, DocumentKey, Ended, Header, ModelState, Query, RunKey, VectorSpace, change_models},
+    store::{
+        Current, DocumentKey, Ended, Header, ModelState, Query, QueryVector, RunKey, SearchFilter, VectorSpace,
+        change_models,
+    },
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use support::{Home, Started};
@@ -77,6 +80,10 @@ async fn publish(app: &App, number: i64) {
         title: None,
         confidence: None,
         document: Some(blob()),
+        figure_count: 0,
+        field_count: 0,
+        attributes: BTreeMap::new(),
+        access: Vec::new(),
         reasons: Vec::new(),
         published_at: run,
         trail: Vec::new(),
@@ -129,6 +136,11 @@ async fn until_lacking(app: &App, model: &str, at_most: u64) -> u64 {
     .await
 }
 
+fn question(model: &str, vector: Vec<f32>, k: usize) -> Query {
+    let vector = Some(QueryVector { model: model.to_owned(), vector });
+    Query { vector, keywords: None, filter: SearchFilter::default(), k }
+}
+
 /// Searches without a pause until told to stop: every hit must have the score of the model that was asked. Returns how
 /// many searches asked each.
 async fn search_all_along(app: Arc<App>, stop: Arc<AtomicBool>) -> BTreeMap<String, usize> {
@@ -140,8 +152,7 @@ async fn search_all_along(app: Arc<App>, stop: Arc<AtomicBool>) -> BTreeMap<Stri
         let embedder = app.embedder().await.unwrap();
         let vector = embedder.embed(&text(number)).await.unwrap().vector;
         let model = embedder.name().to_owned();
-        let query = Query { model: model.clone(), vector: vector.clone(), k: 10, tenant: None };
-        let hits = app.store.search(&query).await.unwrap();
+        let hits = app.store.search(&question(&model, vector.clone(), 10)).await.unwrap();
         assert_eq!(hits.len(), 10, "{model} lacks documents");
         assert_eq!(hits[0].chunk.text, text(number), "{model}");
         for hit in hits {
@@ -149,7 +160,8 @@ async fn search_all_along(app: Arc<App>, stop: Arc<AtomicBool>) -> BTreeMap<Stri
             let stored = app.store.vectors(&run, &model).await.unwrap();
             let own = stored.iter().find(|(chunk_no, _)| *chunk_no == hit.chunk.chunk_no).unwrap();
             let score: f32 = own.1.iter().zip(&vector).map(|(x, y)| x * y).sum();
-            assert!((score - hit.score).abs() < 1e-4, "{model}: {} is another's score, not {score}", hit.score);
+            let found = hit.similarity.unwrap();
+            assert!((score - found).abs() < 1e-4, "{model}: {found} is another's score, not {score}");
         }
         *asked.entry(model).or_default() += 1;
     }
@@ -254,7 +266,7 @@ async fn killed_and_begun_again(home: Home) {
 async fn search_once(app: &App) -> String {
     let embedder = app.embedder().await.unwrap();
     let vector = embedder.embed(&text(7)).await.unwrap().vector;
-    let hits = app.store.search(&Query { model: embedder.name().into(), vector, k: 1, tenant: None }).await.unwrap();
+    let hits = app.store.search(&question(embedder.name(), vector, 1)).await.unwrap();
     assert_eq!(hits[0].chunk.text, text(7));
     embedder.name().to_owned()
 }
