@@ -141,6 +141,7 @@ impl App {
         }
         let housekeeping = Housekeeping {
             log: Arc::clone(&self.log),
+            store: Arc::clone(&self.store),
             pool: Arc::clone(self.decoders.pool()),
             consumed,
             keep: Duration::from_secs(self.config.log.keep_s),

@@ -188,6 +188,16 @@ async fn a_database_that_goes_away_is_waited_for_and_nothing_is_lost() {
     database.start_again(1).await;
     until_ended(&app, TEXTS).await;
     until_ready(&address, true).await;
+    let (_, metrics) = support::get(&address, "/metrics").await;
+    for metric in ["deckle_store_request_seconds_count{request=\"write\"}", "deckle_store_retries_total{request="] {
+        assert!(metrics.contains(metric), "{metric}: {metrics}");
+    }
+
+    // Also a worker that has nothing to do knows.
+    database.kill(1).await;
+    until_ready(&address, false).await;
+    database.start_again(1).await;
+    until_ready(&address, true).await;
     stop(running, &home).await;
 
     assert!(support::letters(&app).await.is_empty(), "a database that is away is no document's fault");

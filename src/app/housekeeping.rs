@@ -6,17 +6,22 @@ use crate::{
     log::{Log, Topic},
     readiness,
     record::topics::{self, TopicConfig},
-    sandbox, telemetry,
+    sandbox,
+    store::Store,
+    telemetry,
 };
 
 /// How often lag is measured and completed records are trimmed.
 const PERIOD: Duration = Duration::from_secs(10);
-/// How often readiness looks whether the log is there.
+/// How often readiness looks whether the log is there, which asks nobody.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often it asks the store.
+const ASK: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(super) struct Housekeeping {
     pub(super) log: Arc<dyn Log>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) pool: Arc<sandbox::Pool>,
     /// The stages of this process, each with the topic it consumes.
     pub(super) consumed: Vec<(&'static str, Topic)>,
@@ -27,7 +32,7 @@ pub(super) struct Housekeeping {
 impl Housekeeping {
     /// Never ends.
     pub(super) async fn run(self) {
-        tokio::join!(self.watch_the_log(), self.keep());
+        tokio::join!(self.watch_the_log(), self.watch_the_store(), self.keep());
     }
 
     /// Tells readiness when the log is away: a worker without records looks the same whether it is idle or cut off.
@@ -37,6 +42,15 @@ impl Housekeeping {
         loop {
             looks.tick().await;
             _waiting = self.log.health().err().and_then(|failure| readiness::waiting_for(&failure));
+        }
+    }
+
+    /// The same of the store, of which a worker without records hears nothing either.
+    async fn watch_the_store(&self) {
+        let mut _waiting = None;
+        loop {
+            _waiting = self.store.health().await.err().and_then(|failure| readiness::waiting_for(&failure));
+            tokio::time::sleep(ASK).await;
         }
     }
 

@@ -471,4 +471,9 @@ pub trait Store: Send + Sync {
     async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()>;
     /// Drops an open letter. Returns its state from then on, `None` for one never heard of.
     async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>>;
+
+    /// Asks whether the store can be reached, once: [`Failure::Unavailable`] while it is away.
+    ///
+    /// [`Failure::Unavailable`]: crate::error::Failure::Unavailable
+    async fn health(&self) -> Result<()>;
 }

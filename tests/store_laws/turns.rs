@@ -126,4 +126,7 @@ impl Store for Turns {
     async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
         self.next().drop_letter(key, at).await
     }
+    async fn health(&self) -> Result<()> {
+        self.next().health().await
+    }
 }

@@ -32,7 +32,7 @@ pub struct Config {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<Password>,
-    /// Whether connections are encrypted and the nodes' certificates verified.
+    /// Whether connections are encrypted and the nodes' certificates verified, in which their IP addresses must stand.
     pub tls: bool,
     /// Certificates (PEM) of authorities to be trusted besides the system's.
     pub ca: Option<PathBuf>,
@@ -44,6 +44,8 @@ pub struct Config {
     pub connect_ms: u64,
     /// Time for one request, the driver's retries at other nodes included.
     pub request_ms: u64,
+    /// A request that finds the cluster away is made again for so long before it fails; 0 = never.
+    pub retry_ms: u64,
     /// Requests in flight at once; more wait here, not at the nodes.
     pub requests_in_flight: usize,
     /// A search looks for what is new when the last look is older than this; 0 = always.
@@ -71,6 +73,7 @@ impl Default for Config {
             key: None,
             connect_ms: 5_000,
             request_ms: 10_000,
+            retry_ms: 5_000,
             requests_in_flight: 256,
             refresh_ms: 1_000,
             feed_behind_ms: 30_000,
@@ -147,6 +150,10 @@ impl Config {
 
     pub(super) fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_ms)
+    }
+
+    pub(super) fn retry(&self) -> Duration {
+        Duration::from_millis(self.retry_ms)
     }
 }
 

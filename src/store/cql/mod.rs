@@ -14,6 +14,7 @@
 //! A tombstone is dropped ten days after its delete (`gc_grace_seconds`); what arrives later than that under a trim is
 //! still hidden by the header's count of chunks, and under an erasure by its static cell.
 
+mod attempts;
 mod config;
 mod entries;
 mod failure;
@@ -223,6 +224,10 @@ impl Store for CqlStore {
 
     async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
         letters::drop_letter(self.session().await?, key, at).await
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.session().await?.health().await
     }
 }
 

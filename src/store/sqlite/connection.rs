@@ -13,7 +13,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::Config;
-use crate::error::{Failure, Result};
+use crate::{
+    error::{Failure, Result},
+    telemetry,
+};
 
 /// Applied in order, each once; an entry is never altered after a release.
 const MIGRATIONS: &[&str] =
@@ -116,6 +119,7 @@ impl Connections {
     {
         let (caller, answer) = oneshot::channel();
         let stopped = || Failure::unavailable("store", "the writer has stopped");
+        let _request = telemetry::store_request("write");
         self.writer.send(Box::new(Write { work: Some(work), outcome: None, caller })).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -126,6 +130,7 @@ impl Connections {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
+        let _request = telemetry::store_request("read");
         let permit = self.permits.clone().acquire_owned().await.map_err(|e| Failure::defect(format!("store: {e}")))?;
         let (readers, path, config) = (self.readers.clone(), self.path.clone(), self.config.clone());
         let reading = tokio::task::spawn_blocking(move || {

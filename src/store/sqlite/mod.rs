@@ -228,4 +228,8 @@ impl Store for SqliteStore {
         let key = key.clone();
         self.connections.write(move |tx| letters::drop_letter(tx, &key, at)).await
     }
+
+    async fn health(&self) -> Result<()> {
+        self.connections.read(read::health).await
+    }
 }

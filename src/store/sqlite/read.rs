@@ -18,6 +18,11 @@ use crate::{
     error::{Failure, Result},
 };
 
+/// Whether the file can be read.
+pub(super) fn health(tx: &Connection) -> Result<()> {
+    tx.query_row("SELECT count(*) FROM migrations", [], |_| Ok(())).map_err(failure)
+}
+
 /// The header; `None` for a document never heard of.
 pub(super) fn header(tx: &Connection, key: &DocumentKey) -> Result<Option<Header>> {
     Ok(find(tx, key)?.map(|(_, header)| header))
