@@ -450,7 +450,10 @@ pub async fn seen(app: &App, header: &Header) -> Seen {
         let own = document["confidences"].take();
         confidences.extend(own.as_array().unwrap().iter().map(Value::as_f64));
         let mut run = app.store.document(&header.key).await.unwrap().unwrap();
-        assert_eq!([run.figures.len(), run.fields.len()], [current.figure_count, current.field_count].map(|it| it as usize));
+        assert_eq!(
+            [run.figures.len(), run.fields.len()],
+            [current.figure_count, current.field_count].map(|it| it as usize)
+        );
         confidences.extend(run.pages.iter().map(|page| page.confidence.map(|it| f64::from(it.mean))));
         confidences.extend(run.figures.iter_mut().map(|figure| figure.confidence.take().map(f64::from)));
         confidences.extend(run.fields.iter_mut().map(|field| field.confidence.take().map(f64::from)));

@@ -118,7 +118,9 @@ impl Config {
             return refuse("`connect_ms`, `request_ms` and `requests_in_flight` must be above 0".to_owned());
         }
         if self.feed_behind_ms < self.request_ms {
-            return refuse("`feed_behind_ms` is below `request_ms`: the feed would miss what is written slowly".to_owned());
+            return refuse(
+                "`feed_behind_ms` is below `request_ms`: the feed would miss what is written slowly".to_owned(),
+            );
         }
         if self.replication_factor == 0 {
             return refuse("`replication_factor` must be above 0".to_owned());

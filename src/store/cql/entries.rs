@@ -186,9 +186,10 @@ pub(super) async fn delete_files(session: &Session, key: &DocumentKey, last: i64
     let at = delete_timestamp();
     let delete = "DELETE FROM documents_by_file USING TIMESTAMP ?
                   WHERE tenant = ? AND sha256 = ? AND document_id = ? AND run <= ?";
-    let deletes = files(session, key, last).await?.into_iter().map(|sha256| async move {
-        session.write(delete, (at, tenant, sha256, document_id, last)).await
-    });
+    let deletes = files(session, key, last)
+        .await?
+        .into_iter()
+        .map(|sha256| async move { session.write(delete, (at, tenant, sha256, document_id, last)).await });
     stream::iter(deletes).buffer_unordered(AT_ONCE).try_collect().await
 }
 

@@ -43,12 +43,7 @@ pub(super) async fn tell(session: &Session, key: &DocumentKey, current: &Current
 }
 
 /// What was published after a cursor and longer than `behind` ago.
-pub(super) async fn feed(
-    session: &Session,
-    after: Option<&str>,
-    limit: usize,
-    behind: Duration,
-) -> Result<FeedPage> {
+pub(super) async fn feed(session: &Session, after: Option<&str>, limit: usize, behind: Duration) -> Result<FeedPage> {
     let limit = token::limit(limit);
     let now = Timestamp::now().as_microsecond();
     let oldest = now - KEPT;

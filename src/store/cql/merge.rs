@@ -1,9 +1,6 @@
 //! Streams that are each in order, merged into one that is.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use futures::{Stream, TryStreamExt, future::try_join_all, stream, stream::BoxStream};
 

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use scylla::value::CqlTimestamp;
 use sha2::{Digest, Sha256};
 
+pub use super::fills::Fill;
 use super::{
     Config, fills,
     replication::Replication,
@@ -23,7 +24,6 @@ use super::{
     statements::statements,
 };
 use crate::error::{Failure, Result};
-pub use super::fills::Fill;
 pub use plan::{Action, Applied, Difference, Found, Node, Plan, plan};
 
 /// One file.

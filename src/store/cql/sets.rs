@@ -6,10 +6,7 @@
 use futures::try_join;
 
 use super::{
-    super::{
-        DocumentKey, RunKey,
-        json::encode,
-    },
+    super::{DocumentKey, RunKey, json::encode},
     read::decoded,
     session::Session,
     write::number,

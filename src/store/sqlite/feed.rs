@@ -24,7 +24,8 @@ pub(super) fn tell(tx: &Connection, document: i64, run: i64, version: i64) -> Re
 pub(super) fn feed(tx: &Connection, after: Option<&str>, limit: usize) -> Result<FeedPage> {
     let after = after.map_or(Ok(0), token::to_seq)?;
     let limit = i64::try_from(token::limit(limit)).unwrap_or(i64::MAX);
-    let sql = "SELECT seq, feed.at, tenant, document_id, run, version FROM feed JOIN documents ON documents.id = document
+    let sql =
+        "SELECT seq, feed.at, tenant, document_id, run, version FROM feed JOIN documents ON documents.id = document
                WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     let mut statement = tx.prepare_cached(sql).map_err(failure)?;
     let rows = statement

@@ -57,7 +57,9 @@ fn behind(filter: &ListFilter) -> Result<(Option<i64>, Option<DocumentKey>)> {
 /// The headers of a tenant's documents that have a file, by document.
 pub(super) fn find_by_hash(tx: &Connection, tenant: &str, sha256: &str) -> Result<Vec<Header>> {
     let with = |cell: &str| {
-        format!("SELECT id FROM documents WHERE tenant = ?1 AND {cell} IS NOT NULL AND {cell} ->> '$.source.sha256' = ?2")
+        format!(
+            "SELECT id FROM documents WHERE tenant = ?1 AND {cell} IS NOT NULL AND {cell} ->> '$.source.sha256' = ?2"
+        )
     };
     let sql = format!(
         "SELECT {HEADER} FROM documents WHERE id IN ({} UNION {} UNION {}) ORDER BY document_id",

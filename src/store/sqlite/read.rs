@@ -47,9 +47,8 @@ pub(super) fn document(tx: &Connection, key: &DocumentKey) -> Result<Option<Docu
 /// The first `count` of the figures or fields of a run.
 fn set<T: DeserializeOwned>(tx: &Connection, document: i64, run: i64, set: Set, count: u32) -> Result<Vec<T>> {
     let (table, [number, json]) = (set.table(), set.columns());
-    let sql = format!(
-        "SELECT {json} FROM {table} WHERE document = ?1 AND run = ?2 AND {number} < ?3 ORDER BY {number}"
-    );
+    let sql =
+        format!("SELECT {json} FROM {table} WHERE document = ?1 AND run = ?2 AND {number} < ?3 ORDER BY {number}");
     decode_rows(tx, &sql, params![document, run, count])
 }
 
