@@ -12,7 +12,7 @@ use std::{
 
 use deckle::{
     record::Status,
-    store::{DocumentKey, Store as _, sqlite::SqliteStore},
+    store::{DocumentKey, Ended, Store as _, sqlite::SqliteStore},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -111,7 +111,8 @@ fn filled() -> TempDir {
             intake.source.sha256 = sha256(if document_id == "failed" { "other" } else { "shared" });
             store.put_intake(&key, &intake, run).await.unwrap();
             if document_id == "failed" {
-                store.put_ended(&key, &ended(run, run + 9, Status::Failed)).await.unwrap();
+                let ended = Ended { source: intake.source, ..ended(run, run + 9, Status::Failed) };
+                store.put_ended(&key, &ended).await.unwrap();
             }
         }
     };

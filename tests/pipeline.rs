@@ -128,8 +128,11 @@ async fn figures_and_fields_are_shown(home: &Home) {
     let table = home.deckle(["show", "mixed.pdf"]).await.ended(0).stdout;
     let row = table.lines().find(|line| line.contains("Date of invoice")).unwrap_or_else(|| panic!("{table}"));
     assert!(row.contains("17 April 2026"), "{row}");
+    let shown = home.deckle(["show", "photo.jpg", "--json"]).await.ended(0).json();
+    let fields: Vec<_> = shown["fields"].as_array().unwrap().iter().map(|it| [&it["name"], &it["value"]]).collect();
+    assert_eq!(fields, [["Harbour office", "01632 960 144"]]);
     // Prose with colons in it names nothing.
-    for name in ["handbook.pdf", "plain.txt", "notes.md", "letter.png", "photo.jpg", "long.pdf"] {
+    for name in ["handbook.pdf", "plain.txt", "notes.md", "letter.png", "long.pdf"] {
         let fields = &home.deckle(["show", name, "--json"]).await.ended(0).json()["fields"];
         assert_eq!(fields, &Value::Array(Vec::new()), "{name}");
     }

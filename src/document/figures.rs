@@ -67,7 +67,8 @@ pub fn figures(blocks: &[Block]) -> Vec<Figure> {
             caption_of[owner] = Some(caption);
         }
     }
-    let found = blocks.iter().enumerate().filter_map(|(index, block)| Some((index, block, FigureKind::of(block.kind)?)));
+    let found =
+        blocks.iter().enumerate().filter_map(|(index, block)| Some((index, block, FigureKind::of(block.kind)?)));
     let figure = |((index, block, kind), figure_no): ((usize, &Block, FigureKind), u32)| Figure {
         figure_no,
         kind,
@@ -143,7 +144,11 @@ mod tests {
             block(BlockKind::Caption, "Figure 1. A bolt."),
             block(BlockKind::Text, "Between."),
             block(BlockKind::Caption, "Table 1. Tides."),
-            Block { table: Some(grid.clone()), prov: vec![Locator::on_page(2, Bbox::default())], ..block(BlockKind::Table, "Day") },
+            Block {
+                table: Some(grid.clone()),
+                prov: vec![Locator::on_page(2, Bbox::default())],
+                ..block(BlockKind::Table, "Day")
+            },
             block(BlockKind::Picture, "alone"),
         ];
         let found = figures(&blocks);

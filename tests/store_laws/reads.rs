@@ -19,8 +19,10 @@ const HOUR: i64 = 3_600_000_000;
 
 /// Some moment between 1970 and 2020, so that tests do not all write at one time.
 fn own_time() -> i64 {
-    let years = 50 * 365 * 24 * HOUR;
-    (uuid::Uuid::new_v4().as_u128() % years as u128) as i64
+    const YEARS: i64 = 50 * 365 * 24 * HOUR;
+    // The lower half of a name is random.
+    let (_, random) = uuid::Uuid::now_v7().as_u64_pair();
+    (random >> 2) as i64 % YEARS
 }
 
 fn document(tenant: &str, document_id: &str) -> DocumentKey {

@@ -299,7 +299,8 @@ async fn a_sqlite_file_of_an_earlier_deckle_is_read_in_every_new_way() {
     assert_found(&store, &documents).await;
     // What readers see is told by the feed, in the order in which it was published.
     let told = store.feed(None, 100).await.unwrap().entries;
-    let published = documents.iter().filter_map(|known| Some((known.key.clone(), known.current.as_ref()?.published_at)));
+    let published =
+        documents.iter().filter_map(|known| Some((known.key.clone(), known.current.as_ref()?.published_at)));
     let told: Vec<_> = told.into_iter().map(|entry| (entry.key, entry.at)).collect();
     assert_eq!(told, published.collect::<Vec<_>>());
 }

@@ -67,14 +67,20 @@ fn until_next_label<'w, 'a>(words: &'w [Word<'a>]) -> Option<(&'w [Word<'a>], &'
 /// A field, where the words are a value.
 fn named<'a>(label: &[Word<'a>], words: &[Word<'a>], longest: [usize; 2], segment: usize) -> Option<Found<'a>> {
     let (value, text) = value(words, longest)?;
-    Some(Found { name: joined(label).trim_end_matches(':').trim_end().to_owned(), text, value: value.to_vec(), segment })
+    Some(Found {
+        name: joined(label).trim_end_matches(':').trim_end().to_owned(),
+        text,
+        value: value.to_vec(),
+        segment,
+    })
 }
 
 /// A label and a value with nothing but a gap between them. Columns of text and of tables look alike, so the value must
 /// be a number or the like, and not of a page.
 fn parted_by_gap<'a>(label: &Segment<'a>, value: &Segment<'a>) -> Option<Found<'a>> {
     let in_flow = |segment: &Segment<'_>| matches!(segment.kind, BlockKind::Text | BlockKind::ListItem);
-    let is_name = is_label(&label.words) && !label.words.iter().any(|word| has_digit(word.text) || word.text.ends_with('.'));
+    let is_name =
+        is_label(&label.words) && !label.words.iter().any(|word| has_digit(word.text) || word.text.ends_with('.'));
     let digits = value.words.iter().filter(|word| has_digit(word.text)).count();
     let is_page_number = matches!(&value.words[..], [only] if only.text.len() <= 3 && only.text.parse::<u32>().is_ok());
     if !(in_flow(label) && in_flow(value) && is_name) || digits * 2 < value.words.len() || is_page_number {
@@ -109,7 +115,9 @@ fn value<'w, 'a>(words: &'w [Word<'a>], [most_words, most_chars]: [usize; 2]) ->
         text.pop();
     }
     let is_prose = words.len() > 2 && !has_digit(&text) && text.starts_with(char::is_lowercase)
-        || words.len() > 4 && !has_digit(&text) && words.last().is_some_and(|word| word.text.ends_with(['.', '!', '?']));
+        || words.len() > 4
+            && !has_digit(&text)
+            && words.last().is_some_and(|word| word.text.ends_with(['.', '!', '?']));
     let says_something = text.chars().any(char::is_alphanumeric);
     (says_something && !is_prose && words.len() <= most_words && text.chars().count() <= most_chars)
         .then_some((words, text))

@@ -55,9 +55,10 @@ pub fn of_blocks(blocks: &[Block]) -> Vec<Field> {
 
 fn of_rows(rows: &[Row<'_>], page_no: Option<u32>) -> Vec<Field> {
     let is_prose = |row: usize, segment: usize| rows::runs_on(rows, row, segment);
-    let found = rows.iter().enumerate().flat_map(|(number, row)| {
-        grammar::find(row).into_iter().filter(move |found| !is_prose(number, found.segment))
-    });
+    let found = rows
+        .iter()
+        .enumerate()
+        .flat_map(|(number, row)| grammar::find(row).into_iter().filter(move |found| !is_prose(number, found.segment)));
     found.map(|found| field(found, page_no)).collect()
 }
 
@@ -70,7 +71,11 @@ fn field(found: Found<'_>, page_no: Option<u32>) -> Field {
     Field {
         field_no: 0,
         name: found.name,
-        prov: page_no.map(|page_no| Locator { page_no: Some(page_no), bbox: Bbox::around(boxes), ..Locator::default() }),
+        prov: page_no.map(|page_no| Locator {
+            page_no: Some(page_no),
+            bbox: Bbox::around(boxes),
+            ..Locator::default()
+        }),
         confidence: (chars > 0).then(|| (sum / chars as f64) as f32),
         method: found.value.first().map_or(Method::TextLayer, |word| word.method),
         value: found.text,

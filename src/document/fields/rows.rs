@@ -92,7 +92,9 @@ fn segments<'a>(page: &'a Page, index: usize, line: &'a Line, block: Option<usiz
     let kind = of.map_or(BlockKind::Text, |block| block.kind);
     let end = of.and_then(|block| Bbox::around(block.prov.iter().filter_map(|place| place.bbox.as_ref())));
     let size = line.font_size.filter(|size| size.is_finite() && *size > 0.5).unwrap_or(line.bbox.height() * 0.87);
-    let marker = of.and_then(|block| block.marker.as_deref()).filter(|_| of.is_some_and(|of| of.line_indexes.first().is_some_and(|first| *first as usize == index)));
+    let marker = of
+        .and_then(|block| block.marker.as_deref())
+        .filter(|_| of.is_some_and(|of| of.line_indexes.first().is_some_and(|first| *first as usize == index)));
     let mut parts: Vec<Vec<Word<'a>>> = Vec::new();
     let mut last: Option<&Bbox> = None;
     for (number, word) in line.words.iter().enumerate() {
@@ -104,8 +106,7 @@ fn segments<'a>(page: &'a Page, index: usize, line: &'a Line, block: Option<usiz
         if parts.is_empty() || gap.is_some_and(|gap| gap > size * GAP) {
             parts.push(Vec::new());
         }
-        let piece =
-            Word { text: &word.text, bbox: Some(word.bbox), confidence: word.confidence, method: line.method };
+        let piece = Word { text: &word.text, bbox: Some(word.bbox), confidence: word.confidence, method: line.method };
         if let Some(part) = parts.last_mut() {
             part.push(piece);
         }

@@ -116,7 +116,11 @@ fn sentences_are_no_fields() {
         &["The ferry leaves at 10:30 and at 11:45"],
         &["See https://example.org/bread for more"],
         &["schrieben ins Gästebuch: Der Große Wagen"],
-        &["It was built as a rope store and served as a lifeboat station of the", "Harbour: Sixty years went by until anybody", "took it down."],
+        &[
+            "It was built as a rope store and served as a lifeboat station of the",
+            "Harbour: Sixty years went by until anybody",
+            "took it down.",
+        ],
         &["Dear friends, one thing: 12 planks"],
     ] {
         assert_eq!(found(lines), [], "{lines:?}");
@@ -174,8 +178,7 @@ fn files_without_pages_have_fields_by_their_lines_and_tables() {
     };
     let mut table = block(BlockKind::Table, "");
     let cells = [cell(0, 0, "Customer:"), cell(0, 1, "Harbour House"), cell(1, 0, "Amount"), cell(1, 1, "12")];
-    table.table =
-        Some(serde_json::from_value(serde_json::json!({ "rows": 2, "columns": 2, "cells": cells })).unwrap());
+    table.table = Some(serde_json::from_value(serde_json::json!({ "rows": 2, "columns": 2, "cells": cells })).unwrap());
     let fields = of_blocks(&[block(BlockKind::Text, text), block(BlockKind::Code, "Key: 5"), table]);
     assert_eq!(
         pairs(&fields),
