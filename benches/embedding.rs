@@ -10,7 +10,7 @@ use std::{
 use criterion::{Criterion, Throughput};
 use deckle::{
     inference::{Config, onnx},
-    models::minilm::Embedder,
+    models::{Catalogue, minilm::Embedder},
 };
 use futures::future::join_all;
 
@@ -45,7 +45,9 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let load = |max_batch| {
         let config = Config { max_batch: NonZeroUsize::new(max_batch), ..Config::default() };
-        Embedder::load(&onnx::home().join("models"), &config).expect("run `make setup` first")
+        let catalogue = Catalogue::load();
+        let model = &catalogue.embedder().name;
+        Embedder::load(&onnx::home().join("models"), model, &config).expect("run `make setup` first")
     };
     // 0 is no limit of its own.
     let embedders = [("one by one", load(1)), ("batched", load(0))];

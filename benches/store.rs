@@ -1,12 +1,12 @@
 //! The embedded store at the size where somebody should move to ScyllaDB: 100,000 vectors of 384 floats.
 
-use std::{hint::black_box, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use deckle::{
     document::{Chunk, Locator},
     record::{Source, Status},
-    store::{Current, DocumentKey, PageRow, Query, RunKey, Store, VectorSpace, sqlite::SqliteStore},
+    store::{Current, DocumentKey, PageRow, Query, QueryVector, RunKey, Store, VectorSpace, sqlite::SqliteStore},
 };
 use futures::future::join_all;
 use tokio::runtime::Runtime;
@@ -66,10 +66,14 @@ fn current() -> Current {
         failed_pages: 0,
         block_count: 0,
         chunk_count: CHUNKS as u32,
+        figure_count: 0,
+        field_count: 0,
         language: "en".into(),
         title: None,
         confidence: None,
         document: None,
+        attributes: BTreeMap::new(),
+        access: Vec::new(),
         reasons: Vec::new(),
         published_at: 1,
         trail: Vec::new(),
@@ -103,7 +107,8 @@ fn store(c: &mut Criterion) {
     group.sample_size(10);
     for normalized in [true, false] {
         let model = space(normalized).model;
-        let query = Query { vector: vector(77), k: 10, tenant: None, model: model.clone() };
+        let question = QueryVector { model: model.clone(), vector: vector(77) };
+        let query = Query { vector: Some(question), k: 10, ..Query::default() };
         group.bench_function(format!("search 100,000 x 384, {model}"), |b| {
             b.iter(|| black_box(runtime.block_on(store.search(&query)).unwrap()));
         });

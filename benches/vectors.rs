@@ -11,7 +11,7 @@ mod values;
 use std::time::Instant;
 
 use deckle::store::{
-    DocumentKey, Query, Store, VectorSpace,
+    DocumentKey, Query, QueryVector, Store, VectorSpace,
     cql::{Config, CqlStore, migrations},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -60,7 +60,8 @@ fn space() -> VectorSpace {
 }
 
 fn question(seed: usize) -> Query {
-    Query { model: space().model, vector: vector(seed), k: 10, tenant: None }
+    let vector = QueryVector { model: space().model, vector: vector(seed) };
+    Query { vector: Some(vector), k: 10, ..Query::default() }
 }
 
 /// A vector of length 1 that follows from its seed.

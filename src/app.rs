@@ -12,13 +12,14 @@ use crate::{
     blob::{self, Blobs},
     config::{Config, Provider, StoreProvider},
     decode::Decoders,
+    error,
     journal::Journal,
     log::{self, Log, Topic, framed::Framed, kafka},
-    models::{self, embedders::Embedders},
+    models::{Catalogue, embedders::Embedders, minilm::Embedder},
     readiness,
     record::topics,
     sandbox,
-    stages::{self, AnyStage, Files, Parts, Settings, Sources},
+    stages::{self, AnyStage, Files, Parts, Roster, Settings, Sources, roster},
     store::{
         Store,
         cql::{self, CqlStore},
@@ -45,6 +46,8 @@ pub struct App {
     /// The sandbox and what runs in it.
     pub decoders: Decoders,
     embedders: Embedders,
+    /// What searches ask.
+    roster: Arc<Roster>,
     sources: Arc<Sources>,
 }
 
@@ -65,6 +68,7 @@ impl App {
         let embedders = Embedders::new(config.models(), config.inference());
         Ok(Self {
             config_hash: config.result_hash()?,
+            roster: Arc::new(Roster::new(Arc::clone(&store), roster::SEARCHES)),
             log,
             store,
             blobs,
@@ -75,9 +79,22 @@ impl App {
         })
     }
 
-    /// The embedding model, loaded on first use.
+    /// The embedding models, each loaded on first use.
     pub fn embedders(&self) -> &Embedders {
         &self.embedders
+    }
+
+    /// Which of them searches ask.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
+    }
+
+    /// The model that a search asks: whoever embeds the question and names the model by it never mixes two.
+    ///
+    /// # Errors
+    /// When the store is away, or the model cannot be loaded.
+    pub async fn embedder(&self) -> error::Result<Embedder> {
+        self.embedders.get(&self.roster.active().await?).await
     }
 
     /// Builds the stages of the given names (all, when none is named), in the order of a document's path.
@@ -87,6 +104,7 @@ impl App {
             store: Arc::clone(&self.store),
             decoders: self.decoders.clone(),
             embedders: self.embedders.clone(),
+            roster: Arc::new(Roster::new(Arc::clone(&self.store), roster::STAGES)),
             files: Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES)),
             sources: Arc::clone(&self.sources),
             settings: Settings {
@@ -109,8 +127,7 @@ impl App {
     /// When topics or tables are not as they must be, no instance name is free, the journal cannot be opened, or the group cannot be joined.
     pub async fn start(&self, names: &[String]) -> anyhow::Result<Running> {
         if names.is_empty() || names.iter().any(|name| name == stages::language::NAME) {
-            let catalogue = models::Catalogue::load();
-            catalogue.models.iter().try_for_each(|entry| entry.check(&self.config.models()))?;
+            Catalogue::load().embedder().check(&self.config.models())?;
         }
         if self.config.log.provider == Provider::Kafka {
             for warning in readiness::until_there(|| kafka::topics::check(&self.config.log.kafka)).await? {

@@ -144,6 +144,8 @@ pub mod code {
     pub const RECORD_UNDECODABLE: &str = "record.undecodable";
     /// A language was asked for that is not installed.
     pub const OCR_LANGUAGE: &str = "ocr.language";
+    /// A model was asked for that this deckle does not have.
+    pub const MODEL_UNKNOWN: &str = "model.unknown";
     /// Gave up after the retry deadline.
     pub const TRANSIENT: &str = "transient";
     /// A dependency is away (never the end of a record).

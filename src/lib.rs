@@ -22,7 +22,8 @@
 //! 3  log, store, blob, inference, sandbox
 //! 4  decode (sandbox), models (inference, sandbox)
 //! 5  stages (models, decode, blob, store; not log)
-//! 6  worker, dead_letter (store), erasure (log, store, blob), export (store, blob), journal, readiness (stages, log)
+//! 6  worker, dead_letter (store), erasure (log, store, blob), export (store, blob), replay (store), journal, readiness
+//!    (stages, log)
 //! 7  config, app (all) → cli → main
 //! ```
 
@@ -48,6 +49,7 @@ pub mod erasure;
 pub mod export;
 pub mod journal;
 pub mod readiness;
+pub mod replay;
 pub mod worker;
 
 pub mod app;

@@ -2,7 +2,10 @@
 //!
 //! The law: few labels, never an id as a label. Ids belong in log fields (`document_id`, `page`, `stage`).
 
-use std::{io::IsTerminal, time::Duration};
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -21,15 +24,24 @@ const BATCH_ITEMS: &str = "deckle_batch_items";
 const BATCH_FILL: &str = "deckle_batch_fill_ratio";
 const BATCH_QUEUE_SECONDS: &str = "deckle_batch_queue_seconds";
 const BATCH_RUN_SECONDS: &str = "deckle_batch_run_seconds";
+const STORE_SECONDS: &str = "deckle_store_request_seconds";
+const STORE_RETRIES: &str = "deckle_store_retries_total";
+const STORE_BATCH_BYTES: &str = "deckle_store_batch_bytes";
 const CHILD_STARTS: &str = "deckle_sandbox_children_started_total";
 const CHILD_DEATHS: &str = "deckle_sandbox_children_died_total";
 const CHILD_CALLS: &str = "deckle_sandbox_calls_total";
 const UNAVAILABLE: &str = "deckle_dependency_unavailable";
+const SEARCH_SECONDS: &str = "deckle_search_seconds";
+const SEARCH_INDEX_ROWS: &str = "deckle_search_index_rows";
+const SEARCH_INDEX_BYTES: &str = "deckle_search_index_bytes";
 
 /// Bucket bounds for durations, in seconds: 1 ms to 2 min, the span between one commit and one large scan.
 const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
 /// Bucket bounds for counts per batch or step: powers of two.
 const COUNTS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
+/// Bucket bounds for bytes of a batch: powers of two up to what a database takes.
+const BYTES: [f64; 12] =
+    [512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131072.0, 262144.0, 524288.0, 1048576.0];
 /// Bucket bounds for the useful share of a padded batch.
 const RATIOS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
@@ -43,6 +55,7 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Full(BATCH_ITEMS.to_owned()), &COUNTS)?
         .set_buckets_for_metric(Matcher::Full(STEP_RECORDS.to_owned()), &COUNTS)?
         .set_buckets_for_metric(Matcher::Full(BATCH_FILL.to_owned()), &RATIOS)?
+        .set_buckets_for_metric(Matcher::Full(STORE_BATCH_BYTES.to_owned()), &BYTES)?
         .install_recorder()?;
     describe_counter!(RECORDS, "Records finished, by stage and outcome (ok, or the kind of failure)");
     describe_histogram!(STAGE_SECONDS, Unit::Seconds, "Time from start to end of one record in a stage");
@@ -58,10 +71,16 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     describe_histogram!(BATCH_FILL, "Useful share of a padded inference batch, 0 to 1");
     describe_histogram!(BATCH_QUEUE_SECONDS, Unit::Seconds, "Wait of the oldest item of a batch");
     describe_histogram!(BATCH_RUN_SECONDS, Unit::Seconds, "Time of one inference batch");
+    describe_histogram!(STORE_SECONDS, Unit::Seconds, "Time of one request to the store, attempts and waits included");
+    describe_counter!(STORE_RETRIES, "Attempts after the first at a request to the store");
+    describe_histogram!(STORE_BATCH_BYTES, Unit::Bytes, "Bytes of the rows of one batch to the store");
     describe_counter!(CHILD_STARTS, "Sandbox children started");
     describe_counter!(CHILD_DEATHS, "Sandbox children that died during a request");
     describe_counter!(CHILD_CALLS, "Requests answered by sandbox children");
     describe_gauge!(UNAVAILABLE, "Records that wait for a dependency that is away");
+    describe_histogram!(SEARCH_SECONDS, Unit::Seconds, "Time of one search, by mode (hybrid, vector, keyword)");
+    describe_gauge!(SEARCH_INDEX_ROWS, "Chunks held by a search index in memory, by index (keywords, or the model)");
+    describe_gauge!(SEARCH_INDEX_BYTES, Unit::Bytes, "Memory of those rows");
     Ok(handle)
 }
 
@@ -110,12 +129,57 @@ pub fn waiting_for(dependency: &str, records: usize) {
     gauge!(UNAVAILABLE, "dependency" => dependency.to_owned()).set(records as f64);
 }
 
+/// A search was answered.
+pub fn searched(mode: &'static str, took: Duration) {
+    histogram!(SEARCH_SECONDS, "mode" => mode).record(took);
+}
+
+/// What a search index in memory holds.
+pub fn search_index(index: &str, rows: usize, bytes: usize) {
+    gauge!(SEARCH_INDEX_ROWS, "index" => index.to_owned()).set(rows as f64);
+    gauge!(SEARCH_INDEX_BYTES, "index" => index.to_owned()).set(bytes as f64);
+}
+
 /// An inference batch was run.
 pub fn batch_run(model: &str, items: usize, fill: f64, queued: Duration, took: Duration) {
     histogram!(BATCH_ITEMS, "model" => model.to_owned()).record(items as f64);
     histogram!(BATCH_FILL, "model" => model.to_owned()).record(fill);
     histogram!(BATCH_QUEUE_SECONDS, "model" => model.to_owned()).record(queued);
     histogram!(BATCH_RUN_SECONDS, "model" => model.to_owned()).record(took);
+}
+
+/// A request to the store (`read`, `write`, `batch`, `compare_and_set`) begins; dropping this ends it.
+pub fn store_request(request: &'static str) -> StoreRequest {
+    StoreRequest { request, started: Instant::now() }
+}
+
+/// A request to the store that is under way.
+pub struct StoreRequest {
+    request: &'static str,
+    started: Instant,
+}
+
+impl StoreRequest {
+    /// Time since it began.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+impl Drop for StoreRequest {
+    fn drop(&mut self) {
+        histogram!(STORE_SECONDS, "request" => self.request).record(self.elapsed());
+    }
+}
+
+/// A request to the store is made again.
+pub fn store_retried(request: &'static str) {
+    counter!(STORE_RETRIES, "request" => request).increment(1);
+}
+
+/// Rows of so many bytes go to the store together.
+pub fn store_batch(bytes: usize) {
+    histogram!(STORE_BATCH_BYTES).record(bytes as f64);
 }
 
 /// Totals of the sandbox.

@@ -24,6 +24,7 @@ const MIDDLE: &[&str] = &[
     "dead_letter",
     "erasure",
     "export",
+    "replay",
     "journal",
     "readiness",
 ];
@@ -45,6 +46,7 @@ const TABLE: &[(&str, u8, &[&[&str]])] = &[
     ("dead_letter", 6, &[BASE, &["stages", "log", "store"]]),
     ("erasure", 6, &[BASE, &["log", "store", "blob"]]),
     ("export", 6, &[BASE, &["store", "blob"]]),
+    ("replay", 6, &[BASE, &["stages", "log", "store"]]),
     ("journal", 6, &[BASE, &["stages", "log"]]),
     ("readiness", 6, &[BASE]),
     ("worker", 6, &[BASE, &["stages", "log", "dead_letter", "journal", "readiness"]]),

@@ -65,6 +65,7 @@ fn document(filename: &str, media_type: &str, pages: Vec<PageInfo>, blocks: Vec<
         title: None,
         pages,
         blocks,
+        fields: Vec::new(),
         confidence: None,
     }
 }

@@ -103,6 +103,36 @@ async fn the_samples_are_published_and_their_exports_say_what_they_say() {
         }
     }
     assert!(missing.is_empty(), "not in the Markdown: {missing:#?}");
+    figures_and_fields_are_shown(&home).await;
+}
+
+/// The tables of the handbook with their captions, and what the scanned invoice names.
+async fn figures_and_fields_are_shown(home: &Home) {
+    let shown = home.deckle(["show", "handbook.pdf"]).await.ended(0).stdout;
+    assert!(shown.contains("Table 1. Heights at the Long Quay"), "{shown}");
+    let shown = home.deckle(["show", "handbook.pdf", "--json"]).await.ended(0).json();
+    let figures = shown["figures"].as_array().unwrap();
+    assert_eq!(shown["current"]["figure_count"], figures.len());
+    let tides = figures.iter().find(|figure| figure["caption"].as_str().is_some_and(|it| it.starts_with("Table 1")));
+    let tides = tides.unwrap_or_else(|| panic!("{figures:#?}"));
+    assert_eq!((&tides["kind"], &tides["prov"][0]["page_no"]), (&"table".into(), &3.into()));
+    let cells = tides["table"]["cells"].as_array().unwrap();
+    assert!(cells.iter().any(|cell| cell["text"] == "06:43"), "{cells:?}");
+
+    let shown = home.deckle(["show", "mixed.pdf", "--json"]).await.ended(0).json();
+    let fields = shown["fields"].as_array().unwrap();
+    let date = fields.iter().find(|field| field["name"] == "Date of invoice").unwrap_or_else(|| panic!("{fields:#?}"));
+    assert_eq!((&date["value"], &date["method"]), (&"17 April 2026".into(), &"ocr".into()));
+    assert_eq!(date["prov"]["page_no"], 2);
+    assert!(date["confidence"].as_f64().is_some_and(|confidence| confidence > 0.5), "{date}");
+    let table = home.deckle(["show", "mixed.pdf"]).await.ended(0).stdout;
+    let row = table.lines().find(|line| line.contains("Date of invoice")).unwrap_or_else(|| panic!("{table}"));
+    assert!(row.contains("17 April 2026"), "{row}");
+    // Prose with colons in it names nothing.
+    for name in ["handbook.pdf", "plain.txt", "notes.md", "letter.png", "photo.jpg", "long.pdf"] {
+        let fields = &home.deckle(["show", name, "--json"]).await.ended(0).json()["fields"];
+        assert_eq!(fields, &Value::Array(Vec::new()), "{name}");
+    }
 }
 
 /// NFC, runs of white space as one space, Markdown's escapes and emphasis undone.
@@ -419,7 +449,7 @@ async fn chunks_of_two_documents_meet_in_one_batch() {
     let app = App::open(config).unwrap();
     let batches: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
     let seen = Arc::clone(&batches);
-    app.embedders().get().await.unwrap().observe(move |report: &Report<'_>| {
+    app.embedder().await.unwrap().observe(move |report: &Report<'_>| {
         seen.lock().unwrap().push(report.tags.iter().map(|tag| tag.to_string()).collect());
     });
     let stage = app.stages(&["language".to_owned()]).remove(0);
@@ -454,6 +484,7 @@ async fn assembled(app: &App, document_id: &str) -> Vec<u8> {
         title: None,
         pages: Vec::new(),
         blocks: vec![block],
+        fields: Vec::new(),
         confidence: None,
     };
     let bytes = serde_json::to_vec(&document).unwrap();
@@ -464,6 +495,7 @@ async fn assembled(app: &App, document_id: &str) -> Vec<u8> {
         ..Envelope::new(document_id.to_owned(), "acme", document_id, Lane::Interactive)
     };
     let event = Assembled {
+        embed_with: Vec::new(),
         envelope,
         source: Source::unknown(),
         page_count: 0,

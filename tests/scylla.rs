@@ -11,7 +11,7 @@ use deckle::{
     app::App,
     models::Catalogue,
     record::{Event, Published, Status},
-    store::Query,
+    store::{Query, QueryVector},
 };
 use servers::Cassandra;
 use support::{Home, Started};
@@ -116,7 +116,8 @@ async fn assert_same(ours: &Home, theirs: &Home) {
     }
     assert_eq!(support::letters(&our_app).await, support::letters(&their_app).await, "other dead letters");
     let (_, vector) = all_ours.values().find_map(|seen| seen.vectors.first()).expect("some document has chunks");
-    let query = Query { model: Catalogue::load().models[0].name.clone(), vector: vector.clone(), k: 10, tenant: None };
+    let vector = QueryVector { model: Catalogue::load().models[0].name.clone(), vector: vector.clone() };
+    let query = Query { vector: Some(vector), k: 10, ..Query::default() };
     let hits = [our_app.store.search(&query).await.unwrap(), their_app.store.search(&query).await.unwrap()];
     let [hits, other_hits] = hits.map(|hits| {
         hits.into_iter().map(|hit| (hit.key, hit.chunk.chunk_no, format!("{:.2}", hit.score))).collect::<Vec<_>>()
@@ -187,6 +188,16 @@ async fn a_database_that_goes_away_is_waited_for_and_nothing_is_lost() {
     assert!(ended < TEXTS, "it was killed midway");
     database.start_again(1).await;
     until_ended(&app, TEXTS).await;
+    until_ready(&address, true).await;
+    let (_, metrics) = support::get(&address, "/metrics").await;
+    for metric in ["deckle_store_request_seconds_count{request=\"write\"}", "deckle_store_retries_total{request="] {
+        assert!(metrics.contains(metric), "{metric}: {metrics}");
+    }
+
+    // Also a worker that has nothing to do knows.
+    database.kill(1).await;
+    until_ready(&address, false).await;
+    database.start_again(1).await;
     until_ready(&address, true).await;
     stop(running, &home).await;
 

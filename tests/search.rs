@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use deckle::{
     app::App,
-    store::{Hit, Query},
+    store::{Hit, Query, QueryVector},
 };
 use serde_json::{Value, json};
 use support::Home;
@@ -44,9 +44,10 @@ async fn a_sentence_is_found_first_and_a_paraphrase_within_three() {
 
 /// What `deckle search` prints, without a process and a model for each question; the test below holds both equal.
 async fn search(app: &App, words: &str) -> Vec<Value> {
-    let embedder = app.embedders().get().await.unwrap();
+    let embedder = app.embedder().await.unwrap();
     let vector = embedder.embed(words).await.unwrap().vector;
-    let query = Query { model: embedder.name().to_owned(), vector, k: 10, tenant: None };
+    let vector = QueryVector { model: embedder.name().to_owned(), vector };
+    let query = Query { vector: Some(vector), keywords: Some(words.to_owned()), k: 10, ..Query::default() };
     let hits = app.store.search(&query).await.unwrap();
     let for_programs = |hit: &Hit| {
         json!({

@@ -16,8 +16,8 @@ Names: kafka, cassandra, registry, s3, azure. What `make setup-test` installed i
 The law: no server outlives this process, not even where that is killed itself; and unless it is, the temporary folder
 with all data goes too.
 """
-import argparse, base64, contextlib, ctypes, json, os, pathlib, random, shutil, signal, socket, subprocess, sys
-import tempfile, time, urllib.error, urllib.request, uuid
+import argparse, base64, contextlib, ctypes, datetime, ipaddress, json, os, pathlib, random, shutil, signal, socket
+import subprocess, sys, tempfile, time, urllib.error, urllib.request, uuid
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -337,10 +337,10 @@ CASSANDRA_OPENS = """
     jdk.management/com.sun.management.internal"""
 
 
-def cassandra_settings(node: int, hosts: tuple[str, ...], client_port: int, storage_port: int,
-                       data: pathlib.Path) -> str:
+def cassandra_settings(node: int, hosts: tuple[str, ...], client_port: int, storage_port: int, data: pathlib.Path,
+                       secured: pathlib.Path | None) -> str:
     """JSON, which is YAML. What was acknowledged outlives a kill (group commit); sizes are small, time limits those of
-    a busy machine."""
+    a busy machine. A secured node has its certificates in a folder."""
     settings = {
         "cluster_name": "deckle",
         "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
@@ -381,8 +381,22 @@ def cassandra_settings(node: int, hosts: tuple[str, ...], client_port: int, stor
         "batch_size_warn_threshold": "128KiB",
         "batch_size_fail_threshold": "1024KiB",
     }
-    for kind in ["", "read_", "range_", "write_"]:
-        settings[f"{kind}request_timeout"] = "10s"
+    for kind in ["request", "read_request", "range_request", "write_request", "cas_contention"]:
+        settings[f"{kind}_timeout"] = "10s"
+    if secured:
+        settings["authenticator"] = {"class_name": "PasswordAuthenticator"}
+        settings["client_encryption_options"] = {
+            "enabled": True,
+            "optional": False,
+            "require_client_auth": True,
+            "ssl_context_factory": {
+                "class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory",
+                "parameters": {
+                    "private_key": (secured / "node.key").read_text() + (secured / "node.pem").read_text(),
+                    "trusted_certificates": (secured / "ca.pem").read_text(),
+                },
+            },
+        }
     return json.dumps(settings, indent=1)
 
 
@@ -391,8 +405,9 @@ def cassandra_java() -> pathlib.Path:
 
 
 def cassandra(folder: pathlib.Path, nodes: int = 1, port: int | None = None,
-              archive: str = "-XX:SharedArchiveFile") -> list[Server]:
-    """A node of its own, or a ring of them. Nodes share their ports and have hosts of their own, as drivers expect."""
+              archive: str = "-XX:SharedArchiveFile", secured: bool = False) -> list[Server]:
+    """A node of its own, or a ring of them. Nodes share their ports and have hosts of their own, as drivers expect. A
+    secured node wants TLS with certificates on both sides and a login (cassandra, cassandra)."""
     hosts = tuple(f"127.0.0.{node}" for node in range(1, nodes + 1))
     client, storage = Port(port, hosts), Port(hosts=hosts)
     logging = folder / "logback.xml"
@@ -405,12 +420,22 @@ def cassandra(folder: pathlib.Path, nodes: int = 1, port: int | None = None,
         raise Failed(f"{INSTALLED / 'cassandra'} is missing: run `make setup-test`")
     # Measures objects, so that memtables are flushed in time. An archive cannot be written beside an agent.
     agent = [f"-javaagent:{jar}" for jar in classpath if "/jamm-" in jar and archive == "-XX:SharedArchiveFile"]
+    certificates = folder / "certificates" if secured else None
+    if certificates:
+        certificates.mkdir()
+        certify(certificates, hosts[0])
+
+    def ready(server: Server) -> bool:
+        if secured:  # nobody without a certificate is let in to ask it
+            return server.says(b"Startup complete") and server.says(b"Created default superuser role")
+        return server.says(b"Startup complete") and cassandra_agrees(servers)
+
     servers: list[Server] = []
     for node, host in enumerate(hosts, 1):
         data = folder / f"cassandra-{node}"
         data.mkdir()
         settings = folder / f"cassandra-{node}.yaml"
-        settings.write_text(cassandra_settings(node, hosts, client.number, storage.number, data))
+        settings.write_text(cassandra_settings(node, hosts, client.number, storage.number, data, certificates))
         command = [
             cassandra_java(), *JVM, "-Xms256m", f"-Xmx{1024 if nodes == 1 else 512}m", "-Xss512k",
             "-XX:MaxDirectMemorySize=256m", "-XX:+ExitOnOutOfMemoryError", f"{archive}={CASSANDRA_CLASSES}", *agent,
@@ -428,9 +453,47 @@ def cassandra(folder: pathlib.Path, nodes: int = 1, port: int | None = None,
             *(f"--add-opens={package}=ALL-UNNAMED" for package in CASSANDRA_OPENS.split()),
             "-cp", ":".join(classpath), "org.apache.cassandra.service.CassandraDaemon",
         ]
-        servers.append(Server(f"cassandra-{node}", f"{host}:{client.number}", [client, storage], command, folder,
-                              lambda server: server.says(b"Startup complete") and cassandra_agrees(servers)))
+        servers.append(Server(f"cassandra-{node}", f"{host}:{client.number}", [client, storage], command, folder, ready))
     return servers
+
+
+def certify(folder: pathlib.Path, host: str) -> None:
+    """Certificates of a day: an authority (ca), a node of that host (node), a client (client), and
+    another authority (other-ca). The keys have no password."""
+    from cryptography import x509  # only here: the other uses must not need it
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    def key(name: str) -> rsa.RSAPrivateKey:
+        made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        (folder / f"{name}.key").write_bytes(made.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        return made
+
+    def certificate(name: str, public, issuer: str, signer: rsa.RSAPrivateKey, is_ca: bool, address: str = "") -> None:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        )
+        if address:
+            names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+            builder = builder.add_extension(names, critical=False)
+        (folder / f"{name}.pem").write_bytes(
+            builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+    for authority in ["ca", "other-ca"]:
+        signer = key(authority)
+        certificate(authority, signer.public_key(), authority, signer, is_ca=True)
+        if authority == "ca":
+            for name, address in [("node", host), ("client", "")]:
+                certificate(name, key(name).public_key(), "ca", signer, is_ca=False, address=address)
 
 
 def cassandra_agrees(ring: list[Server]) -> bool:
@@ -624,6 +687,7 @@ def main() -> int:
     brokers.add_argument("--nodes", type=int, choices=[1, 3], default=1)
     database = uses.add_parser("cassandra", help="run database nodes that obey stdin")
     database.add_argument("--nodes", type=int, choices=[1, 2, 3], default=1)
+    database.add_argument("--secured", action="store_true")
     uses.add_parser("prepare-kafka", help="let brokers start quickly")
     uses.add_parser("prepare-cassandra", help="let database nodes start quickly")
 
@@ -644,8 +708,10 @@ def main() -> int:
                 return run_beside(arguments.names, command)
             case "try":
                 return let_try(arguments.names)
-            case "kafka" | "cassandra":
-                return obey(lambda folder: NAMES[arguments.use].make(folder, nodes=arguments.nodes))
+            case "kafka":
+                return obey(lambda folder: kafka(folder, nodes=arguments.nodes))
+            case "cassandra":
+                return obey(lambda folder: cassandra(folder, nodes=arguments.nodes, secured=arguments.secured))
             case "prepare-kafka":
                 prepare_kafka()
             case _:

@@ -32,12 +32,18 @@ const DEADLINE: Duration = Duration::from_secs(90);
 
 const REQUEST_MS: u64 = 2_000;
 
+/// A store that says at once that the cluster is away.
 async fn open(nodes: &Cassandra, replication_factor: u32) -> Arc<CqlStore> {
+    open_with(nodes, replication_factor, Duration::ZERO).await
+}
+
+async fn open_with(nodes: &Cassandra, replication_factor: u32, retry: Duration) -> Arc<CqlStore> {
     let config = Config {
         nodes: nodes.nodes().to_owned(),
         keyspace: "faults".to_owned(),
         replication_factor,
         request_ms: REQUEST_MS,
+        retry_ms: u64::try_from(retry.as_millis()).unwrap(),
         ..Config::default()
     };
     migrations::apply(&config, migrations::ALL).await.unwrap();
@@ -128,6 +134,27 @@ impl Writers {
 async fn page_numbers(store: &CqlStore, key: &DocumentKey) -> BTreeSet<u32> {
     let pages = until_back(async || store.pages(&run_of(key, 5)).await).await;
     pages.into_iter().map(|row| row.page_no).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_absence_is_waited_for_in_every_request() {
+    let mut node = Cassandra::start(1).await;
+    let store = open_with(&node, 1, DEADLINE).await;
+    let key = new_document();
+    let run = run_of(&key, 5);
+    let claim = || store.claim_upload(&key.tenant, "upload", 5);
+    store.put_vectors(&run, 5, &space(), &[(0, vector(0.0)), (1, vector(90.0))]).await.unwrap();
+    node.kill(1).await;
+    assert_away(store.health().await);
+    let (page, chunks) = (page(1, 5), chunks(5, 5, 0..64));
+    let writes = async {
+        tokio::try_join!(store.put_page(&run, &page), store.put_chunks(&run, 5, &chunks), claim(), store.pages(&run))
+    };
+    let (written, ()) = tokio::join!(writes, node.start_again(1));
+    let (.., claimed, _) = written.unwrap();
+    assert_eq!(claimed, 5);
+    assert_eq!(store.pages(&run).await.unwrap(), [page]);
+    store.health().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,12 @@ mod interleavings;
 mod laws;
 #[path = "store_laws/letters.rs"]
 mod letters;
+#[path = "store_laws/reads.rs"]
+mod reads;
+#[path = "store_laws/models.rs"]
+mod models;
+#[path = "store_laws/search.rs"]
+mod search;
 #[path = "support/servers.rs"]
 mod servers;
 #[path = "store_laws/turns.rs"]
@@ -42,6 +48,25 @@ macro_rules! for_every_law {
             laws::the_lowest_run_of_an_upload_wins,
             laws::a_listing_pages_through_all_once,
             laws::a_listing_goes_on_from_tenant_to_tenant,
+            search::each_filter_leaves_out_by_itself,
+            search::nobody_finds_what_the_current_run_does_not_let_them_see,
+            search::words_are_found_as_they_are_typed,
+            search::what_stands_in_quotes_must_be_there,
+            search::no_question_is_an_error,
+            search::words_of_other_runs_are_not_found,
+            search::words_that_are_gone_are_not_found,
+            search::what_means_it_and_says_it_comes_first,
+            reads::a_listing_by_time_pages_through_all_once_the_latest_first,
+            reads::a_listing_by_time_goes_over_all_tenants,
+            reads::a_document_has_the_time_of_the_last_thing_that_happened,
+            reads::times_bound_a_listing_by_document_too,
+            reads::documents_are_found_by_the_files_they_have_now,
+            reads::the_same_file_in_several_documents_finds_all_of_the_tenant,
+            reads::the_feed_tells_of_every_publication_in_order,
+            reads::the_feed_leaves_out_what_was_erased,
+            reads::a_cursor_of_another_listing_is_refused,
+            reads::an_older_set_of_figures_and_fields_never_wins,
+            reads::figures_and_fields_of_an_erased_run_stay_hidden,
             letters::a_letter_is_written_once_and_keeps_its_state,
             letters::a_letter_leaves_open_once,
             letters::a_claim_that_ran_out_is_taken_over_with_its_version,
@@ -51,6 +76,10 @@ macro_rules! for_every_law {
             letters::a_letter_of_which_nothing_is_known_is_kept,
             letters::letters_of_an_erased_run_go_and_do_not_come_back,
             letters::the_highest_version_awaited_of_a_page_stays,
+            models::vectors_of_two_models_stand_beside_each_other,
+            models::a_run_has_its_vectors_when_each_chunk_has_one_of_its_version,
+            models::a_dropped_model_leaves_nothing_and_takes_nothing,
+            models::a_decision_about_models_replaces_only_what_it_saw,
         }
     };
 }
@@ -61,7 +90,7 @@ mod sqlite {
     use deckle::store::{Store, sqlite::SqliteStore};
     use tempfile::TempDir;
 
-    use crate::{interleavings, laws, letters, turns::Turns, values::*};
+    use crate::{interleavings, laws, letters, models, reads, search, turns::Turns, values::*};
 
     fn open(path: &Path) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(path).unwrap())
@@ -195,7 +224,7 @@ mod on_cassandra {
         cql::{Config, CqlStore, migrations},
     };
 
-    use crate::{interleavings, laws, letters, servers, turns::Turns};
+    use crate::{interleavings, laws, letters, models, reads, search, servers, turns::Turns};
 
     fn config() -> Config {
         let tables = &migrations::ALL.iter().map(migrations::Migration::sha256).collect::<String>();
@@ -204,6 +233,8 @@ mod on_cassandra {
             // Of another name where the tables are others: a node may outlive a change of theirs.
             keyspace: format!("laws_{}", &tables[..8]),
             replication_factor: 1,
+            // As soon as may be: laws wait for the feed.
+            feed_behind_ms: Config::default().request_ms,
             ..Config::default()
         }
     }

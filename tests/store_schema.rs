@@ -1,9 +1,14 @@
 //! `deckle store`: what becomes of keyspaces on a real server, each test in a keyspace of its own, and what is said where
 //! there is nothing to do or nobody to ask.
 
+#[path = "store_schema/filled.rs"]
+mod filled;
 #[path = "support/servers.rs"]
 mod servers;
 mod support;
+#[path = "store_laws/values.rs"]
+#[allow(dead_code, reason = "the laws use all of them")]
+mod values;
 
 use std::{
     collections::BTreeMap,
@@ -91,11 +96,13 @@ const BIRDS: Migration = Migration {
     number: 1,
     name: "birds",
     cql: "-- what was seen\nCREATE TABLE IF NOT EXISTS birds (name text PRIMARY KEY) WITH comment = 'a; b';\n",
+    fill: None,
 };
 const PLACES: Migration = Migration {
     number: 2,
     name: "places",
     cql: "ALTER TABLE birds ADD place text; CREATE TABLE IF NOT EXISTS places (name text PRIMARY KEY);",
+    fill: None,
 };
 
 #[tokio::test]
@@ -293,7 +300,7 @@ async fn rows_of_an_earlier_set_of_migrations_outlive_a_later_one() {
     store.await_pages(&run, &BTreeMap::from([(1, 1_000)])).await.unwrap();
 
     let next = migrations::ALL.last().unwrap().number + 1;
-    let later = Migration { number: next, name: "notes", cql: "ALTER TABLE pages ADD note text;" };
+    let later = Migration { number: next, name: "notes", cql: "ALTER TABLE pages ADD note text;", fill: None };
     let wanted: Vec<_> = migrations::ALL.iter().copied().chain([later]).collect();
     assert_eq!(keyspace.apply(&wanted).await, [format!("{next:04}_notes")]);
     assert_eq!(store.pages(&run).await.unwrap(), std::slice::from_ref(&row), "to a deckle that runs on");

@@ -20,14 +20,16 @@ use std::{
 };
 
 use deckle::{
+    document::Chunk,
     error::Failure,
     store::{
-        DocumentKey, Query, Store, VectorSpace,
-        cql::{Config, CqlStore, migrations},
+        Current, DocumentKey, Query, QueryVector, SearchFilter, Store, VectorSpace,
+        cql::{Config, CqlStore, Search, ann, migrations},
         sqlite::SqliteStore,
     },
+    telemetry,
 };
-use futures::future::join_all;
+use futures::{future::join_all, poll};
 
 use crate::{
     servers::{Cassandra, shared_cassandra},
@@ -82,7 +84,11 @@ async fn publish_in(store: &dyn Store, key: &DocumentKey, run: i64, space: &Vect
 }
 
 fn ask(key: &DocumentKey, space: &VectorSpace, k: usize) -> Query {
-    Query { model: space.model.clone(), ..question(key, k) }
+    asking(key, space, vector(0.0), k)
+}
+
+fn asking(key: &DocumentKey, space: &VectorSpace, vector: Vec<f32>, k: usize) -> Query {
+    Query { vector: Some(QueryVector { model: space.model.clone(), vector }), ..question(key, k) }
 }
 
 /// Run and chunk of each hit.
@@ -188,7 +194,7 @@ async fn what_is_refused_is_refused_in_the_words_of_the_other_side() {
         }
     }
     for bad in [vec![0.0; 8], vec![f32::INFINITY; 8], vec![], vec![1.0; 9]] {
-        let query = Query { vector: bad, ..ask(&key, &space, 1) };
+        let query = asking(&key, &space, bad, 1);
         let refusal = sqlite.search(&query).await.unwrap_err();
         for store in [&first, &second] {
             assert_eq!(store.search(&query).await.unwrap_err(), refusal);
@@ -293,4 +299,178 @@ async fn a_search_without_the_database_says_so_and_goes_on_when_it_is_back() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_that_one_writes_the_other_finds() {
+    let (one, other, space, key) = (eager().await, eager().await, new_space(), new_document());
+    let say = |run: i64, text: &'static str| {
+        let (one, key, space) = (&one, &key, &space);
+        async move {
+            let chunk = Chunk { text: text.into(), ..chunk(run, run, 0) };
+            one.put_chunks(&run_of(key, run), run, &[chunk]).await.unwrap();
+            one.put_vectors(&run_of(key, run), run, space, &[(0, vector(0.0))]).await.unwrap();
+            one.set_current(key, &current(run, run, 0, 1)).await.unwrap();
+        }
+    };
+    let asked = |words: &str| asking_for(&key, words, 9);
+    assert_eq!(hits(&other, &asked("invoice")).await, [], "before anything of the tenant is there");
+    say(5, "invoice 4711").await;
+    found(&other, &asked("4711"), &[(5, 0)]).await;
+    // By the feed, and the older run's words go.
+    say(6, "invoice 4712").await;
+    found(&other, &asked("4712"), &[(6, 0)]).await;
+    assert_eq!(hits(&other, &asked("4711")).await, []);
+    one.erase(&key, 6).await.unwrap();
+    assert_eq!(hits(&other, &asked("invoice")).await, [], "the header decides, whatever the index holds");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_see_a_document_is_told_by_its_header_and_not_by_an_index() {
+    let (writer, reader, space, key) = (eager().await, lazy().await, new_space(), new_document());
+    let publish_for = |run: i64, version: i64, principal: &'static str| {
+        let (writer, key, space) = (&writer, &key, &space);
+        async move {
+            writer.put_chunks(&run_of(key, run), version, &chunks(run, version, 0..2)).await.unwrap();
+            let vectors = [(0, vector(0.0)), (1, vector(1.0))];
+            writer.put_vectors(&run_of(key, run), version, space, &vectors).await.unwrap();
+            let current = Current { access: vec![principal.into()], ..current(run, version, 0, 2) };
+            writer.set_current(key, &current).await.unwrap();
+        }
+    };
+    let see = |principal: &str, wanted: &'static [(i64, u32)]| {
+        let filter =
+            SearchFilter { access: Some(vec![principal.into()]), ..SearchFilter::of_tenant(key.tenant.clone()) };
+        let by_meaning = Query { filter: filter.clone(), ..ask(&key, &space, 9) };
+        let by_words = Query { filter, ..asking_for(&key, "chunk", 9) };
+        let reader = &reader;
+        async move {
+            for query in [by_meaning, by_words] {
+                let mut found = hits(reader, &query).await;
+                found.sort_unstable();
+                assert_eq!(found, wanted, "{query:?}");
+            }
+        }
+    };
+    publish_for(5, 5, "user:kim").await;
+    see("user:kim", &[(5, 0), (5, 1)]).await;
+    // The reader's indexes still say that Kim may see it. Lee has to wait for the feed, but for what Kim's search met.
+    publish_for(6, 6, "user:lee").await;
+    see("user:kim", &[]).await;
+    see("user:lee", &[(6, 0), (6, 1)]).await;
+    // The same run, in a newer version.
+    publish_for(6, 7, "user:max").await;
+    see("user:lee", &[]).await;
+    see("user:max", &[(6, 0), (6, 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_is_loaded_though_the_first_search_is_given_up() {
+    let metrics = telemetry::install_metrics().unwrap();
+    let (writer, reader, space, key) = (eager().await, lazy().await, new_space(), new_document());
+    publish_in(&writer, &key, 5, &space, 3).await;
+    let query = ask(&key, &space, 9);
+    // Session and registry are asked by whoever comes first, and are not what is meant here.
+    reader.vectors(&run_of(&key, 5), &space.model).await.unwrap();
+    let mut given_up = Box::pin(reader.search(&query));
+    assert!(poll!(&mut given_up).is_pending(), "the first search was answered at once");
+    drop(given_up);
+    let held = format!("deckle_search_index_rows{{index=\"{}\"}} 3", space.model);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !metrics.render().contains(&held) {
+        assert!(Instant::now() < deadline, "nothing was loaded:\n{}", metrics.render());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(hits(&reader, &query).await.len(), 3);
+    let told = metrics.render();
+    assert!(told.contains("deckle_search_seconds_count{mode=\"vector\"}"), "{told}");
+    assert!(told.contains(&format!("deckle_search_index_bytes{{index=\"{}\"}}", space.model)), "{told}");
+}
+
+/// A vector of length 1 that follows from its number: of 20 directions, and a little beside.
+fn clustered(number: u32) -> Vec<f32> {
+    let mut state = u64::from(number % 20) + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let centre: Vec<f32> = (0..8).map(|_| next()).collect();
+    let mut vector: Vec<f32> = (0..8).map(|at| centre[at] + 0.2 * (number as f32 * (at + 1) as f32).sin()).collect();
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    vector.iter_mut().for_each(|x| *x /= length);
+    vector
+}
+
+/// 1,000 vectors that are current, and 200 of older runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_databases_own_index_finds_what_the_one_in_memory_finds() {
+    const DOCUMENTS: u32 = 100;
+    const CHUNKS: u32 = 10;
+    // A keyspace of its own, for every table of vectors in it gets its index.
+    let keyspace = format!("ann_{}", uuid::Uuid::now_v7().simple());
+    let own = |search| Config { keyspace: keyspace.clone(), search, ..config(&shared_cassandra(), 0) };
+    let memory = open(own(Search::Memory)).await;
+    let (space, tenant) = (new_space(), new_document().tenant);
+    let publish = |document: u32, run: i64, tenant: String| {
+        let (memory, space) = (&memory, &space);
+        async move {
+            let key = DocumentKey { tenant, document_id: format!("{document:03}") };
+            let numbers = document * CHUNKS..(document + 1) * CHUNKS;
+            let vectors: Vec<_> = (0..).zip(numbers).map(|(no, number)| (no, clustered(number))).collect();
+            memory.put_chunks(&run_of(&key, run), run, &chunks(run, run, 0..CHUNKS)).await.unwrap();
+            memory.put_vectors(&run_of(&key, run), run, space, &vectors).await.unwrap();
+            memory.set_current(&key, &current(run, run, 0, CHUNKS)).await.unwrap();
+        }
+    };
+    // The first makes the table.
+    publish(0, 4, tenant.clone()).await;
+    join_all((1..20).map(|document| publish(document, 4, tenant.clone()))).await;
+    join_all((0..DOCUMENTS).map(|document| publish(document, 5, tenant.clone()))).await;
+    let key = DocumentKey { tenant, document_id: "000".into() };
+    let asked = |number: u32| asking(&key, &space, clustered(number), 10);
+
+    let database = open(own(Search::Database)).await;
+    let refused = database.search(&asked(0)).await.unwrap_err();
+    assert!(matches!(refused, Failure::Defect { .. }) && refused.to_string().contains("deckle store index"));
+    assert_eq!(ann::make(&own(Search::Database)).await.unwrap().len(), 1);
+    assert_eq!(ann::make(&own(Search::Database)).await.unwrap(), [""; 0], "made twice");
+
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while let Err(failure) = database.search(&asked(0)).await {
+        // The nodes build it on their own time.
+        assert!(Instant::now() < deadline, "{failure}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let names = |hits: Vec<deckle::store::Hit>| -> BTreeMap<_, _> {
+        hits.into_iter().map(|hit| ((hit.key.document_id, hit.run, hit.chunk.chunk_no), hit.score)).collect()
+    };
+    let mut same = 0;
+    for number in 0..50 {
+        let wanted = names(memory.search(&asked(number * 7)).await.unwrap());
+        let found = names(database.search(&asked(number * 7)).await.unwrap());
+        assert_eq!(found.len(), 10);
+        assert!(found.keys().all(|(_, run, _)| *run == 5), "a run that is not current");
+        for (name, score) in &found {
+            let Some(exact) = wanted.get(name) else { continue };
+            assert!((score - exact).abs() < 1e-4, "{name:?}: {score} and {exact}");
+            same += 1;
+        }
+    }
+    assert!(same >= 450, "recall of {same} in 500");
+
+    // The filter, words beside, and what was written after the index.
+    let nobody = SearchFilter { access: Some(vec![]), ..SearchFilter::of_tenant(key.tenant.clone()) };
+    assert_eq!(hits(&database, &Query { filter: nobody, ..asked(0) }).await, []);
+    let both = Query { keywords: Some("\"chunk 3\"".into()), ..asked(0) };
+    assert!(database.search(&both).await.unwrap().iter().any(|hit| hit.keyword_score.is_some()));
+    publish(DOCUMENTS, 6, key.tenant.clone()).await;
+    let newest = asked(DOCUMENTS * CHUNKS);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while hits(&database, &newest).await.first().is_none_or(|(run, _)| *run != 6) {
+        assert!(Instant::now() < deadline, "what is new was not found");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    assert_eq!(ann::remove(&own(Search::Database)).await.unwrap().len(), 1);
+    assert!(open(own(Search::Database)).await.search(&asked(0)).await.is_err(), "it is gone");
 }

@@ -1,10 +1,10 @@
-"""Exports all-MiniLM-L6-v2 from its safetensors weights to ONNX and proves the export.
+"""Exports all-MiniLM-L6-v2 from its safetensors weights to ONNX, in f32 and in int8, and proves the exports.
 
-    python export_minilm.py WEIGHTS.safetensors TOKENIZER.json MODEL.onnx
+    python export_minilm.py WEIGHTS.safetensors TOKENIZER.json MODEL.onnx MODEL-INT8.onnx
 
 Inputs `input_ids`, `attention_mask`, `token_type_ids`: int64 [batch, sequence]. Outputs `last_hidden_state`: f32
 [batch, sequence, 384]; `sentence_embedding`: f32 [batch, 384], the mean over the mask, scaled to length 1.
-The bytes are the same on every machine: weights are copied, never computed with.
+The bytes are the same on every machine: weights are copied, or rounded by operations that IEEE 754 fixes.
 """
 import json, math, re, sys, unicodedata
 import numpy as np
@@ -13,6 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 LAYERS, HEADS, WIDTH, EPSILON = 6, 12, 384, 1e-12
+# Of a matrix in int8: with 127 two products with bytes overflow the 16 bits that processors without VNNI add them up in.
+# It costs next to nothing: of the ten nearest of 507 paragraphs 0.901 are kept, 0.903 with 127.
+LARGEST = 63
 
 
 def read_safetensors(path):
@@ -24,8 +27,18 @@ def read_safetensors(path):
             for name, entry in entries.items() if name != "__metadata__" and entry["dtype"] == "F32"}
 
 
-def export(weights):
-    """The BERT encoder (Devlin et al. 2019, post-norm, erf-GELU) with pooling behind it, as an ONNX graph of opset 17."""
+def quantized(weight, axis, largest):
+    """Whole numbers and the scales that make the weight of them again, along one axis each with its own."""
+    scale = np.abs(weight).max(axis, keepdims=True) / np.float32(largest)
+    return np.rint(weight / scale).astype(np.int8), scale
+
+
+def export(weights, int8=False):
+    """The BERT encoder (Devlin et al. 2019, post-norm, erf-GELU) with pooling behind it, as an ONNX graph of opset 17.
+
+    With `int8` the matrices are rounded, each output channel with a scale of its own, and what they are multiplied with
+    is rounded at run time (dynamic quantisation); so are the word vectors, each with its scale. The rest stays f32.
+    """
     nodes, initializers = [], []
 
     def constant(name, array):
@@ -37,9 +50,25 @@ def export(weights):
         nodes.append(helper.make_node(kind, inputs, [output], name=f"node_{len(nodes)}", **attributes))
         return output
 
+    def rounded(x):
+        """Input of `linear`: in int8 its bytes, scale and zero, made once for all that are multiplied with it."""
+        if not int8:
+            return x
+        parts = [f"rounded_{len(nodes)}_{part}" for part in ("bytes", "scale", "zero")]
+        nodes.append(helper.make_node("DynamicQuantizeLinear", [x], parts, name=f"node_{len(nodes)}"))
+        return parts
+
     def linear(x, name):
-        return op("Add", op("MatMul", x, constant(name + ".weight", weights[name + ".weight"].T)),
-                  constant(name + ".bias", weights[name + ".bias"]))
+        weight, bias = weights[name + ".weight"].T, weights[name + ".bias"]
+        if not int8:
+            return op("Add", op("MatMul", x, constant(name + ".weight", weight)), constant(name + ".bias", bias))
+        # The very pattern that ONNX Runtime makes one operation of, zeros of the weight included.
+        values, scale, zero = x
+        weight, of_weight = quantized(weight, 0, LARGEST)
+        inputs = values, constant(name + ".weight", weight), zero, constant(name + ".zero", np.zeros(weight.shape[1], np.int8))
+        product = op("Cast", op("MatMulInteger", *inputs), to=TensorProto.FLOAT)
+        scales = op("Mul", scale, constant(name + ".scale", of_weight[0]))
+        return op("Add", op("Mul", product, scales), constant(name + ".bias", bias))
 
     def normalise(x, name, **output):
         return op("LayerNormalization", x, constant(name + ".weight", weights[name + ".weight"]),
@@ -57,26 +86,33 @@ def export(weights):
 
     mask = op("Cast", "attention_mask", to=TensorProto.FLOAT)
     bias = op("Mul", op("Sub", one, op("Unsqueeze", mask, axes("axes_1_2", 1, 2))), masked)
-    words, kinds, places = (constant(f"embeddings.{name}.weight", weights[f"embeddings.{name}.weight"])
-                            for name in ("word_embeddings", "token_type_embeddings", "position_embeddings"))
+    names = [f"embeddings.{name}_embeddings.weight" for name in ("word", "token_type", "position")]
+    words, kinds, places = (weights[name] for name in names)
+    if int8:
+        words, of_word = quantized(words, 1, 127)
+    words, kinds, places = map(constant, names, (words, kinds, places))
     length = op("Gather", op("Shape", "input_ids"), axes("index_1", 1))
     places = op("Slice", places, axes("index_0", 0), length)
-    x = op("Add", op("Add", op("Gather", words, "input_ids"), op("Gather", kinds, "token_type_ids")), places)
+    x = op("Gather", words, "input_ids")
+    if int8:
+        x = op("Mul", op("Cast", x, to=TensorProto.FLOAT), op("Gather", constant("words.scale", of_word), "input_ids"))
+    x = op("Add", op("Add", x, op("Gather", kinds, "token_type_ids")), places)
     x = normalise(x, "embeddings.LayerNorm")
     for layer in range(LAYERS):
         prefix = f"encoder.layer.{layer}."
+        asked = rounded(x)
 
         def heads(name, order):
-            return op("Transpose", op("Reshape", linear(x, prefix + "attention.self." + name), split), perm=order)
+            return op("Transpose", op("Reshape", linear(asked, prefix + "attention.self." + name), split), perm=order)
 
         query, key, value = heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]), heads("value", [0, 2, 1, 3])
         attention = op("Softmax", op("Add", op("Mul", op("MatMul", query, key), scale), bias), axis=-1)
         mixed = op("Reshape", op("Transpose", op("MatMul", attention, value), perm=[0, 2, 1, 3]), join)
-        x = normalise(op("Add", linear(mixed, prefix + "attention.output.dense"), x), prefix + "attention.output.LayerNorm")
-        inner = linear(x, prefix + "intermediate.dense")
+        x = normalise(op("Add", linear(rounded(mixed), prefix + "attention.output.dense"), x), prefix + "attention.output.LayerNorm")
+        inner = linear(rounded(x), prefix + "intermediate.dense")
         inner = op("Mul", op("Mul", inner, op("Add", op("Erf", op("Div", inner, root2)), one)), half)
         last = {"output": "last_hidden_state"} if layer == LAYERS - 1 else {}
-        x = normalise(op("Add", linear(inner, prefix + "output.dense"), x), prefix + "output.LayerNorm", **last)
+        x = normalise(op("Add", linear(rounded(inner), prefix + "output.dense"), x), prefix + "output.LayerNorm", **last)
 
     weight = op("Unsqueeze", mask, axes("axes_2", 2))
     along = axes("axes_1", 1)
@@ -89,7 +125,7 @@ def export(weights):
               for name in ("input_ids", "attention_mask", "token_type_ids")]
     outputs = [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "sequence", WIDTH]),
                helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["batch", WIDTH])]
-    graph = helper.make_graph(nodes, "all-MiniLM-L6-v2", inputs, outputs, initializers)
+    graph = helper.make_graph(nodes, "all-MiniLM-L6-v2" + "-int8" * int8, inputs, outputs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="deckle")
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -141,7 +177,7 @@ def tokenize(sentences, vocabulary):
     return ids, np.array([[1] * len(row) + [0] * (longest - len(row)) for row in rows], np.int64)
 
 
-def verify(model, weights, vocabulary):
+def verify(model, weights, vocabulary, lowest):
     sentences = ["The cat sat on the mat.", "A feline was resting on the rug.", "The film was wonderful.",
                  "I loved this movie.", "The invoice total is 500 euros.", "The amount payable is 500 EUR.",
                  "Volcanoes erupt molten rock."]
@@ -150,15 +186,20 @@ def verify(model, weights, vocabulary):
     hidden, embedding = ReferenceEvaluator(model).run(None, feeds)
     expected_hidden, expected = forward(weights, ids, mask)
     difference = max(np.abs(hidden - expected_hidden)[mask == 1].max(), np.abs(embedding - expected).max())
+    cosine = (embedding * expected).sum(1).min()
     similarity = embedding @ embedding.T
-    print(f"largest difference to a float64 forward pass {difference:.1e}; similarities: cat/feline {similarity[0, 1]:.2f}, "
-          f"film/movie {similarity[2, 3]:.2f}, invoice/payable {similarity[4, 5]:.2f}, cat/volcano {similarity[0, 6]:.2f}")
-    assert difference < 1e-4, "the exported graph does not compute the published network"
+    print(f"{model.graph.name}: to a float64 forward pass, largest difference {difference:.1e}, lowest cosine {cosine:.4f}; "
+          f"similarities: cat/feline {similarity[0, 1]:.2f}, film/movie {similarity[2, 3]:.2f}, "
+          f"invoice/payable {similarity[4, 5]:.2f}, cat/volcano {similarity[0, 6]:.2f}")
+    assert cosine > lowest, "the exported graph does not compute the published network"
     assert similarity[0, 1] > 0.5 and similarity[2, 3] > 0.5 and similarity[4, 5] > 0.5 and similarity[0, 6] < 0.2
 
 
-weights_path, tokenizer_path, target = sys.argv[1:]
-weights = read_safetensors(weights_path)
-model = export(weights)
-verify(model, weights, json.load(open(tokenizer_path))["model"]["vocab"])
-onnx.save(model, target)
+if __name__ == "__main__":
+    weights_path, tokenizer_path, *targets = sys.argv[1:]
+    weights = read_safetensors(weights_path)
+    vocabulary = json.load(open(tokenizer_path))["model"]["vocab"]
+    for target, int8, lowest in zip(targets, (False, True), (0.999999, 0.97), strict=True):
+        model = export(weights, int8)
+        verify(model, weights, vocabulary, lowest)
+        onnx.save(model, target)

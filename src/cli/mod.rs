@@ -14,12 +14,14 @@ mod models;
 mod process;
 mod progress;
 mod render;
+mod replay;
 mod run;
 mod search;
 mod show;
 mod store;
 mod submit;
 mod table;
+mod time;
 mod topics;
 
 use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode, time::Duration};
@@ -42,6 +44,7 @@ Examples:
   deckle process report.pdf scans/ --out out  read files, write exports
   deckle search \"who pays for the return\"     passages nearest in meaning
   deckle list --status failed                 what could not be read
+  deckle list --since 24h                     what became of documents today
   deckle ingest inbox/ && deckle run          queue files, then work on them
   deckle check                                is everything in place?
 
@@ -72,6 +75,7 @@ enum Command {
     Export(export::Args),
     Erase(erase::Args),
     DeadLetters(dead_letters::Args),
+    Replay(replay::Args),
     Topics(topics::Args),
     Store(store::Args),
     Check(check::Args),
@@ -155,10 +159,11 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Export(args) => export::run(context, args).await,
             Command::Erase(args) => erase::run(context, args).await,
             Command::DeadLetters(args) => dead_letters::run(context, args).await,
+            Command::Replay(args) => replay::run(context, args).await,
             Command::Topics(args) => topics::run(context, args).await,
             Command::Store(args) => store::run(context, args).await,
             Command::Check(args) => check::run(context, args).await,
-            Command::Models(args) => models::run(&context, &args),
+            Command::Models(args) => models::run(context, args).await,
             Command::Sandbox => unreachable!("handled before the runtime starts"),
         }
     });

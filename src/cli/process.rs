@@ -159,8 +159,8 @@ async fn until_all_ended(app: &App, mut tail: Box<dyn Tail>, rows: &mut [Row], j
     let mut progress = Progress::new(waiting.map(|row| (row.submission.key.document_id.clone(), name(row))), json);
     let mut running = app.start(&[]).await?;
     // A worker would wait for a model that is missing; a person wants to know.
-    let embedders = app.embedders().clone();
-    let mut model = tokio::spawn(async move { embedders.get().await });
+    let (embedders, roster) = (app.embedders().clone(), app.roster());
+    let mut model = tokio::spawn(async move { embedders.get(&roster.active().await?).await });
     let mut is_loaded = false;
     let mut looks = tokio::time::interval(LOOK);
     let mut interrupted = std::pin::pin!(super::run::stop_signal());

@@ -12,10 +12,10 @@ use crate::{
     store::{DocumentRun, Header, ListFilter, PageRow},
 };
 
-/// Headings shown at most.
-const HEADINGS: usize = 40;
+/// Headings, figures and fields shown at most of each; `--json` has all.
+const SHOWN: usize = 40;
 
-/// Show one document: its pages, blocks, chunks, and what each stage cost.
+/// Show one document: its pages, headings, figures, fields, and what each stage cost.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,6 +46,8 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         let mut value = summary(&header);
         value["pages"] = json!(run.as_ref().map(|run| &run.pages));
         value["chunks"] = json!(run.as_ref().map(|run| &run.chunks));
+        value["figures"] = json!(run.as_ref().map(|run| &run.figures));
+        value["fields"] = json!(run.as_ref().map(|run| &run.fields));
         print_json(&value)?;
     } else {
         facts(&header)?;
@@ -53,6 +55,8 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
             pages(run)?;
             cost(run)?;
             outline(&app, &header).await?;
+            figures(run)?;
+            fields(run)?;
         }
     }
     Ok(Outcome::Done)
@@ -90,6 +94,7 @@ pub fn summary(header: &Header) -> serde_json::Value {
         "tenant": header.key.tenant,
         "document_id": header.key.document_id,
         "status": header.status(),
+        "at": jiff::Timestamp::from_microsecond(header.at()).ok(),
         "source": header.source(),
         "reasons": header.reasons(),
         "current": header.current,
@@ -109,10 +114,15 @@ fn facts(header: &Header) -> anyhow::Result<()> {
             say(format_args!("title       {title}"))?;
         }
         say(format_args!("language    {}", current.language))?;
-        let [pages, blocks, chunks] =
-            [(current.page_count, "page"), (current.block_count, "block"), (current.chunk_count, "chunk")]
-                .map(|(number, noun)| table::count(number, noun));
-        say(format_args!("holds       {pages}, {blocks}, {chunks}"))?;
+        let holds = [
+            (current.page_count, "page"),
+            (current.block_count, "block"),
+            (current.chunk_count, "chunk"),
+            (current.figure_count, "figure"),
+            (current.field_count, "field"),
+        ];
+        let holds = holds.map(|(number, noun)| table::count(number, noun)).join(", ");
+        say(format_args!("holds       {holds}"))?;
         if let Some(confidence) = current.confidence {
             say(format_args!("confidence  {:.2} mean, {:.2} in the worst tenth", confidence.mean, confidence.p10))?;
         }
@@ -188,14 +198,58 @@ async fn outline(app: &App, header: &Header) -> anyhow::Result<()> {
     let document = render::document(app, current).await?;
     let headings: Vec<_> =
         document.blocks.iter().filter(|it| matches!(it.kind, BlockKind::Title | BlockKind::SectionHeader)).collect();
-    for block in headings.iter().take(HEADINGS) {
+    for block in headings.iter().take(SHOWN) {
         let depth = usize::from(block.level.unwrap_or(0));
         let page_no = block.prov.first().and_then(|prov| prov.page_no);
         let page = page_no.map(|page_no| format!("  (page {page_no})")).unwrap_or_default();
         say(format_args!("{}{}{page}", "  ".repeat(depth), block.text))?;
     }
-    if headings.len() > HEADINGS {
-        say(format_args!("… and {} more headings", headings.len() - HEADINGS))?;
+    more(headings.len(), "heading")
+}
+
+/// Says how many are not shown.
+fn more(count: usize, noun: &str) -> anyhow::Result<()> {
+    match count.saturating_sub(SHOWN) {
+        0 => Ok(()),
+        rest => say(format_args!("… and {}", table::count(rest as u64, &format!("more {noun}")))),
     }
-    Ok(())
+}
+
+fn figures(run: &DocumentRun) -> anyhow::Result<()> {
+    if run.figures.is_empty() {
+        return Ok(());
+    }
+    let mut rows = table::Rows::new(&[("figure", Fit::Keep), ("page", Fit::Keep), ("caption", Fit::Wrap)]);
+    for figure in run.figures.iter().take(SHOWN) {
+        let size = figure.table.as_ref().map(|table| format!(" of {} × {}", table.rows, table.columns));
+        rows.add(vec![
+            table::text(format!("{}{}", figure.kind.as_str(), size.unwrap_or_default())),
+            table::number(figure.prov.first().and_then(|place| place.page_no)),
+            table::text(figure.caption.as_deref().unwrap_or_default()),
+        ]);
+    }
+    say(rows)?;
+    more(run.figures.len(), "figure")
+}
+
+fn fields(run: &DocumentRun) -> anyhow::Result<()> {
+    if run.fields.is_empty() {
+        return Ok(());
+    }
+    let mut rows = table::Rows::new(&[
+        ("field", Fit::Wrap),
+        ("value", Fit::Wrap),
+        ("page", Fit::Keep),
+        ("confidence", Fit::Drop(1)),
+    ]);
+    for field in run.fields.iter().take(SHOWN) {
+        rows.add(vec![
+            table::text(&field.name),
+            table::text(&field.value),
+            table::number(field.prov.as_ref().and_then(|place| place.page_no)),
+            table::number(field.confidence.map(|confidence| format!("{confidence:.2}"))),
+        ]);
+    }
+    say(rows)?;
+    more(run.fields.len(), "field")
 }

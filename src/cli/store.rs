@@ -22,9 +22,12 @@ Examples:
   deckle store plan                 what apply would do
   deckle store apply                make the keyspace, apply migrations; nothing is ever dropped
   deckle store check                may workers start?
+  deckle store index                have the database itself search the vectors
   deckle store plan --json | jq '.differences[] | select(.action == \"refuse\")'
 
-Run apply again after every update of deckle, before its workers start; two at once do no harm.
+Run apply again after every update of deckle, when the workers of the one before have stopped and
+before the new ones start; two at once do no harm. A migration may go through all documents, some
+thousands in a second; one that was cut short goes on where it was.
 
 Exit code: 0 as deckle wants it, 1 there are differences (of plan) or some were refused
 (by apply), 2 a mistake, no node, or a store that no worker may start on (of check).")]
@@ -45,6 +48,16 @@ enum What {
     },
     /// Look whether workers may start on this store, as `deckle run` does.
     Check,
+    /// Make the database's own index of the vectors, which `store.scylla.search = "database"` searches.
+    ///
+    /// The nodes build it after this has ended, in minutes to hours; until then searches that need it fail. From then on
+    /// they keep it up to date with each write, which makes writing vectors many times slower (80 times on a
+    /// Cassandra 5 of one node): load much data first, and make the index afterwards.
+    Index {
+        /// Drop it instead.
+        #[arg(long)]
+        drop: bool,
+    },
 }
 
 pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
@@ -54,6 +67,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         What::Plan | What::Apply { dry_run: true } => show_plan(&config.scylla, json).await,
         What::Apply { dry_run: false } => apply(&config.scylla, json).await,
         What::Check => check(&config.scylla, json).await,
+        What::Index { drop } => index(&config.scylla, drop, json).await,
     }
 }
 
@@ -61,7 +75,9 @@ fn by_themselves(json: bool) -> anyhow::Result<Outcome> {
     if json {
         print_json(&json!({ "store": "sqlite", "in_order": true, "differences": [] }))?;
     } else {
-        say("the store is SQLite, whose tables are made by themselves; there is nothing to plan, apply or check")?;
+        say(
+            "the store is SQLite, whose tables are made by themselves; there is nothing to plan, apply, check or index",
+        )?;
     }
     Ok(Outcome::Done)
 }
@@ -128,6 +144,24 @@ async fn check(config: &cql::Config, json: bool) -> anyhow::Result<Outcome> {
     } else {
         say(format_args!("workers may start on this store: {}", in_words(config, &found)))?;
     }
+    Ok(Outcome::Done)
+}
+
+async fn index(config: &cql::Config, is_dropped: bool, json: bool) -> anyhow::Result<Outcome> {
+    let tables = if is_dropped { cql::ann::remove(config).await? } else { cql::ann::make(config).await? };
+    if json {
+        let done = if is_dropped { "dropped" } else { "made" };
+        print_json(&json!({ "store": "scylla", "keyspace": config.keyspace, "index": done, "tables": tables }))?;
+        return Ok(Outcome::Done);
+    }
+    say(match (tables.is_empty(), is_dropped) {
+        (true, true) => "there was no index to drop".to_owned(),
+        (true, false) => {
+            "every table of vectors has its index; a model gets its table with its first document".to_owned()
+        }
+        (false, true) => format!("dropped the index of {}", tables.join(", ")),
+        (false, false) => format!("the nodes now build the index of {}", tables.join(", ")),
+    })?;
     Ok(Outcome::Done)
 }
 

@@ -113,10 +113,7 @@ fn walk(folder: &Path, root: &Path, found: &mut BTreeSet<Input>) -> anyhow::Resu
 /// # Errors
 /// When the file cannot be read, or the blob store, store or log is away.
 pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Result<Submission> {
-    let path = input.path.clone();
-    let (sha256, size) = tokio::task::spawn_blocking(move || hash(&path))
-        .await?
-        .with_context(|| format!("the file {}", input.path.display()))?;
+    let (sha256, size) = hashed(&input.path).await?;
     let tenant = app.config.tenant.clone();
     let document_id = record::document_id(&tenant, &sha256);
     let key = DocumentKey { tenant: tenant.clone(), document_id: document_id.clone() };
@@ -164,6 +161,16 @@ pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Resul
     };
     app.log.append(vec![record]).await?;
     Ok(Submission { input, key, upload_id, state: Submitted::Pending })
+}
+
+/// The SHA-256 of a file, in lower-case hex, and its size in bytes.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn hashed(path: &Path) -> anyhow::Result<(String, u64)> {
+    let owned = path.to_owned();
+    let hashed = tokio::task::spawn_blocking(move || hash(&owned)).await?;
+    hashed.with_context(|| format!("the file {}", path.display()))
 }
 
 fn hash(path: &Path) -> std::io::Result<(String, u64)> {

@@ -185,14 +185,27 @@ pub fn size(bytes: i64) -> String {
     }
 }
 
+/// Short names of what deckle reads.
+const KINDS: [(&str, &str); 5] = [
+    ("pdf", "application/pdf"),
+    ("png", "image/png"),
+    ("jpeg", "image/jpeg"),
+    ("text", "text/plain"),
+    ("markdown", "text/markdown"),
+];
+
 /// `pdf`, `png`: the short name of a media type.
 pub fn kind(media_type: &str) -> &str {
-    match media_type {
-        "application/pdf" => "pdf",
-        "text/plain" => "text",
-        "text/markdown" => "markdown",
-        other => other.rsplit('/').next().unwrap_or(other),
+    let known = KINDS.iter().find(|(_, of)| *of == media_type);
+    known.map_or_else(|| media_type.rsplit('/').next().unwrap_or(media_type), |(name, _)| name)
+}
+
+/// The media type that a person means: its own name, or the short one of what deckle reads.
+pub fn media_type(name: &str) -> Option<String> {
+    if name.contains('/') {
+        return Some(name.to_owned());
     }
+    KINDS.iter().find(|(short, _)| short.eq_ignore_ascii_case(name)).map(|(_, of)| (*of).to_owned())
 }
 
 #[cfg(test)]

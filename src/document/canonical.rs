@@ -5,12 +5,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Bbox, Block, Document, Locator};
+use super::{Bbox, Block, Document, Locator, fields::Field};
 
 /// Renders text and structure with boxes rounded to 0.1 points, and confidences apart in a list of their own (one
-/// entry per block in order, then the document's; rounded to 4 decimals).
+/// entry per block in order, then per field, then the document's; rounded to 4 decimals).
 pub fn canonical(document: &Document) -> Value {
     let mut confidences: Vec<Value> = document.blocks.iter().map(|block| confidence(block.confidence)).collect();
+    confidences.extend(document.fields.iter().map(|field| confidence(field.confidence)));
     confidences.push(confidence(document.confidence.map(|all| all.mean)));
     json!({
         "filename": document.filename,
@@ -26,6 +27,7 @@ pub fn canonical(document: &Document) -> Value {
             "failed": page.reason.as_ref().map(|reason| reason.code.as_str()),
         })).collect::<Vec<_>>(),
         "blocks": document.blocks.iter().map(block).collect::<Vec<_>>(),
+        "fields": document.fields.iter().map(field).collect::<Vec<_>>(),
         "confidences": confidences,
     })
 }
@@ -50,6 +52,15 @@ fn block(block: &Block) -> Value {
                 "prov": cell.prov.as_ref().map(place),
             })).collect::<Vec<_>>(),
         })),
+    })
+}
+
+fn field(field: &Field) -> Value {
+    json!({
+        "name": field.name,
+        "value": field.value,
+        "method": field.method,
+        "prov": field.prov.as_ref().map(place),
     })
 }
 

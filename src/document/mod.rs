@@ -6,6 +6,8 @@
 pub mod canonical;
 pub mod chunking;
 pub mod docling;
+pub mod fields;
+pub mod figures;
 pub mod layout;
 pub mod markdown;
 
@@ -363,6 +365,9 @@ pub struct Document {
     pub pages: Vec<PageInfo>,
     /// Blocks in reading order over all pages, furniture included.
     pub blocks: Vec<Block>,
+    /// Labelled values, in the order of pages and lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<fields::Field>,
     /// Confidence over all pages; `None` for text layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,

@@ -114,8 +114,7 @@ pub enum Provider {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 where the processor has AMX and the provider is OpenVINO, else f32. There are no int8 weights yet, so
-    /// processors with VNNI but without AMX run f32.
+    /// bf16 where the processor has AMX and the provider is OpenVINO, else f32. Weights in int8 are a model of their own.
     #[default]
     Auto,
     /// 32-bit floats; on CUDA without TF32.

@@ -1,16 +1,25 @@
-//! The embedding model of this process, loaded once and only when somebody asks.
+//! The embedding models of this process, each loaded once and only when somebody asks.
+//!
+//! A model costs its weights once per session: at two sessions 181 MB for f32 and 47 MB for int8, and what a batch needs.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::sync::OnceCell;
 
-use super::minilm::Embedder;
+use super::{
+    Catalogue,
+    minilm::{Counter, Embedder},
+};
 use crate::{
     error::{Failure, Result},
     inference, telemetry,
 };
 
-/// Cheap to clone; all clones share one model.
+/// Cheap to clone; all clones share the models.
 #[derive(Clone)]
 pub struct Embedders {
     shared: Arc<Shared>,
@@ -19,32 +28,59 @@ pub struct Embedders {
 struct Shared {
     folder: PathBuf,
     config: inference::Config,
-    loaded: OnceCell<Embedder>,
+    /// By name.
+    loaded: Mutex<HashMap<String, Arc<OnceCell<Embedder>>>>,
+    counter: OnceCell<Counter>,
 }
 
 impl Embedders {
     /// Loads from `folder` when asked for the first time.
     pub fn new(folder: PathBuf, config: inference::Config) -> Self {
-        Self { shared: Arc::new(Shared { folder, config, loaded: OnceCell::new() }) }
+        let shared = Shared { folder, config, loaded: Mutex::default(), counter: OnceCell::new() };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// The model; the first call loads it, which takes about a second.
+    /// A model of the catalogue; the first call loads it, which takes about a second.
     ///
     /// # Errors
-    /// `Unavailable` when weights or library are missing or altered: nothing can be embedded until that is mended.
-    pub async fn get(&self) -> Result<Embedder> {
-        let shared = Arc::clone(&self.shared);
+    /// `Unavailable` when weights or library are missing or altered, or this deckle does not know the model: nothing can
+    /// be embedded by it until that is mended.
+    pub async fn get(&self, model: &str) -> Result<Embedder> {
+        let cell = {
+            let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(loaded.entry(model.to_owned()).or_default())
+        };
+        let (shared, name) = (Arc::clone(&self.shared), model.to_owned());
         let load = || async move {
-            let loading = tokio::task::spawn_blocking(move || Embedder::load(&shared.folder, &shared.config));
-            let loaded =
-                loading.await.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
-            let embedder = loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))?;
+            let embedder = loading(move || Embedder::load(&shared.folder, &name, &shared.config)).await?;
             embedder.observe(|batch| {
                 let fill = batch.cost as f64 / batch.padded_cost.max(1) as f64;
                 telemetry::batch_run(batch.model, batch.tags.len(), fill, batch.waited, batch.busy);
             });
             Ok(embedder)
         };
-        self.shared.loaded.get_or_try_init(load).await.cloned()
+        cell.get_or_try_init(load).await.cloned()
     }
+
+    /// Whether this deckle has a model of that name.
+    pub fn knows(&self, model: &str) -> bool {
+        Catalogue::load().embedder_named(model).is_ok()
+    }
+
+    /// What counts the tokens that chunks are cut by: those of the catalogue's first model, whichever embeds, so that
+    /// chunks stay the same where models change.
+    ///
+    /// # Errors
+    /// `Unavailable` when its file is missing or altered.
+    pub async fn counter(&self) -> Result<Counter> {
+        let shared = Arc::clone(&self.shared);
+        let load = || loading(move || Counter::load(&shared.folder, &Catalogue::load().embedder().name));
+        self.shared.counter.get_or_try_init(load).await.cloned()
+    }
+}
+
+async fn loading<T: Send + 'static>(load: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> Result<T> {
+    let loaded = tokio::task::spawn_blocking(load).await;
+    let loaded = loaded.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
+    loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))
 }

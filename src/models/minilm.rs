@@ -1,5 +1,5 @@
 //! Sentence embeddings: a BERT encoder whose graph ends in the mean over the mask, scaled to length 1
-//! (sentence-transformers/all-MiniLM-L6-v2).
+//! (sentence-transformers/all-MiniLM-L6-v2, in f32 and in int8).
 //!
 //! The law: a vector has length 1 and no NaN, or the item is a defect; a text longer than the model reads is cut at
 //! its end, and the caller is told how much was cut.
@@ -17,15 +17,12 @@ use anyhow::{Context as _, anyhow};
 use ort::{session::Session, value::TensorRef};
 use tokenizers::Tokenizer;
 
-use super::Catalogue;
+use super::{Catalogue, Entry};
 use crate::{
     error::{Failure, Result},
-    inference::{self, Model, Pool, Provider, Report, Size, Stats, Tag, onnx::Runtime},
+    inference::{self, Model, Pool, Precision, Provider, Report, Size, Stats, Tag, onnx::Runtime},
     record::Lane,
 };
-
-/// The entry of `deploy/models.toml`.
-const NAME: &str = "all-MiniLM-L6-v2";
 
 /// How far a computed vector's length may be from 1 before it is scaled: bf16 has 8 bits, so 2⁻⁸ per element, far less
 /// in the sum of squares. Beyond it the output is not a sentence embedding.
@@ -39,10 +36,9 @@ pub struct Embedder {
 
 struct Inner {
     pool: Pool<Encoder>,
-    tokenizer: Tokenizer,
+    counter: Counter,
     name: String,
     dimension: u32,
-    max_tokens: usize,
     weights_sha256: String,
     provider: String,
     on_gpu: bool,
@@ -66,38 +62,87 @@ pub struct Embedding {
     pub gpu_us: i64,
 }
 
-impl Embedder {
-    /// Checks the files in `<models_folder>/all-MiniLM-L6-v2`, starts the sessions and warms them up. Blocks for about
-    /// a second.
+/// Counts tokens as a model reads them, without the model. Cheap to clone.
+#[derive(Clone)]
+pub struct Counter {
+    tokenizer: Arc<Tokenizer>,
+    max_tokens: usize,
+}
+
+impl Counter {
+    /// Checks the tokenizer of a model in `<models_folder>/<model>` and loads it. Blocks for a tenth of a second.
     ///
     /// # Errors
     ///
-    /// A missing or altered file, a missing library, a provider that is not there: one line each, with what to do.
-    pub fn load(models_folder: &Path, config: &inference::Config) -> anyhow::Result<Self> {
+    /// A missing or altered file, on one line with what to do.
+    pub fn load(models_folder: &Path, model: &str) -> anyhow::Result<Self> {
         let catalogue = Catalogue::load();
-        let entry = catalogue.entry(NAME)?;
-        entry.check(models_folder)?;
-        let folder = models_folder.join(&entry.name);
-        let dimension = entry.dimension.context("deploy/models.toml gives no dimension for the embedding model")?;
-        let max_tokens = entry.max_tokens.context("deploy/models.toml gives no max_tokens for the embedding model")?;
+        let entry = catalogue.embedder_named(model)?;
+        entry.check_file(models_folder, TOKENIZER)?;
+        Self::of(entry, models_folder)
+    }
 
-        let tokenizer = load_tokenizer(&folder.join("tokenizer.json"))?;
-        let runtime = Runtime::load(config)?;
+    fn of(entry: &Entry, models_folder: &Path) -> anyhow::Result<Self> {
+        let max_tokens = entry.max_tokens.context("deploy/models.toml gives no max_tokens for the embedding model")?;
+        let tokenizer = load_tokenizer(&models_folder.join(&entry.name).join(TOKENIZER))?;
+        Ok(Self { tokenizer: Arc::new(tokenizer), max_tokens })
+    }
+
+    /// Tokens of a text, special ones included, however long it is. Takes 0.1 ms a sentence. For chunking: a text of
+    /// up to [`Counter::max_tokens`] is read whole.
+    pub fn count_tokens(&self, text: &str) -> usize {
+        // Encoding fails for no text with this tokenizer; should it ever, the text counts as too long.
+        self.encode(text).map_or(usize::MAX, |ids| ids.len())
+    }
+
+    /// Longest text that is read whole, special tokens included.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.tokenizer.encode_fast(text, true);
+        let encoding = encoding.map_err(|error| Failure::defect(format!("the text cannot be tokenised: {error}")))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+}
+
+/// File of the tokenizer of every model here.
+const TOKENIZER: &str = "tokenizer.json";
+
+impl Embedder {
+    /// Checks the files in `<models_folder>/<model>`, starts the sessions and warms them up. Blocks for about a second.
+    ///
+    /// # Errors
+    ///
+    /// An unknown model, a missing or altered file, a missing library, a provider that is not there: one line each, with
+    /// what to do.
+    pub fn load(models_folder: &Path, model: &str, config: &inference::Config) -> anyhow::Result<Self> {
+        let catalogue = Catalogue::load();
+        let entry = catalogue.embedder_named(model)?;
+        entry.check(models_folder)?;
+        let dimension = entry.dimension.context("deploy/models.toml gives no dimension for the embedding model")?;
+        let counter = Counter::of(entry, models_folder)?;
+        let mut config = config.clone();
+        if let Some(provider) = entry.provider {
+            // Its weights say how it computes.
+            (config.provider, config.precision) = (provider, Precision::Auto);
+        }
+        let runtime = Runtime::load(&config)?;
         let plan = *runtime.plan();
         let batching = config.batching(plan.batching());
-        let warm_up = Shape { dimension: dimension as usize, max_tokens };
-        let model_path = folder.join("model.onnx");
-        let pool = Pool::new("minilm", plan.sessions, batching, move |_| {
+        let warm_up = Shape { dimension: dimension as usize, max_tokens: counter.max_tokens };
+        let model_path = models_folder.join(&entry.name).join("model.onnx");
+        let pool = Pool::new(&entry.name, plan.sessions, batching, move |_| {
             Encoder::load(&runtime, &model_path, warm_up).map_err(|error| Failure::defect(format!("{error:#}")))
         })?;
-        tracing::info!(model = NAME, provider = %plan, sessions = plan.sessions, threads = plan.threads, "embedder ready");
+        tracing::info!(model, provider = %plan, sessions = plan.sessions, threads = plan.threads, "embedder ready");
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
-                tokenizer,
+                counter,
                 name: entry.name.clone(),
                 dimension,
-                max_tokens,
                 weights_sha256: entry.file("model.onnx")?.sha256.clone(),
                 provider: plan.to_string(),
                 on_gpu: plan.provider == Provider::Cuda,
@@ -115,11 +160,12 @@ impl Embedder {
     /// [`Embedder::embed`], in a lane, with a tag that observers see.
     pub async fn embed_tagged(&self, text: &str, lane: Lane, tag: Tag) -> Result<Embedding> {
         let started = inference::thread_cpu();
-        let mut ids = self.encode(text)?;
-        let truncated = ids.len().saturating_sub(self.inner.max_tokens);
+        let mut ids = self.inner.counter.encode(text)?;
+        let max_tokens = self.inner.counter.max_tokens;
+        let truncated = ids.len().saturating_sub(max_tokens);
         if truncated > 0 {
             // The last token is the separator, which the model expects at the end.
-            ids.drain(self.inner.max_tokens - 1..ids.len() - 1);
+            ids.drain(max_tokens - 1..ids.len() - 1);
             self.inner.truncated.fetch_add(1, Relaxed);
         }
         let tokens = ids.len();
@@ -140,11 +186,9 @@ impl Embedder {
         })
     }
 
-    /// Tokens of a text, special ones included, however long it is. Takes 0.1 ms a sentence. For chunking: a text of
-    /// up to [`Embedder::max_tokens`] is read whole.
-    pub fn count_tokens(&self, text: &str) -> usize {
-        // Encoding fails for no text with this tokenizer; should it ever, the text counts as too long.
-        self.encode(text).map_or(usize::MAX, |ids| ids.len())
+    /// Counts tokens as it reads them.
+    pub fn counter(&self) -> &Counter {
+        &self.inner.counter
     }
 
     /// Name in events and rows.
@@ -155,11 +199,6 @@ impl Embedder {
     /// Length of the vectors.
     pub fn dimension(&self) -> u32 {
         self.inner.dimension
-    }
-
-    /// Longest text that is read whole, special tokens included.
-    pub fn max_tokens(&self) -> usize {
-        self.inner.max_tokens
     }
 
     /// Hash of the weights, as verified at start.
@@ -185,12 +224,6 @@ impl Embedder {
     /// Calls `observer` for each batch; see [`Pool::observe`].
     pub fn observe(&self, observer: impl Fn(&Report<'_>) + Send + Sync + 'static) {
         self.inner.pool.observe(observer);
-    }
-
-    fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.tokenizer.encode_fast(text, true);
-        let encoding = encoding.map_err(|error| Failure::defect(format!("the text cannot be tokenised: {error}")))?;
-        Ok(encoding.get_ids().to_vec())
     }
 }
 

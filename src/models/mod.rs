@@ -13,6 +13,11 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::inference::Provider;
+
+/// The task of models that turn texts into vectors.
+const EMBED: &str = "embed";
+
 /// What `deploy/models.toml` says.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +36,8 @@ pub struct Entry {
     pub family: String,
     /// What a stage asks for.
     pub task: String,
+    /// The provider that runs it, where the settings have no say.
+    pub provider: Option<Provider>,
     /// Length of its vectors, where it gives vectors.
     pub dimension: Option<u32>,
     /// Longest input, special tokens included, where it reads text.
@@ -94,11 +101,18 @@ impl Catalogue {
             .expect("deploy/models.toml is built in, and a test parses it")
     }
 
-    /// The entry of a model.
-    pub fn entry(&self, name: &str) -> anyhow::Result<&Entry> {
-        self.models.iter().find(|entry| entry.name == name).with_context(|| {
-            let known: Vec<&str> = self.models.iter().map(|entry| entry.name.as_str()).collect();
-            format!("no model is named {name}: use one of {}", known.join(", "))
+    /// The model whose tokens chunks are counted by, and that searches ask where no other was activated.
+    pub fn embedder(&self) -> &Entry {
+        let first = self.models.iter().find(|entry| entry.task == EMBED);
+        first.expect("deploy/models.toml is built in, and a test finds it there")
+    }
+
+    /// The entry of a model that embeds.
+    pub fn embedder_named(&self, name: &str) -> anyhow::Result<&Entry> {
+        let embedders = self.models.iter().filter(|entry| entry.task == EMBED);
+        embedders.clone().find(|entry| entry.name == name).with_context(|| {
+            let known: Vec<&str> = embedders.map(|entry| entry.name.as_str()).collect();
+            format!("no embedding model is named {name}: use one of {}", known.join(", "))
         })
     }
 }
@@ -115,6 +129,13 @@ impl Entry {
             Some(bad) => bail!(bad.advice),
             None => Ok(()),
         }
+    }
+
+    /// Fails where the file of that name is missing or altered.
+    pub fn check_file(&self, models_folder: &Path, name: &str) -> anyhow::Result<()> {
+        let status = self.file(name)?.verify(self, models_folder);
+        anyhow::ensure!(status.ok, status.advice);
+        Ok(())
     }
 
     /// The file of that name.

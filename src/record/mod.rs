@@ -205,6 +205,10 @@ pub struct Assembled {
     /// Why pages failed, the first hundred.
     #[serde(default)]
     pub reasons: Vec<Reason>,
+    /// Empty for a document on its path. Else one that was published: its chunks, as they are stored, are to be embedded
+    /// by these models where they are not, and nothing else.
+    #[serde(default)]
+    pub embed_with: Vec<String>,
 }
 event!(Assembled, "documents.assembled");
 
@@ -294,6 +298,10 @@ pub struct Enriched {
     /// Why pages or the document failed, the first hundred.
     #[serde(default)]
     pub reasons: Vec<Reason>,
+    /// `None` for a document on its path. Else the published version of the run whose chunks `vectors` are of: they are to
+    /// be added to it as long as readers see it, and nothing else. (The envelope's version is another after a redrive.)
+    #[serde(default)]
+    pub vectors_of: Option<i64>,
 }
 event!(Enriched, "documents.enriched");
 
@@ -312,6 +320,7 @@ impl Enriched {
             vectors: Vec::new(),
             language: "und".to_owned(),
             reasons,
+            vectors_of: None,
         }
     }
 }

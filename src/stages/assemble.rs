@@ -29,7 +29,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Meter, Output, Parts, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
-    document::{Confidence, Document, Page, PageInfo, layout},
+    document::{Confidence, Document, Page, PageInfo, fields, layout},
     error::{Failure, Reason, Result, code},
     record::{Assembled, Enriched, Event, PageAnalysed, Source, Status, TrailEntry, wire::Headers},
     store::{DocumentKey, PageRow, RunKey, Store},
@@ -265,7 +265,16 @@ impl Assemble {
         let failed_pages = i32::try_from(failed_pages).unwrap_or(i32::MAX);
         let source = last.source.clone();
         let page_count = last.page_count;
-        Ok(Some(Built::Whole(Box::new(Assembled { envelope, source, page_count, failed_pages, document, reasons }))))
+        let embed_with = Vec::new();
+        Ok(Some(Built::Whole(Box::new(Assembled {
+            envelope,
+            source,
+            page_count,
+            failed_pages,
+            document,
+            reasons,
+            embed_with,
+        }))))
     }
 
     async fn fetch(&self, rows: &[PageRow]) -> Result<BTreeMap<u32, Page>> {
@@ -298,6 +307,7 @@ fn assembled(source: &Source, rows: &[PageRow], pages: &BTreeMap<u32, Page>) -> 
         title,
         pages: rows.iter().map(|row| page_info(row, pages.get(&row.page_no))).collect(),
         blocks,
+        fields: fields::of_pages(pages.values()),
         confidence: Confidence::of_lines(pages.values().flat_map(|page| &page.lines)),
     }
 }

@@ -1,19 +1,26 @@
-//! language: finds the language, cuts the document into chunks along its structure, and embeds them.
+//! language: finds the language, cuts the document into chunks along its structure, and embeds them by every model that
+//! new documents get; or embeds the chunks of a published document by others.
 //!
-//! The law: chunks of all documents meet in one batcher; this stage only awaits its own.
+//! The law: chunks of all documents meet in one batcher of each model; this stage only awaits its own. What was published
+//! is embedded from the rows that readers see, never cut anew.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Parts, Stage, claim_check, compute};
+use super::{Meter, Output, Parts, Roster, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
     document::{BlobRef, Chunk, Document, chunking},
-    error::{Failure, Result},
-    models::{Tag, embedders::Embedders},
+    error::{Failure, Result, code},
+    models::{
+        Tag,
+        embedders::Embedders,
+        minilm::{Embedder, Embedding},
+    },
     record::{Assembled, Enriched, Envelope, Event, Source, Status, VectorPart, wire::Headers},
+    store::{DocumentKey, RunKey, Store},
 };
 
 /// The stage's name.
@@ -29,7 +36,9 @@ const PART_BYTES: usize = 4 << 20;
 /// See the module.
 pub struct Language {
     blobs: Arc<dyn Blobs>,
+    store: Arc<dyn Store>,
     embedders: Embedders,
+    roster: Arc<Roster>,
     config_hash: String,
 }
 
@@ -38,7 +47,9 @@ impl Language {
     pub fn new(parts: &Parts) -> Self {
         Self {
             blobs: Arc::clone(&parts.blobs),
+            store: Arc::clone(&parts.store),
             embedders: parts.embedders.clone(),
+            roster: Arc::clone(&parts.roster),
             config_hash: parts.settings.config_hash.clone(),
         }
     }
@@ -58,57 +69,19 @@ impl Stage for Language {
     }
 
     async fn process(&self, _: &Headers, assembled: Assembled) -> Result<Vec<Output>> {
-        let mut meter = Meter::start(NAME, &self.config_hash);
-        let document: Document = claim_check::get_json(&*self.blobs, &assembled.document).await?;
-        let embedder = self.embedders.get().await?;
-        let counter = embedder.clone();
-        let ((language, chunks), cpu_us) = compute(move || {
-            let count = |text: &str| counter.count_tokens(text);
-            (language_of(&document), chunking::chunk(&document.blocks, counter.max_tokens(), &count))
-        })
-        .await?;
-        let lane = assembled.envelope.lane;
-        let tag = Tag::from(assembled.envelope.document_id.as_str());
-        let mut tokens = 0;
-        let mut vectors: Vec<f32> = Vec::new();
-        let texts: Vec<String> = chunks.iter().map(Chunk::embedded_text).collect();
-        let embeddings: Vec<_> = stream::iter(texts)
-            .map(|text| {
-                let (embedder, tag) = (embedder.clone(), Tag::clone(&tag));
-                async move { embedder.embed_tagged(&text, lane, tag).await }
-            })
-            .buffered(EMBEDDINGS)
-            .try_collect()
-            .await?;
-        meter.cpu(cpu_us);
-        for embedding in &embeddings {
-            tokens += embedding.tokens as usize;
-            meter.cpu(embedding.cpu_us);
-            vectors.extend_from_slice(&embedding.vector);
-        }
-        meter.count(assembled.page_count.max(0) as usize, 0, tokens);
-        meter.model(embedder.name(), Some(embedder.weights_sha256()));
-        let mut envelope = assembled.envelope.caused(Enriched::TOPIC, "");
-        let chunk_parts = self.put_chunks(&envelope, &chunks).await?;
-        let vector_parts = self.put_vectors(&envelope, &embedder, &vectors).await?;
-        envelope.trail.push(meter.finish());
-        let enriched = Enriched {
-            envelope,
-            source: assembled.source,
-            status: if assembled.failed_pages > 0 { Status::Partial } else { Status::Published },
-            page_count: assembled.page_count,
-            failed_pages: assembled.failed_pages,
-            document: Some(assembled.document),
-            chunks: chunk_parts,
-            chunk_count: i32::try_from(chunks.len()).map_err(|_| Failure::defect("more than 2^31 chunks"))?,
-            vectors: vector_parts,
-            language,
-            reasons: assembled.reasons,
+        let enriched = if assembled.embed_with.is_empty() {
+            Some(self.enrich(assembled).await?)
+        } else {
+            self.embed_published(assembled).await?
         };
-        Ok(vec![Output::new(NAME, &enriched)?])
+        enriched.iter().map(|enriched| Output::new(NAME, enriched)).collect()
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&Assembled>, failure: &Failure) -> Result<Vec<Output>> {
+        if input.is_some_and(|input| !input.embed_with.is_empty()) {
+            // What is published stays so; the dead letter tells what it lacks.
+            return Ok(Vec::new());
+        }
         let cause = input.map_or_else(|| headers.envelope(), |input| input.envelope.clone());
         let source = input.map_or_else(Source::unknown, |input| input.source.clone());
         let reasons = vec![failure.reason(NAME, None)];
@@ -119,6 +92,118 @@ impl Stage for Language {
 }
 
 impl Language {
+    /// Cuts and embeds a document on its path.
+    async fn enrich(&self, assembled: Assembled) -> Result<Enriched> {
+        let mut meter = Meter::start(NAME, &self.config_hash);
+        let document: Document = claim_check::get_json(&*self.blobs, &assembled.document).await?;
+        let (active, mut models) = self.roster.embedding().await?;
+        // Those that only a newer deckle knows: publish sends the document back, and a newer worker may take it.
+        models.retain(|model| self.embedders.knows(model));
+        models.insert(0, active);
+        let counter = self.embedders.counter().await?;
+        let ((language, chunks), cpu_us) = compute(move || {
+            let count = |text: &str| counter.count_tokens(text);
+            (language_of(&document), chunking::chunk(&document.blocks, counter.max_tokens(), &count))
+        })
+        .await?;
+        meter.cpu(cpu_us).count(assembled.page_count.max(0) as usize, 0, 0);
+        let mut envelope = assembled.envelope.caused(Enriched::TOPIC, "");
+        let chunk_parts = self.put_chunks(&envelope, &chunks).await?;
+        let vectors = self.embed(&envelope, &models, &chunks, &mut meter).await?;
+        envelope.trail.push(meter.finish());
+        Ok(Enriched {
+            envelope,
+            source: assembled.source,
+            status: if assembled.failed_pages > 0 { Status::Partial } else { Status::Published },
+            page_count: assembled.page_count,
+            failed_pages: assembled.failed_pages,
+            document: Some(assembled.document),
+            chunks: chunk_parts,
+            chunk_count: count_of(&chunks)?,
+            vectors,
+            language,
+            reasons: assembled.reasons,
+            vectors_of: None,
+        })
+    }
+
+    /// Embeds what readers see of a document by the models that it lacks vectors of; `None` where it lacks none, or
+    /// readers see nothing. That the record may speak of an older run, or have been sent twice, makes no difference.
+    async fn embed_published(&self, assembled: Assembled) -> Result<Option<Enriched>> {
+        let mut meter = Meter::start(NAME, &self.config_hash);
+        let Envelope { tenant, document_id, .. } = assembled.envelope.clone();
+        let document = DocumentKey { tenant, document_id };
+        let Some(published) = self.store.document(&document).await? else { return Ok(None) };
+        let Some(current) = published.header.current else { return Ok(None) };
+        let run = RunKey { document, run: current.run };
+        let mut lacking = Vec::new();
+        for model in assembled.embed_with {
+            if !self.embedders.knows(&model) {
+                return Err(Failure::rejected(code::MODEL_UNKNOWN, format!("no embedding model is named {model}")));
+            }
+            if !self.store.has_vectors(&run, current.version, &model, current.chunk_count).await? {
+                lacking.push(model);
+            }
+        }
+        if lacking.is_empty() {
+            return Ok(None);
+        }
+        let mut envelope = assembled.envelope.caused(Enriched::TOPIC, "");
+        (envelope.run, envelope.version) = (current.run, current.version);
+        let vectors = self.embed(&envelope, &lacking, &published.chunks, &mut meter).await?;
+        envelope.trail.push(meter.finish());
+        Ok(Some(Enriched {
+            envelope,
+            source: current.source,
+            status: current.status,
+            page_count: assembled.page_count,
+            failed_pages: assembled.failed_pages,
+            document: current.document,
+            chunks: Vec::new(),
+            chunk_count: count_of(&published.chunks)?,
+            vectors,
+            language: current.language,
+            reasons: Vec::new(),
+            vectors_of: Some(current.version),
+        }))
+    }
+
+    /// Embeds chunks by each of the models, and puts the vectors into the blob store.
+    async fn embed(
+        &self,
+        envelope: &Envelope,
+        models: &[String],
+        chunks: &[Chunk],
+        meter: &mut Meter,
+    ) -> Result<Vec<VectorPart>> {
+        let tag = Tag::from(envelope.document_id.as_str());
+        let texts: Vec<String> = chunks.iter().map(Chunk::embedded_text).collect();
+        let mut parts = Vec::new();
+        for model in models {
+            let embedder = &self.embedders.get(model).await?;
+            let lane = envelope.lane;
+            let embeddings: Vec<Embedding> = stream::iter(texts.clone())
+                .map(|text| {
+                    let (embedder, tag) = (embedder.clone(), Tag::clone(&tag));
+                    async move { embedder.embed_tagged(&text, lane, tag).await }
+                })
+                .buffered(EMBEDDINGS)
+                .try_collect()
+                .await?;
+            let mut vectors = Vec::with_capacity(embeddings.len() * embedder.dimension() as usize);
+            for embedding in &embeddings {
+                meter.cpu(embedding.cpu_us).count(0, 0, embedding.tokens as usize);
+                vectors.extend_from_slice(&embedding.vector);
+            }
+            parts.extend(self.put_vectors(envelope, embedder, &vectors).await?);
+        }
+        if let Some(first) = models.first() {
+            let embedder = self.embedders.get(first).await?;
+            meter.model(embedder.name(), Some(embedder.weights_sha256()));
+        }
+        Ok(parts)
+    }
+
     async fn put_chunks(&self, envelope: &Envelope, chunks: &[Chunk]) -> Result<Vec<BlobRef>> {
         let mut parts = Vec::new();
         let mut rest = chunks;
@@ -140,12 +225,7 @@ impl Language {
         Ok(parts)
     }
 
-    async fn put_vectors(
-        &self,
-        envelope: &Envelope,
-        embedder: &crate::models::minilm::Embedder,
-        vectors: &[f32],
-    ) -> Result<Vec<VectorPart>> {
+    async fn put_vectors(&self, envelope: &Envelope, embedder: &Embedder, vectors: &[f32]) -> Result<Vec<VectorPart>> {
         let dimension = embedder.dimension() as usize;
         let rows_per_part = PART_BYTES / (4 * dimension);
         let mut parts = Vec::new();
@@ -168,6 +248,10 @@ impl Language {
         }
         Ok(parts)
     }
+}
+
+fn count_of(chunks: &[Chunk]) -> Result<i32> {
+    i32::try_from(chunks.len()).map_err(|_| Failure::defect("more than 2^31 chunks"))
 }
 
 /// BCP 47 of the document's text, judged on its first 20,000 bytes; `und` when the detector is not sure.

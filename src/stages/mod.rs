@@ -4,6 +4,7 @@
 //! of its input; its outputs become visible together with its progress, or not at all.
 
 pub use claim_check::Files;
+pub use roster::Roster;
 pub use sources::Sources;
 
 pub mod assemble;
@@ -12,6 +13,7 @@ pub mod language;
 pub mod letters;
 pub mod ocr;
 pub mod publish;
+pub mod roster;
 pub mod sources;
 pub mod split;
 pub mod vision;
@@ -65,8 +67,10 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// What reads, renders and recognises.
     pub decoders: Decoders,
-    /// The embedding model, loaded on first use.
+    /// The embedding models, each loaded on first use.
     pub embedders: Embedders,
+    /// Which of them embed.
+    pub roster: Arc<Roster>,
     /// Source files of late, shared by the stages that read them.
     pub files: Arc<Files>,
     /// Where uploads may come from.

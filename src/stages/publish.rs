@@ -2,8 +2,11 @@
 //!
 //! The law: rows first, then the one header cell that readers follow. Every (document, run, version) leaves exactly
 //! one event, whatever became of it; one with results may leave them too ([`Config`]).
+//!
+//! Vectors that come later, by another model, move no header and end nothing ([`later`]).
 
 mod analytics;
+mod later;
 
 use std::sync::Arc;
 
@@ -11,12 +14,12 @@ use async_trait::async_trait;
 
 pub use self::analytics::Config;
 use self::analytics::Feed;
-use super::{Meter, Output, Parts, Stage, claim_check};
+use super::{Meter, Output, Parts, Roster, Stage, claim_check};
 use crate::{
     blob::Blobs,
-    document::{Chunk, Document},
+    document::{Chunk, Document, figures::figures},
     error::{Failure, Result},
-    record::{Enriched, Envelope, Event, Published, Source, Status, wire::Headers},
+    record::{Enriched, Envelope, Event, Published, Source, Status, VectorPart, wire::Headers},
     store::{Current, DocumentKey, Ended, Header, RunKey, Store, VectorSpace},
 };
 
@@ -27,6 +30,7 @@ pub const NAME: &str = "publish";
 pub struct Publish {
     blobs: Arc<dyn Blobs>,
     store: Arc<dyn Store>,
+    roster: Arc<Roster>,
     config: Config,
     config_hash: String,
 }
@@ -37,6 +41,7 @@ impl Publish {
         Self {
             blobs: Arc::clone(&parts.blobs),
             store: Arc::clone(&parts.store),
+            roster: Arc::clone(&parts.roster),
             config: parts.settings.publish,
             config_hash: parts.settings.config_hash.clone(),
         }
@@ -56,6 +61,9 @@ impl Stage for Publish {
         let envelope = &enriched.envelope;
         let key = DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() };
         let header = self.store.header(&key).await?;
+        if let Some(version) = enriched.vectors_of {
+            return self.add_vectors(enriched, version, header).await;
+        }
         if is_second_end(&enriched, headers.appended_at_us, header.as_ref()) {
             tracing::info!(
                 document_id = key.document_id,
@@ -70,10 +78,12 @@ impl Stage for Publish {
         }
         let mut published = ending(&enriched, status);
         let mut feed = Feed::new(self.config, &enriched);
+        let mut lacking = None;
         if matches!(published.status, Status::Published | Status::Partial) {
             let document = self.publish(&key, &enriched, headers.appended_at_us, &mut feed).await?;
             published.block_count = i32::try_from(document.blocks.len()).unwrap_or(i32::MAX);
             published.confidence = document.confidence;
+            lacking = self.lacking(&enriched).await?;
         }
         let ended = Ended {
             run: envelope.run,
@@ -89,11 +99,16 @@ impl Stage for Publish {
         self.store.put_ended(&key, &ended).await?;
         published.envelope.trail.push(meter.finish());
         let mut outputs = feed.into_outputs();
+        outputs.extend(lacking);
         outputs.push(Output::new(NAME, &published)?);
         Ok(outputs)
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&Enriched>, failure: &Failure) -> Result<Vec<Output>> {
+        if input.is_some_and(|enriched| enriched.vectors_of.is_some()) {
+            // What is published stays so; the dead letter tells what it lacks.
+            return Ok(Vec::new());
+        }
         if let Some(enriched) = input.filter(|enriched| enriched.status != Status::Failed) {
             // Once more through here, as a failure: the header must tell of it too.
             let envelope = enriched.envelope.caused(Enriched::TOPIC, "failed");
@@ -119,7 +134,7 @@ impl Publish {
         Ok(self.store.claim_upload(tenant, &end, appended_at).await? == appended_at)
     }
 
-    /// Writes chunks and vectors, removes what an earlier version had more, then flips the header.
+    /// Writes chunks, vectors, figures and fields, removes what an earlier version had more, then flips the header.
     async fn publish(
         &self,
         key: &DocumentKey,
@@ -137,26 +152,14 @@ impl Publish {
             feed.chunks(&chunks)?;
         }
         for part in &enriched.vectors {
-            let dimension = u32::try_from(part.dimension).map_err(|_| Failure::defect("a dimension below zero"))?;
-            let space = VectorSpace {
-                model: part.model.clone(),
-                chunking: part.chunking.clone(),
-                dimension,
-                normalized: part.normalized,
-            };
-            let first = u32::try_from(part.first_chunk_no).map_err(|_| Failure::defect("a chunk number below zero"))?;
-            let bytes = self.blobs.get(&part.blob).await?;
-            let vectors = bytes.chunks_exact(4 * dimension as usize);
-            let rows: Vec<(u32, Vec<f32>)> = (first..)
-                .zip(vectors.clone())
-                .map(|(chunk_no, row)| (chunk_no, bytemuck::pod_collect_to_vec(row)))
-                .collect();
-            self.store.put_vectors(&run, envelope.version, &space, &rows).await?;
-            feed.vectors(part, vectors)?;
+            self.put_vectors(&run, envelope.version, part, feed).await?;
         }
         let chunk_count =
             u32::try_from(enriched.chunk_count).map_err(|_| Failure::defect("a chunk count below zero"))?;
         self.store.trim_chunks(&run, envelope.version, chunk_count).await?;
+        let figures = figures(&document.blocks);
+        self.store.put_figures(&run, envelope.version, &figures).await?;
+        self.store.put_fields(&run, envelope.version, &document.fields).await?;
         let current = Current {
             run: envelope.run,
             version: envelope.version,
@@ -167,16 +170,40 @@ impl Publish {
             failed_pages: u32::try_from(enriched.failed_pages).unwrap_or(0),
             block_count: u32::try_from(document.blocks.len()).unwrap_or(u32::MAX),
             chunk_count,
+            figure_count: u32::try_from(figures.len()).unwrap_or(u32::MAX),
+            field_count: u32::try_from(document.fields.len()).unwrap_or(u32::MAX),
             language: enriched.language.clone(),
             title: document.title.clone(),
             confidence: document.confidence,
             document: enriched.document.clone(),
+            attributes: envelope.attributes.clone(),
+            access: envelope.access.clone(),
             reasons: enriched.reasons.clone(),
             published_at,
             trail: envelope.trail.clone(),
         };
         self.store.set_current(key, &current).await?;
         Ok(document)
+    }
+
+    /// Writes a part of the vectors of a run.
+    async fn put_vectors(&self, run: &RunKey, version: i64, part: &VectorPart, feed: &mut Feed<'_>) -> Result<()> {
+        let dimension = u32::try_from(part.dimension).map_err(|_| Failure::defect("a dimension below zero"))?;
+        let space = VectorSpace {
+            model: part.model.clone(),
+            chunking: part.chunking.clone(),
+            dimension,
+            normalized: part.normalized,
+        };
+        let first = u32::try_from(part.first_chunk_no).map_err(|_| Failure::defect("a chunk number below zero"))?;
+        let bytes = self.blobs.get(&part.blob).await?;
+        let vectors = bytes.chunks_exact(4 * dimension as usize);
+        let rows: Vec<(u32, Vec<f32>)> = (first..)
+            .zip(vectors.clone())
+            .map(|(chunk_no, row)| (chunk_no, bytemuck::pod_collect_to_vec(row)))
+            .collect();
+        self.store.put_vectors(run, version, &space, &rows).await?;
+        feed.vectors(part, vectors)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Files, Meter, Output, Parts, Sources, Stage, claim_check, sources::F
 use crate::{
     blob::{Address, Blobs},
     decode::{Decoders, Opened},
-    document::Document,
+    document::{Document, fields},
     error::{Failure, Result, code},
     record::{Assembled, Enriched, Envelope, PageSplit, Source, Status, Uploaded, wire::Headers},
     store::{DocumentKey, Intake, Store},
@@ -202,6 +202,7 @@ impl Split {
             size_bytes: u64::try_from(upload.source.size_bytes).unwrap_or(0),
             title: opened.title,
             pages: Vec::new(),
+            fields: fields::of_blocks(&opened.blocks),
             blocks: opened.blocks,
             confidence: None,
         };
@@ -209,6 +210,7 @@ impl Split {
         let blob = claim_check::put_json(&*self.blobs, &envelope, &document).await?;
         envelope.trail = vec![meter.finish()];
         let assembled = Assembled {
+            embed_with: Vec::new(),
             envelope,
             source: upload.source,
             page_count: 0,

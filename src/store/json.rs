@@ -10,6 +10,11 @@ pub(super) fn encode(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|e| Failure::defect(format!("store: cannot encode a row: {e}")))
 }
 
+/// The same of some rows.
+pub(super) fn encode_rows<T: Serialize>(rows: &[T]) -> Result<Vec<String>> {
+    rows.iter().map(encode).collect()
+}
+
 /// A row's JSON as what it stands for.
 pub(super) fn decode<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|e| Failure::defect(format!("store: a row cannot be decoded: {e}")))

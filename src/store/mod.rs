@@ -8,16 +8,24 @@
 //! - Rows of pages, chunks and vectors are keyed by run. A document reads as one run: the header's `current` names
 //!   it, and no reader sees a mixture.
 //! - Writes of stages are pure functions of committed records: no clock, no random value.
+//! - Vectors of models stand beside each other, and a search asks one model. A dropped model takes no vectors, late ones
+//!   included, until it is built again. What models are for is one value, changed by compare-and-set.
 //! - A dead letter is written once. Its state leaves `open` once, by compare-and-set; the first version claimed for its
 //!   redrive is its version for ever.
 
 pub use letter::{
     Claim, Claimed, Letter, LetterFilter, LetterKey, LetterListing, LetterRecord, LetterRow, LetterState, StateName,
 };
+pub use model::{KnownModel, ModelState, Models, change_models};
+pub use query::{Hit, Query, QueryVector, SearchFilter};
 
 pub mod cql;
+mod fusion;
 mod json;
+mod keywords;
 mod letter;
+mod model;
+mod query;
 mod similarity;
 pub mod sqlite;
 mod token;
@@ -28,7 +36,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::{BlobRef, Chunk, Confidence, Locator, Method},
+    document::{BlobRef, Chunk, Confidence, Method, fields::Field, figures::Figure},
     error::{Reason, Result},
     record::{Source, Status, TrailEntry},
 };
@@ -91,6 +99,12 @@ pub struct Current {
     pub block_count: u32,
     /// Chunks.
     pub chunk_count: u32,
+    /// Pictures and tables.
+    #[serde(default)]
+    pub figure_count: u32,
+    /// Labelled values.
+    #[serde(default)]
+    pub field_count: u32,
     /// BCP 47, `und` when unknown.
     pub language: String,
     /// The title, where one is known.
@@ -99,6 +113,12 @@ pub struct Current {
     pub confidence: Option<Confidence>,
     /// The document as JSON.
     pub document: Option<BlobRef>,
+    /// What its upload said of it; filterable.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// Who may find it, as its upload said; empty = everybody.
+    #[serde(default)]
+    pub access: Vec<String>,
     /// Why pages or the document failed.
     pub reasons: Vec<Reason>,
     /// Append time of the record that published it, µs.
@@ -187,6 +207,23 @@ impl Header {
         current.or(ended).or(self.intake.as_ref().map(|intake| &intake.source))
     }
 
+    /// When something last became of the document, µs: the latest of its newest upload, of what readers see, of its
+    /// newest end and of its erasure. This is its place in a listing by time.
+    pub fn at(&self) -> i64 {
+        let taken_in = self.intake.as_ref().map(|intake| intake.run);
+        let published = self.current.as_ref().map(|current| current.published_at);
+        let ended = self.ended.as_ref().map(|ended| ended.at);
+        [taken_in, published, ended, self.erased_at].into_iter().flatten().max().unwrap_or(i64::MIN)
+    }
+
+    /// Whether this file was taken in for its newest run, is what readers see, or is what the newest end was of.
+    pub fn has_file(&self, sha256: &str) -> bool {
+        let taken_in = self.intake.as_ref().map(|intake| &intake.source);
+        let published = self.current.as_ref().map(|current| &current.source);
+        let ended = self.ended.as_ref().map(|ended| &ended.source);
+        [taken_in, published, ended].into_iter().flatten().any(|source| source.sha256 == sha256)
+    }
+
     /// Why the newest run that ended is not whole.
     pub fn reasons(&self) -> &[Reason] {
         self.ended.as_ref().map_or(&[], |ended| &ended.reasons)
@@ -255,19 +292,52 @@ pub struct DocumentRun {
     pub pages: Vec<PageRow>,
     /// The chunks of the current run, in order.
     pub chunks: Vec<Chunk>,
+    /// The pictures and tables of the current run, in order.
+    pub figures: Vec<Figure>,
+    /// The labelled values of the current run, in order.
+    pub fields: Vec<Field>,
 }
 
-/// What a listing leaves out.
+/// In what order a listing goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListOrder {
+    /// By tenant and document: whoever pages through meets every document once, whatever happens meanwhile.
+    #[default]
+    Document,
+    /// By [`Header::at`], the latest first, then by tenant and document, the last first. A document to which something
+    /// happens while somebody pages through moves to the front, and may be met twice or not at all.
+    Newest,
+}
+
+/// What a listing leaves out, and how it goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
     /// Only this tenant.
     pub tenant: Option<String>,
     /// Only this status.
     pub status: Option<Status>,
+    /// Only what has [`Header::at`] at or after this, µs.
+    pub since: Option<i64>,
+    /// Only what has [`Header::at`] before this, µs.
+    pub until: Option<i64>,
+    /// In what order. By time, `since` and `until` are cheap; by document they leave out what was read.
+    pub order: ListOrder,
     /// Rows at most; 0 = 100.
     pub limit: usize,
-    /// The token of the previous listing's end.
+    /// The token of the previous listing's end, of one in the same order.
     pub after: Option<String>,
+}
+
+impl ListFilter {
+    /// Whether it admits a header, wherever a listing goes on.
+    fn admits(&self, header: &Header) -> bool {
+        let at = header.at();
+        self.tenant.as_ref().is_none_or(|tenant| *tenant == header.key.tenant)
+            && self.status.is_none_or(|status| status == header.status())
+            && self.since.is_none_or(|since| since <= at)
+            && self.until.is_none_or(|until| at < until)
+    }
 }
 
 /// An erasure that is to be made sure of.
@@ -282,45 +352,33 @@ pub struct Erasure {
 /// A page of a listing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Listing {
-    /// Ordered by tenant and document.
+    /// In the order asked for.
     pub headers: Vec<Header>,
     /// Opaque; `None` at the end.
     pub next: Option<String>,
 }
 
-/// A question to the vectors.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Query {
-    /// Which vectors.
-    pub model: String,
-    /// The question.
-    pub vector: Vec<f32>,
-    /// Hits at most.
-    pub k: usize,
-    /// Only this tenant.
-    pub tenant: Option<String>,
-}
-
-/// A chunk found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Hit {
-    /// Whose.
+/// That a version of a document became what readers see.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FeedEntry {
+    /// When, by the clock of the process that published it, µs.
+    pub at: i64,
+    /// Which document.
     pub key: DocumentKey,
-    /// The run it belongs to, which is the document's current one.
+    /// The run.
     pub run: i64,
-    /// The file's name.
-    pub filename: String,
-    /// Cosine similarity, −1..1.
-    pub score: f32,
-    /// The chunk.
-    pub chunk: Chunk,
+    /// The version of it.
+    pub version: i64,
 }
 
-impl Hit {
-    /// Where the chunk starts.
-    pub fn first_locator(&self) -> Option<&Locator> {
-        self.chunk.prov.first()
-    }
+/// A page of the feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedPage {
+    /// Oldest first.
+    pub entries: Vec<FeedEntry>,
+    /// Where the feed goes on: opaque, and worth keeping. Behind the last entry, or, where there is none, at the end of
+    /// what there is.
+    pub next: String,
 }
 
 /// The store itself. All writes are idempotent.
@@ -340,7 +398,8 @@ pub trait Store: Send + Sync {
     async fn awaited_pages(&self, run: &RunKey) -> Result<BTreeMap<u32, i64>>;
     /// Writes chunks of a run.
     async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()>;
-    /// Writes vectors of a run. A zero or NaN vector, or one of another dimension, is a defect; see [`check_vector`].
+    /// Writes vectors of a run; nothing of a model that was dropped. A zero or NaN vector, or one of another dimension, is
+    /// a defect; see [`check_vector`].
     async fn put_vectors(
         &self,
         run: &RunKey,
@@ -350,6 +409,10 @@ pub trait Store: Send + Sync {
     ) -> Result<()>;
     /// Deletes the chunks and vectors of a run numbered `chunk_count` and above, as of `version`.
     async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()>;
+    /// Writes all figures of a run at `version`; those of an older version go.
+    async fn put_figures(&self, run: &RunKey, version: i64, figures: &[Figure]) -> Result<()>;
+    /// Writes all fields of a run at `version`; those of an older version go.
+    async fn put_fields(&self, run: &RunKey, version: i64, fields: &[Field]) -> Result<()>;
     /// Flips the header to a run, at (run, version): an older one never wins.
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()>;
     /// Writes how a run ended, at (run, version): an older one never wins.
@@ -371,10 +434,33 @@ pub trait Store: Send + Sync {
     async fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRun>>;
     /// The vectors of a run by one model, by chunk number.
     async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>>;
-    /// Headers, ordered by tenant and document.
+    /// Whether each chunk of a run that is numbered below `chunk_count` has a vector by a model, of `version` or newer.
+    async fn has_vectors(&self, run: &RunKey, version: i64, model: &str, chunk_count: u32) -> Result<bool>;
+    /// Headers, in the order and behind the token that the filter names.
     async fn list(&self, filter: &ListFilter) -> Result<Listing>;
-    /// The chunks nearest to a vector, best first, current runs only.
+    /// The headers of a tenant's documents that have this file (see [`Header::has_file`]; its SHA-256 in lower-case
+    /// hex), by document: those whose producer named them may be several.
+    async fn find_by_hash(&self, tenant: &str, sha256: &str) -> Result<Vec<Header>>;
+    /// What was published since a cursor of this feed, oldest first, `limit` entries at most (0 = 100); without a
+    /// cursor from as long ago as the feed is kept. Nothing is missed: what may still become readable late is held back
+    /// until it cannot. A publication may be told twice, and what was erased since is left out.
+    ///
+    /// # Errors
+    /// A rejection of a cursor that no feed gave, or of one so old that entries behind it are gone.
+    async fn feed(&self, after: Option<&str>, limit: usize) -> Result<FeedPage>;
+    /// A cursor behind which the feed tells of all that is published from now on: taken before a listing of all there
+    /// is, it lets a follower miss nothing.
+    async fn feed_now(&self) -> Result<String>;
+    /// The chunks that answer a question, best first, of current runs only.
     async fn search(&self, query: &Query) -> Result<Vec<Hit>>;
+
+    /// What was decided about models.
+    async fn models(&self) -> Result<Models>;
+    /// Puts `after` in the place of `before`; false, and nothing done, where another came first. A caller that hears
+    /// false looks again: an answer may have been lost.
+    async fn replace_models(&self, before: &Models, after: &Models) -> Result<bool>;
+    /// Deletes all vectors of a model, which must be dropped; begun again, it goes on.
+    async fn delete_vectors(&self, model: &str) -> Result<()>;
 
     /// Writes a dead letter and its record, unless it is there already, in whatever state, or its run was erased.
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()>;
@@ -389,4 +475,9 @@ pub trait Store: Send + Sync {
     async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()>;
     /// Drops an open letter. Returns its state from then on, `None` for one never heard of.
     async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>>;
+
+    /// Asks whether the store can be reached, once: [`Failure::Unavailable`] while it is away.
+    ///
+    /// [`Failure::Unavailable`]: crate::error::Failure::Unavailable
+    async fn health(&self) -> Result<()>;
 }

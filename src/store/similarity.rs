@@ -6,7 +6,7 @@ use std::{
     collections::BinaryHeap,
 };
 
-use super::Query;
+use super::QueryVector;
 use crate::error::{Failure, Result};
 
 /// Floats per step: eight SSE or four AVX registers of partial sums, so that no addition waits for the one before.
@@ -16,7 +16,7 @@ const LANES: usize = 32;
 ///
 /// # Errors
 /// A vector that points nowhere: zero, empty or not finite.
-pub(super) fn unit(query: &Query) -> Result<Vec<f32>> {
+pub(super) fn unit(query: &QueryVector) -> Result<Vec<f32>> {
     let length = dot(&query.vector, &query.vector).sqrt();
     if !length.is_normal() {
         return Err(Failure::defect("store: the vector of a search is zero or not finite"));
@@ -25,7 +25,7 @@ pub(super) fn unit(query: &Query) -> Result<Vec<f32>> {
 }
 
 /// Refuses a question of another dimension than a space of its model.
-pub(super) fn check_dimension(query: &Query, dimension: u32) -> Result<()> {
+pub(super) fn check_dimension(query: &QueryVector, dimension: u32) -> Result<()> {
     if dimension as usize == query.vector.len() {
         return Ok(());
     }

@@ -200,6 +200,7 @@ impl Sample for Assembled {
             failed_pages: 1,
             document: blob("document"),
             reasons: vec![reason()],
+            embed_with: vec!["all-MiniLM-L6-v2".into()],
         }
     }
     fn minimal() -> Self {
@@ -210,6 +211,7 @@ impl Sample for Assembled {
             failed_pages: 0,
             document: blob("document"),
             reasons: vec![],
+            embed_with: vec![],
         }
     }
 }
@@ -236,6 +238,7 @@ impl Sample for Enriched {
             }],
             language: "de".into(),
             reasons: vec![reason()],
+            vectors_of: Some(RUN + 2),
         }
     }
     fn minimal() -> Self {
@@ -251,6 +254,7 @@ impl Sample for Enriched {
             vectors: vec![],
             language: "und".into(),
             reasons: vec![],
+            vectors_of: None,
         }
     }
 }

@@ -16,7 +16,11 @@ use deckle::{
 use futures::future::join_all;
 
 fn load(config: &Config) -> Embedder {
-    Embedder::load(&onnx::home().join("models"), config)
+    load_named(&Catalogue::load().embedder().name, config)
+}
+
+fn load_named(model: &str, config: &Config) -> Embedder {
+    Embedder::load(&onnx::home().join("models"), model, config)
         .unwrap_or_else(|error| panic!("the embedding model does not load ({error:#}): run `make setup`"))
 }
 
@@ -51,7 +55,10 @@ fn texts(count: usize) -> Vec<String> {
 async fn similarities_are_those_of_an_independent_implementation() {
     for config in configs() {
         let embedder = load(&config);
-        assert_eq!((embedder.name(), embedder.dimension(), embedder.max_tokens()), ("all-MiniLM-L6-v2", 384, 256));
+        assert_eq!(
+            (embedder.name(), embedder.dimension(), embedder.counter().max_tokens()),
+            ("all-MiniLM-L6-v2", 384, 256)
+        );
         let [cat, film, invoice, volcano] = [
             "The cat sat on the mat.",
             "The film was wonderful.",
@@ -123,12 +130,12 @@ async fn a_long_text_is_cut_and_the_cut_is_counted() {
     let embedder = load(&Config::default());
     // One token a word, and the two special ones.
     let whole = ["word"; 254].join(" ");
-    assert_eq!(embedder.count_tokens(&whole), 256);
+    assert_eq!(embedder.counter().count_tokens(&whole), 256);
     let fits = embedder.embed(&whole).await.unwrap();
     assert_eq!((fits.tokens, fits.truncated_tokens, embedder.truncated_texts()), (256, 0, 0));
 
     let long = ["word"; 1000].join(" ");
-    assert_eq!(embedder.count_tokens(&long), 1002);
+    assert_eq!(embedder.counter().count_tokens(&long), 1002);
     let cut = embedder.embed(&long).await.unwrap();
     assert_eq!((cut.tokens, cut.truncated_tokens, embedder.truncated_texts()), (256, 746, 1));
     assert!(cosine(&fits.vector, &cut.vector) > 0.9999, "the first 256 tokens are the same, the separator too");
@@ -148,7 +155,10 @@ async fn an_empty_text_has_a_vector_and_a_text_has_a_price() {
 #[test]
 fn a_missing_or_altered_file_is_said_on_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    let error = |folder: &Path| Embedder::load(folder, &Config::default()).err().unwrap().to_string();
+    let error = |folder: &Path| {
+        let model = &Catalogue::load().embedder().name;
+        Embedder::load(folder, model, &Config::default()).err().unwrap().to_string()
+    };
 
     let missing = error(folder.path());
     assert!(missing.contains("model.onnx is missing: run `make setup`"), "{missing}");

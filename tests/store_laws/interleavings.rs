@@ -1,8 +1,14 @@
 //! Random writes in random order against a naive model: what a store holds is a function of the set of writes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use deckle::store::{DocumentKey, Store};
+use deckle::{
+    record::Status,
+    store::{DocumentKey, Header, ListFilter, ListOrder, Store},
+};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
@@ -19,7 +25,10 @@ enum Op {
     Chunks { run: i64, version: i64, first: u32, end: u32 },
     Vectors { run: i64, version: i64, first: u32, end: u32 },
     Trim { run: i64, version: i64, chunk_count: u32 },
+    Figures { run: i64, version: i64 },
+    Fields { run: i64, version: i64 },
     Current { run: i64, version: i64 },
+    Ended { run: i64, version: i64 },
     Erase { erased_at: i64 },
     RemoveBelow { run: i64 },
 }
@@ -34,7 +43,10 @@ fn any_op() -> impl Strategy<Value = Op> {
         4 => (at(), part()).prop_map(|((run, version), (first, end))| Op::Chunks { run, version, first, end }),
         4 => (at(), part()).prop_map(|((run, version), (first, end))| Op::Vectors { run, version, first, end }),
         3 => (at(), 0..6_u32).prop_map(|((run, version), chunk_count)| Op::Trim { run, version, chunk_count }),
+        2 => at().prop_map(|(run, version)| Op::Figures { run, version }),
+        2 => at().prop_map(|(run, version)| Op::Fields { run, version }),
         4 => at().prop_map(|(run, version)| Op::Current { run, version }),
+        2 => at().prop_map(|(run, version)| Op::Ended { run, version }),
         1 => (0..3_i64).prop_map(|erased_at| Op::Erase { erased_at }),
         1 => (1..4_i64).prop_map(|run| Op::RemoveBelow { run }),
     ]
@@ -43,6 +55,11 @@ fn any_op() -> impl Strategy<Value = Op> {
 /// How many chunks a version says it has.
 fn chunk_count(version: i64) -> u32 {
     3 + (version % 3) as u32
+}
+
+/// How many figures, and how many fields, a version writes: more or fewer than its header says.
+fn set_count(version: i64) -> u32 {
+    (version * 5 % 7) as u32
 }
 
 /// Each version orders the chunks of a run in its own way.
@@ -63,10 +80,23 @@ async fn write(store: &dyn Store, key: &DocumentKey, op: &Op) {
         }
         Op::Trim { run, version, chunk_count } => store.trim_chunks(&run_of(key, run), version, chunk_count).await,
         Op::Current { run, version } => store.set_current(key, &current(run, version, 3, chunk_count(version))).await,
+        Op::Figures { run, version } => {
+            store.put_figures(&run_of(key, run), version, &figures(run, version, set_count(version))).await
+        }
+        Op::Fields { run, version } => {
+            store.put_fields(&run_of(key, run), version, &fields(run, version, set_count(version))).await
+        }
+        Op::Ended { run, version } => store.put_ended(key, &ended(run, version, Status::Published)).await,
         Op::Erase { erased_at } => store.erase(key, erased_at).await,
         Op::RemoveBelow { run } => store.remove_runs_below(key, run).await.map(drop),
     };
     outcome.unwrap();
+}
+
+/// Keeps the newest version of a row.
+fn newest<K: Ord>(rows: &mut BTreeMap<K, i64>, key: K, version: i64) {
+    let row = rows.entry(key).or_insert(version);
+    *row = version.max(*row);
 }
 
 /// What must be read after a set of writes: the newest of each, less what deletes hide.
@@ -75,11 +105,15 @@ struct Model {
     alive_from: i64,
     intake: Option<(i64, i64)>,
     current: Option<(i64, i64)>,
+    ended: Option<(i64, i64)>,
     erased_at: Option<i64>,
     /// (run, number) → version.
     pages: BTreeMap<(i64, u32), i64>,
     chunks: BTreeMap<(i64, u32), i64>,
     vectors: BTreeMap<(i64, u32), i64>,
+    /// Run → version.
+    figures: BTreeMap<i64, i64>,
+    fields: BTreeMap<i64, i64>,
 }
 
 impl Model {
@@ -88,19 +122,21 @@ impl Model {
             alive_from: i64::MIN,
             intake: None,
             current: None,
+            ended: None,
             erased_at: None,
             pages: BTreeMap::new(),
             chunks: BTreeMap::new(),
             vectors: BTreeMap::new(),
-        };
-        let newest = |rows: &mut BTreeMap<_, i64>, key, version| {
-            let row = rows.entry(key).or_insert(version);
-            *row = version.max(*row);
+            figures: BTreeMap::new(),
+            fields: BTreeMap::new(),
         };
         for op in ops {
             match *op {
                 Op::Intake { run, version } => model.intake = model.intake.max(Some((run, version))),
                 Op::Current { run, version } => model.current = model.current.max(Some((run, version))),
+                Op::Ended { run, version } => model.ended = model.ended.max(Some((run, version))),
+                Op::Figures { run, version } => newest(&mut model.figures, run, version),
+                Op::Fields { run, version } => newest(&mut model.fields, run, version),
                 Op::Page { run, version, page_no } => newest(&mut model.pages, (run, page_no), version),
                 Op::Chunks { run, version, first, end } => {
                     (first..end).for_each(|no| newest(&mut model.chunks, (run, no), version));
@@ -125,6 +161,7 @@ impl Model {
         let alive_from = model.alive_from;
         model.intake = model.intake.filter(|(run, _)| *run >= alive_from);
         model.current = model.current.filter(|(run, _)| *run >= alive_from);
+        model.ended = model.ended.filter(|(run, _)| *run >= alive_from);
         model.pages.retain(|(run, _), _| *run >= alive_from);
         model.chunks.retain(|(run, no), version| *run >= alive_from && !trimmed(*run, *no, *version));
         model.vectors.retain(|(run, no), version| *run >= alive_from && !trimmed(*run, *no, *version));
@@ -133,13 +170,16 @@ impl Model {
 
     async fn check(&self, store: &dyn Store, key: &DocumentKey) -> Result<(), TestCaseError> {
         let header = store.header(key).await.unwrap();
-        if self.intake.is_none() && self.current.is_none() && self.erased_at.is_none() {
+        self.check_ways_to(store, key, header.as_ref()).await?;
+        let is_unknown = self.intake.is_none() && self.current.is_none() && self.ended.is_none();
+        if is_unknown && self.erased_at.is_none() {
             prop_assert_eq!(header, None);
         } else {
             let header = header.unwrap();
             let current = self.current.map(|(run, version)| current(run, version, 3, chunk_count(version)));
             prop_assert_eq!(header.intake, self.intake.map(|(run, version)| intake(run, version)));
             prop_assert_eq!(header.current, current);
+            prop_assert_eq!(header.ended, self.ended.map(|(run, version)| ended(run, version, Status::Published)));
             prop_assert_eq!(header.erased_at, self.erased_at);
         }
         for run in 1..4 {
@@ -155,7 +195,22 @@ impl Model {
         let shown = |no: u32| (run, no) < (run, chunk_count(version));
         let rows = self.chunks.iter().filter(|((of, no), _)| *of == run && shown(*no));
         let chunks: Vec<_> = rows.map(|((_, no), version)| chunk(run, *version, *no)).collect();
-        prop_assert_eq!(read.unwrap().chunks, chunks);
+        let read = read.unwrap();
+        prop_assert_eq!(read.chunks, chunks);
+        let shown_set = |sets: &BTreeMap<i64, i64>| {
+            sets.get(&run).map(|of| (*of, set_count(*of).min(chunk_count(version)))).unwrap_or_default()
+        };
+        let (of, count) = shown_set(&self.figures);
+        prop_assert_eq!(read.figures, figures(run, of, count));
+        let (of, count) = shown_set(&self.fields);
+        prop_assert_eq!(read.fields, fields(run, of, count));
+
+        // All have the word; the phrase is that of one version.
+        self.check_words(store, key, run, "unicode", |_| true, &shown).await?;
+        for version in [run, run + 1, run + 2, run + 3] {
+            let phrase = format!("\"version {version}\"");
+            self.check_words(store, key, run, &phrase, |of| of == version, &shown).await?;
+        }
 
         // A vector without its chunk cannot be shown.
         let rows = self.vectors.iter().filter(|(at, _)| at.0 == run && shown(at.1) && self.chunks.contains_key(at));
@@ -163,6 +218,53 @@ impl Model {
         hits.sort_by(|a, b| a.0.total_cmp(&b.0));
         let wanted: Vec<_> = hits.into_iter().map(|(_, no)| (run, no)).collect();
         found(store, &question(key, 99), &wanted).await;
+        Ok(())
+    }
+}
+
+impl Model {
+    /// Whether a search by words finds the shown chunks of the current run whose versions have them.
+    async fn check_words(
+        &self,
+        store: &dyn Store,
+        key: &DocumentKey,
+        run: i64,
+        words: &str,
+        has_them: impl Fn(i64) -> bool,
+        shown: &impl Fn(u32) -> bool,
+    ) -> Result<(), TestCaseError> {
+        let rows = self.chunks.iter().filter(|((of, no), version)| *of == run && shown(*no) && has_them(**version));
+        let wanted: BTreeSet<_> = rows.map(|((_, no), _)| (run, *no)).collect();
+        let query = asking_for(key, words, 99);
+        let found = eventually(|| async {
+            let hits = store.search(&query).await.unwrap();
+            let found: BTreeSet<_> = hits.iter().map(|hit| (hit.run, hit.chunk.chunk_no)).collect();
+            if found == wanted { Ok(()) } else { Err(found) }
+        });
+        let outcome = found.await;
+        prop_assert!(outcome.is_ok(), "{:?} gave {:?} instead of {:?}", words, outcome, wanted);
+        Ok(())
+    }
+
+    /// Listings lead to the document exactly by what its header says.
+    async fn check_ways_to(
+        &self,
+        store: &dyn Store,
+        key: &DocumentKey,
+        header: Option<&Header>,
+    ) -> Result<(), TestCaseError> {
+        let all = ListFilter { tenant: Some(key.tenant.clone()), order: ListOrder::Newest, ..ListFilter::default() };
+        let found: Vec<Header> = header.cloned().into_iter().collect();
+        prop_assert_eq!(&store.list(&all).await.unwrap().headers, &found);
+        if let Some(at) = header.map(Header::at) {
+            let then = ListFilter { since: Some(at), until: Some(at + 1), ..all.clone() };
+            prop_assert_eq!(&store.list(&then).await.unwrap().headers, &found);
+        }
+        for run in 1..4 {
+            let has = header.is_some_and(|header| header.has_file(&file_of(run)));
+            let found = store.find_by_hash(&key.tenant, &file_of(run)).await.unwrap();
+            prop_assert_eq!(found.len(), usize::from(has), "the file of run {}", run);
+        }
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use deckle::{
     record::Status,
-    store::{DocumentKey, Erasure, ListFilter, Query, Store, VectorSpace},
+    store::{DocumentKey, Erasure, ListFilter, Query, QueryVector, Store, VectorSpace},
 };
 
 use crate::values::*;
@@ -35,6 +35,7 @@ pub async fn what_was_written_is_read(store: Any) {
     assert_eq!(read.header.status(), Status::Published);
     assert_eq!(read.pages, [page(1, 1), page(2, 1)]);
     assert_eq!(read.chunks, chunks(1, 1, 0..3));
+    assert_eq!((read.figures, read.fields), (figures(1, 1, 3), fields(1, 1, 3)));
     assert_eq!(store.pages(&run_of(&key, 1)).await.unwrap(), read.pages);
     assert_eq!(store.pages(&run_of(&key, 2)).await.unwrap(), []);
 
@@ -285,6 +286,8 @@ pub async fn a_document_reads_as_one_run(store: Any) {
                 let pages: Vec<_> = (1..=page_count).map(|page_no| page(page_no, current.run)).collect();
                 assert_eq!(read.pages, pages);
                 assert_eq!(read.chunks, chunks(current.run, current.run, 0..chunk_count));
+                assert_eq!(read.figures, figures(current.run, current.run, chunk_count));
+                assert_eq!(read.fields, fields(current.run, current.run, chunk_count));
                 for hit in store.search(&question(&key, 9)).await.unwrap() {
                     assert_eq!(hit.chunk, chunk(hit.run, hit.run, hit.chunk.chunk_no));
                 }
@@ -324,7 +327,8 @@ pub async fn search_keeps_to_its_tenant_and_to_k(store: Any) {
     found(&*store, &question(&mine, 3), &[(5, 0), (5, 1), (5, 2)]).await;
     found(&*store, &question(&theirs, 3), &[(6, 0), (6, 1), (6, 2)]).await;
     assert_eq!(store.search(&question(&mine, 0)).await.unwrap(), []);
-    let unknown = Query { model: "no such model".into(), ..question(&mine, 3) };
+    let vector = QueryVector { model: "no such model".into(), vector: vector(0.0) };
+    let unknown = Query { vector: Some(vector), ..question(&mine, 3) };
     assert_eq!(store.search(&unknown).await.unwrap(), []);
 }
 
@@ -341,7 +345,8 @@ pub async fn an_unusable_vector_is_a_defect(store: Any) {
         assert!(is_defect(store.put_vectors(&run, 5, &space(), &rows).await), "{bad:?} was taken");
         if bad.len() != 8 || bad.iter().any(|x| !x.is_finite()) || bad.iter().all(|x| *x == 0.0) {
             publish(&*store, &key, 5, 5, 0, 1).await;
-            let query = Query { vector: bad.clone(), ..question(&key, 1) };
+            let vector = QueryVector { model: space().model, vector: bad.clone() };
+            let query = Query { vector: Some(vector), ..question(&key, 1) };
             assert!(is_defect(store.search(&query).await), "{bad:?} was searched");
         }
     }
@@ -425,7 +430,7 @@ pub async fn a_listing_goes_on_from_tenant_to_tenant(store: Any) {
 
 /// Names and statuses of a whole listing, four at a time.
 async fn pages_of(store: &Any, tenant: &str, status: Option<Status>) -> Vec<(String, Status)> {
-    let mut filter = ListFilter { tenant: Some(tenant.to_owned()), status, limit: 4, after: None };
+    let mut filter = ListFilter { tenant: Some(tenant.to_owned()), status, limit: 4, ..ListFilter::default() };
     let mut all = Vec::new();
     loop {
         let listing = store.list(&filter).await.unwrap();

@@ -9,7 +9,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use deckle::{document::Chunk, error::Result, store::*};
+use deckle::{
+    document::{Chunk, fields::Field, figures::Figure},
+    error::Result,
+    store::*,
+};
 
 /// See the module.
 pub struct Turns {
@@ -56,6 +60,12 @@ impl Store for Turns {
     async fn trim_chunks(&self, run: &RunKey, version: i64, chunk_count: u32) -> Result<()> {
         self.next().trim_chunks(run, version, chunk_count).await
     }
+    async fn put_figures(&self, run: &RunKey, version: i64, figures: &[Figure]) -> Result<()> {
+        self.next().put_figures(run, version, figures).await
+    }
+    async fn put_fields(&self, run: &RunKey, version: i64, fields: &[Field]) -> Result<()> {
+        self.next().put_fields(run, version, fields).await
+    }
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
         self.next().set_current(key, current).await
     }
@@ -83,8 +93,29 @@ impl Store for Turns {
     async fn vectors(&self, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>> {
         self.next().vectors(run, model).await
     }
+    async fn has_vectors(&self, run: &RunKey, version: i64, model: &str, chunk_count: u32) -> Result<bool> {
+        self.next().has_vectors(run, version, model, chunk_count).await
+    }
+    async fn models(&self) -> Result<Models> {
+        self.next().models().await
+    }
+    async fn replace_models(&self, before: &Models, after: &Models) -> Result<bool> {
+        self.next().replace_models(before, after).await
+    }
+    async fn delete_vectors(&self, model: &str) -> Result<()> {
+        self.next().delete_vectors(model).await
+    }
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
         self.next().list(filter).await
+    }
+    async fn find_by_hash(&self, tenant: &str, sha256: &str) -> Result<Vec<Header>> {
+        self.next().find_by_hash(tenant, sha256).await
+    }
+    async fn feed(&self, after: Option<&str>, limit: usize) -> Result<FeedPage> {
+        self.next().feed(after, limit).await
+    }
+    async fn feed_now(&self) -> Result<String> {
+        self.next().feed_now().await
     }
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
         self.next().search(query).await
@@ -112,5 +143,8 @@ impl Store for Turns {
     }
     async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
         self.next().drop_letter(key, at).await
+    }
+    async fn health(&self) -> Result<()> {
+        self.next().health().await
     }
 }

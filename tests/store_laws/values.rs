@@ -7,10 +7,16 @@ use std::{
 };
 
 use deckle::{
-    document::{Bbox, BlobRef, Chunk, Confidence, Locator, Method},
+    document::{
+        Bbox, BlobRef, Chunk, Confidence, Locator, Method,
+        fields::Field,
+        figures::{Figure, FigureKind},
+    },
     error::{Failure, Reason},
     record::{Source, Status, TrailEntry},
-    store::{Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, RunKey, Store, VectorSpace},
+    store::{
+        Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, QueryVector, RunKey, SearchFilter, Store, VectorSpace,
+    },
 };
 
 /// A document of a tenant that no other test knows.
@@ -29,8 +35,18 @@ pub fn source(name: &str) -> Source {
         media_type: "application/pdf".into(),
         declared_media_type: None,
         size_bytes: 7,
-        sha256: "00".repeat(32),
+        sha256: sha256(name),
     }
+}
+
+/// The hash of a file of this name.
+pub fn sha256(name: &str) -> String {
+    format!("{:0>64}", hex::encode(name))
+}
+
+/// The hash of the file of a run, as [`intake`], [`current`] and [`ended`] have it.
+pub fn file_of(run: i64) -> String {
+    sha256(&format!("run-{run}"))
 }
 
 pub fn trail(tokens: i64) -> Vec<TrailEntry> {
@@ -60,10 +76,14 @@ pub fn current(run: i64, version: i64, page_count: u32, chunk_count: u32) -> Cur
         failed_pages: 0,
         block_count: 9,
         chunk_count,
+        figure_count: chunk_count,
+        field_count: chunk_count,
         language: "de".into(),
         title: Some(format!("version {version}")),
         confidence: Some(Confidence { mean: 0.9, p10: 0.7 }),
         document: Some(blob("document")),
+        attributes: BTreeMap::from([("version".into(), version.to_string())]),
+        access: vec!["group:a".into()],
         reasons: vec![Reason {
             code: "limit.time".into(),
             message: "late".into(),
@@ -84,7 +104,7 @@ pub fn ended(run: i64, version: i64, status: Status) -> Ended {
         fingerprint: "f".into(),
         event_id: "e".into(),
         status,
-        source: source(&format!("run-{run}.pdf")),
+        source: source(&format!("run-{run}")),
         reasons: Vec::new(),
         at: version,
     }
@@ -127,6 +147,37 @@ pub fn chunks(run: i64, version: i64, numbers: std::ops::Range<u32>) -> Vec<Chun
     numbers.map(|chunk_no| chunk(run, version, chunk_no)).collect()
 }
 
+/// Figures that tell who wrote them, half of them tables without a place.
+pub fn figures(run: i64, version: i64, count: u32) -> Vec<Figure> {
+    let figure = |figure_no: u32| {
+        let is_table = figure_no.is_multiple_of(2);
+        Figure {
+            figure_no,
+            kind: if is_table { FigureKind::Table } else { FigureKind::Picture },
+            prov: if is_table { Vec::new() } else { vec![Locator::on_page(2, Bbox::default())] },
+            caption: (!is_table).then(|| format!("Figure {figure_no} of {run}: \0")),
+            text: format!("version {version}"),
+            table: None,
+            confidence: Some(0.5),
+            method: Method::Ocr,
+        }
+    };
+    (0..count).map(figure).collect()
+}
+
+/// Fields that tell who wrote them.
+pub fn fields(run: i64, version: i64, count: u32) -> Vec<Field> {
+    let field = |field_no: u32| Field {
+        field_no,
+        name: format!("Nummer {field_no}"),
+        value: format!("{run}-{version} \0"),
+        prov: field_no.is_multiple_of(2).then(|| Locator::on_page(1, Bbox::default())),
+        confidence: None,
+        method: Method::TextLayer,
+    };
+    (0..count).map(field).collect()
+}
+
 /// The one space of these laws: a side may fix model and dimension in its schema.
 pub fn space() -> VectorSpace {
     VectorSpace { model: "laws".into(), chunking: "whole".into(), dimension: 8, normalized: true }
@@ -140,10 +191,11 @@ pub fn vector(degrees: f32) -> Vec<f32> {
 }
 
 pub fn question(key: &DocumentKey, k: usize) -> Query {
-    Query { model: space().model, vector: vector(0.0), k, tenant: Some(key.tenant.clone()) }
+    let vector = QueryVector { model: space().model, vector: vector(0.0) };
+    Query { vector: Some(vector), keywords: None, filter: SearchFilter::of_tenant(&key.tenant), k }
 }
 
-/// Writes pages, chunks and vectors of a run and makes it the current one.
+/// Writes pages, chunks, vectors, figures and fields of a run and makes it the current one.
 pub async fn publish(store: &dyn Store, key: &DocumentKey, run: i64, version: i64, page_count: u32, chunk_count: u32) {
     let run_key = run_of(key, run);
     for page_no in 1..=page_count {
@@ -153,11 +205,18 @@ pub async fn publish(store: &dyn Store, key: &DocumentKey, run: i64, version: i6
     let vectors: Vec<_> = (0..chunk_count).map(|chunk_no| (chunk_no, vector(chunk_no as f32))).collect();
     store.put_vectors(&run_key, version, &space(), &vectors).await.unwrap();
     store.trim_chunks(&run_key, version, chunk_count).await.unwrap();
+    store.put_figures(&run_key, version, &figures(run, version, chunk_count)).await.unwrap();
+    store.put_fields(&run_key, version, &fields(run, version, chunk_count)).await.unwrap();
     store.set_current(key, &current(run, version, page_count, chunk_count)).await.unwrap();
     store.put_ended(key, &ended(run, version, Status::Published)).await.unwrap();
 }
 
-/// Searches until the hits are as wanted; a vector index may be late.
+/// Asks for words alone.
+pub fn asking_for(key: &DocumentKey, words: &str, k: usize) -> Query {
+    Query { vector: None, keywords: Some(words.into()), ..question(key, k) }
+}
+
+/// Searches until the hits are as wanted; an index may be late.
 pub async fn found(store: &dyn Store, query: &Query, wanted: &[(i64, u32)]) -> Vec<Hit> {
     let hits = eventually(|| async {
         let hits = store.search(query).await.unwrap();
@@ -168,7 +227,7 @@ pub async fn found(store: &dyn Store, query: &Query, wanted: &[(i64, u32)]) -> V
 }
 
 /// Asks until the answer is good, for at most 30 s; gives the last answer otherwise.
-async fn eventually<T, E, F: Future<Output = Result<T, E>>>(mut ask: impl FnMut() -> F) -> Result<T, E> {
+pub async fn eventually<T, E, F: Future<Output = Result<T, E>>>(mut ask: impl FnMut() -> F) -> Result<T, E> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match ask().await {

@@ -23,7 +23,7 @@ use deckle::{
     record::{DeadLetter, Event, wire},
     store::{DocumentKey, Header, ListFilter, RunKey},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -387,9 +387,12 @@ pub struct Seen {
     pub language: Option<String>,
     /// Text and structure; null for a document without content.
     pub document: Value,
-    /// The document's own, then those of the page rows.
+    /// The document's own, then those of the page rows, of figures and of fields.
     pub confidences: Vec<Option<f64>>,
     pub chunks: Value,
+    /// Their confidences are among the others.
+    pub figures: Value,
+    pub fields: Value,
     pub vectors: Vec<(u32, Vec<f32>)>,
 }
 
@@ -404,6 +407,8 @@ impl Seen {
         assert_eq!(self.language, other.language, "{name}");
         assert_eq!(self.document, other.document, "{name}");
         assert_eq!(self.chunks, other.chunks, "{name}");
+        assert_eq!(self.figures, other.figures, "{name}");
+        assert_eq!(self.fields, other.fields, "{name}");
         assert_eq!(self.confidences.len(), other.confidences.len(), "{name}");
         for (ours, theirs) in self.confidences.iter().zip(&other.confidences) {
             let near = match (ours, theirs) {
@@ -439,12 +444,17 @@ pub async fn all_seen(app: &App) -> BTreeMap<DocumentKey, Seen> {
 pub async fn seen(app: &App, header: &Header) -> Seen {
     let current = header.current.as_ref();
     let (mut document, mut confidences, mut chunks, mut vectors) = (Value::Null, Vec::new(), Value::Null, Vec::new());
+    let (mut figures, mut fields) = (Value::Null, Value::Null);
     if let Some(current) = current {
         document = canonical(&self::document(app, header).await);
         let own = document["confidences"].take();
         confidences.extend(own.as_array().unwrap().iter().map(Value::as_f64));
-        let run = app.store.document(&header.key).await.unwrap().unwrap();
+        let mut run = app.store.document(&header.key).await.unwrap().unwrap();
+        assert_eq!([run.figures.len(), run.fields.len()], [current.figure_count, current.field_count].map(|it| it as usize));
         confidences.extend(run.pages.iter().map(|page| page.confidence.map(|it| f64::from(it.mean))));
+        confidences.extend(run.figures.iter_mut().map(|figure| figure.confidence.take().map(f64::from)));
+        confidences.extend(run.fields.iter_mut().map(|field| field.confidence.take().map(f64::from)));
+        (figures, fields) = (json!(run.figures), json!(run.fields));
         chunks = serde_json::to_value(&run.chunks).unwrap();
         let key = RunKey { document: header.key.clone(), run: current.run };
         vectors = app.store.vectors(&key, &Catalogue::load().models[0].name).await.unwrap();
@@ -461,6 +471,8 @@ pub async fn seen(app: &App, header: &Header) -> Seen {
         document,
         confidences,
         chunks,
+        figures,
+        fields,
         vectors,
     }
 }

@@ -127,15 +127,25 @@ impl Cluster<Ring> {
     pub fn nodes(&self) -> &str {
         &self.bootstrap
     }
+
+    /// Starts one node that wants TLS, a certificate of the client and a login (`cassandra`, `cassandra`).
+    pub async fn start_secured() -> Self {
+        tokio::task::spawn_blocking(|| Self::spawn(1, &["--secured"])).await.unwrap()
+    }
+
+    /// The certificates of a secured node: `ca.pem`, `client.pem`, `client.key`, and `other-ca.pem` of a stranger.
+    pub fn certificates(&self) -> PathBuf {
+        self.nodes[0].log.with_file_name("certificates")
+    }
 }
 
 impl<K: Kind> Cluster<K> {
     /// Starts so many nodes; returns when all are ready.
     pub async fn start(nodes: usize) -> Self {
-        tokio::task::spawn_blocking(move || Self::spawn(nodes)).await.unwrap()
+        tokio::task::spawn_blocking(move || Self::spawn(nodes, &[])).await.unwrap()
     }
 
-    fn spawn(nodes: usize) -> Self {
+    fn spawn(nodes: usize, options: &[&str]) -> Self {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let home = std::env::var_os("DECKLE_HOME").map_or_else(|| repository.join(".deckle"), PathBuf::from);
         let python = home.join("venv-test/bin/python");
@@ -143,6 +153,7 @@ impl<K: Kind> Cluster<K> {
         let mut script = Command::new(python)
             .arg(repository.join("tests/servers.py"))
             .args([K::NAME, "--nodes", &nodes.to_string()])
+            .args(options)
             .env("DECKLE_HOME", home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

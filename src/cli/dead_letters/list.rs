@@ -6,6 +6,7 @@ use super::{
     super::{
         Outcome, print_json, say,
         table::{self, Fit},
+        time,
     },
     Filters, find, tell_waiting, waiting,
 };
@@ -85,7 +86,7 @@ pub fn rows(letters: &[LetterRow]) -> table::Rows {
         rows.add(vec![
             table::id(&letter.key.letter_id),
             table::text(state.map_or("", StateName::as_str)),
-            table::text(time(letter.failed_at).map(|time| format!("{time:.0}")).unwrap_or_default()),
+            table::text(time::shown(letter.failed_at)),
             table::text(&letter.stage),
             table::text(&letter.kind),
             table::id(&letter.document_id),
@@ -122,7 +123,7 @@ pub async fn show(app: &App, json: bool, args: &ShowArgs) -> anyhow::Result<Outc
     say(format_args!("retryable   {retryable}"))?;
     say(format_args!("record      {}[{}] offset {}", letter.topic, letter.partition, letter.offset))?;
     for (name, at) in [("appended", letter.appended_at), ("failed", letter.failed_at)] {
-        say(format_args!("{name:<11} {}", time(at).map(|time| time.to_string()).unwrap_or_default()))?;
+        say(format_args!("{name:<11} {}", timestamp(at).map(|time| time.to_string()).unwrap_or_default()))?;
     }
     for (name, value) in &headers {
         say(format_args!("header      {name}: {value}"))?;
@@ -136,7 +137,7 @@ pub async fn show(app: &App, json: bool, args: &ShowArgs) -> anyhow::Result<Outc
 
 /// A state as people read it.
 pub fn state(state: LetterState) -> String {
-    let at = |at| time(at).map(|time| format!("{time:.0}")).unwrap_or_default();
+    let at = time::shown;
     match state {
         LetterState::Open => "open".to_owned(),
         LetterState::Redriving { version, until } => {
@@ -147,7 +148,7 @@ pub fn state(state: LetterState) -> String {
     }
 }
 
-fn time(us: i64) -> Option<jiff::Timestamp> {
+fn timestamp(us: i64) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_microsecond(us).ok()
 }
 
@@ -164,7 +165,7 @@ pub fn for_programs(row: &LetterRow) -> Value {
         "id": letter.key.letter_id,
         "tenant": letter.key.tenant,
         "state": row.state.name(),
-        "state_at": state_at.and_then(time),
+        "state_at": state_at.and_then(timestamp),
         "redriven_version": redriven_version,
         "document_id": letter.document_id,
         "run": letter.run,
@@ -177,7 +178,7 @@ pub fn for_programs(row: &LetterRow) -> Value {
         "topic": letter.topic,
         "partition": letter.partition,
         "offset": letter.offset,
-        "appended_at": time(letter.appended_at),
-        "failed_at": time(letter.failed_at),
+        "appended_at": timestamp(letter.appended_at),
+        "failed_at": timestamp(letter.failed_at),
     })
 }

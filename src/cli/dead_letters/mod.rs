@@ -1,9 +1,9 @@
 //! `deckle dead-letters`: records that failed for good, and their way back.
 
 mod list;
-mod redrive;
+pub(in crate::cli) mod redrive;
 
-use super::{Context, Outcome, complain, table};
+use super::{Context, Outcome, complain, table, time};
 use crate::{
     app::App,
     log::Topic,
@@ -71,10 +71,10 @@ struct Filters {
     #[arg(long, value_name = "ID")]
     document: Option<String>,
     /// Only those that failed then or later: `2026-11-21`, `2026-11-21T08:00:00Z`, or so long ago: `2h`, `3d`.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     since: Option<i64>,
     /// Only those that failed before.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     until: Option<i64>,
 }
 
@@ -92,23 +92,6 @@ impl Filters {
             ..LetterFilter::default()
         }
     }
-}
-
-/// µs since 1970 of a time, a day (its start in UTC), or a span before now.
-pub fn parse_time(text: &str) -> Result<i64, String> {
-    let mistake = || "a time such as 2026-11-21T08:00:00Z, a day such as 2026-11-21, or a span such as 2h".to_owned();
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Ok(time.as_microsecond());
-    }
-    if let Ok(day) = text.parse::<jiff::civil::Date>() {
-        return day
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .map(|day| day.timestamp().as_microsecond())
-            .map_err(|_| mistake());
-    }
-    let span: jiff::Span = text.parse().map_err(|_| mistake())?;
-    let ago = span.abs().to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| mistake())?;
-    jiff::Timestamp::now().checked_sub(ago).map(|time| time.as_microsecond()).map_err(|_| mistake())
 }
 
 /// Rows read from the store at once.
@@ -153,22 +136,4 @@ async fn tell_waiting(app: &App) -> anyhow::Result<()> {
         complain(format_args!("deckle: {more} in the log; `deckle run` takes them in"));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_may_be_absolute_days_or_spans() {
-        assert_eq!(parse_time("2026-11-21T08:00:00Z"), Ok(1_795_248_000_000_000));
-        assert_eq!(parse_time("2026-11-21"), Ok(1_795_219_200_000_000));
-        let ago = |text| {
-            let then = parse_time(text).unwrap();
-            jiff::Timestamp::now().as_microsecond() - then
-        };
-        assert!((7_200_000_000..7_260_000_000).contains(&ago("2h")));
-        assert!((259_200_000_000..259_260_000_000).contains(&ago("3d")));
-        assert!(parse_time("yesterday").is_err());
-    }
 }

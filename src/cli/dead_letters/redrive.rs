@@ -67,7 +67,7 @@ pub struct RedriveArgs {
     rate: Option<f64>,
 }
 
-fn parse_rate(text: &str) -> Result<f64, String> {
+pub(in crate::cli) fn parse_rate(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or_else(|| "a number above 0".to_owned())
 }
 

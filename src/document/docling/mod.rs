@@ -9,7 +9,7 @@ mod tree;
 
 use serde_json::{Map, Value, json};
 
-use super::{Bbox, Block, BlockKind, Cell, Document, Locator, Table};
+use super::{Bbox, Block, BlockKind, Cell, Document, Locator, Table, figures::caption_owners};
 use tree::{BODY, Tree};
 
 /// The version of docling's schema that is written.
@@ -18,7 +18,7 @@ pub const SCHEMA_VERSION: &str = "1.10.0";
 /// Renders a document as DoclingDocument JSON.
 pub fn to_docling(document: &Document) -> Value {
     let mut tree = Tree::default();
-    let captions = captions(&document.blocks);
+    let captions = caption_owners(&document.blocks);
     let mut owners: Vec<Option<String>> = vec![None; document.blocks.len()];
     let mut writer = Writer { document, lists: Vec::new() };
     for (index, block) in document.blocks.iter().enumerate() {
@@ -63,36 +63,6 @@ fn pages(document: &Document) -> Value {
         (page.page_no.to_string(), json!({ "size": size, "page_no": page.page_no }))
     });
     Value::Object(pages.collect())
-}
-
-/// For each block that is a caption: the table or picture beside it, by index. The one before comes first, as captions
-/// of figures do; each owner takes one caption only.
-fn captions(blocks: &[Block]) -> Vec<Option<usize>> {
-    let mut owner_of = vec![None; blocks.len()];
-    let mut taken = vec![false; blocks.len()];
-    for index in (0..blocks.len()).filter(|index| blocks[*index].kind == BlockKind::Caption) {
-        let is_owner = |at: &usize| matches!(blocks[*at].kind, BlockKind::Table | BlockKind::Picture);
-        let before = index.checked_sub(1).filter(is_owner).filter(|at| !taken[*at]);
-        let after = Some(index + 1).filter(|at| *at < blocks.len()).filter(is_owner).filter(|at| !taken[*at]);
-        // A table's caption usually stands above it.
-        let owner = match (before, after) {
-            (Some(before), Some(after))
-                if names_table(&blocks[index].text) != (blocks[before].kind == BlockKind::Table) =>
-            {
-                Some(after)
-            }
-            (before, after) => before.or(after),
-        };
-        if let Some(owner) = owner {
-            taken[owner] = true;
-            owner_of[index] = Some(owner);
-        }
-    }
-    owner_of
-}
-
-fn names_table(caption: &str) -> bool {
-    caption.trim_start().to_lowercase().starts_with("tab")
 }
 
 struct Writer<'a> {

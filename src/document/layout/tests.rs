@@ -398,6 +398,7 @@ fn a_page_of_a_paper_reads_well() {
         title,
         pages: Vec::new(),
         blocks,
+        fields: Vec::new(),
         confidence: None,
     };
     insta::assert_snapshot!(markdown::to_markdown(&document));

@@ -33,6 +33,7 @@ fn document(blocks: Vec<Block>) -> Document {
         title: None,
         pages: Vec::new(),
         blocks,
+        fields: Vec::new(),
         confidence: None,
     }
 }

@@ -32,7 +32,7 @@ pub struct Config {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<Password>,
-    /// Whether connections are encrypted and the nodes' certificates verified.
+    /// Whether connections are encrypted and the nodes' certificates verified, in which their IP addresses must stand.
     pub tls: bool,
     /// Certificates (PEM) of authorities to be trusted besides the system's.
     pub ca: Option<PathBuf>,
@@ -44,10 +44,17 @@ pub struct Config {
     pub connect_ms: u64,
     /// Time for one request, the driver's retries at other nodes included.
     pub request_ms: u64,
+    /// A request that finds the cluster away is made again for so long before it fails; 0 = never.
+    pub retry_ms: u64,
     /// Requests in flight at once; more wait here, not at the nodes.
     pub requests_in_flight: usize,
+    /// What finds the vectors nearest to a question.
+    pub search: Search,
     /// A search looks for what is new when the last look is older than this; 0 = always.
     pub refresh_ms: u64,
+    /// The feed tells of what was published longer ago than this, so that it misses nothing: more than `request_ms` by
+    /// as much as the clocks of writers and readers may differ.
+    pub feed_behind_ms: u64,
 }
 
 impl Default for Config {
@@ -68,8 +75,11 @@ impl Default for Config {
             key: None,
             connect_ms: 5_000,
             request_ms: 10_000,
+            retry_ms: 5_000,
             requests_in_flight: 256,
+            search: Search::Memory,
             refresh_ms: 1_000,
+            feed_behind_ms: 30_000,
         }
     }
 }
@@ -110,6 +120,11 @@ impl Config {
         if [self.connect_ms, self.request_ms].contains(&0) || self.requests_in_flight == 0 {
             return refuse("`connect_ms`, `request_ms` and `requests_in_flight` must be above 0".to_owned());
         }
+        if self.feed_behind_ms < self.request_ms {
+            return refuse(
+                "`feed_behind_ms` is below `request_ms`: the feed would miss what is written slowly".to_owned(),
+            );
+        }
         if self.replication_factor == 0 {
             return refuse("`replication_factor` must be above 0".to_owned());
         }
@@ -134,9 +149,27 @@ impl Config {
         Duration::from_millis(self.refresh_ms)
     }
 
+    pub(super) fn feed_behind(&self) -> Duration {
+        Duration::from_millis(self.feed_behind_ms)
+    }
+
     pub(super) fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_ms)
     }
+
+    pub(super) fn retry(&self) -> Duration {
+        Duration::from_millis(self.retry_ms)
+    }
+}
+
+/// What finds the vectors nearest to a question. Words are found in memory either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Search {
+    /// An index in the memory of each process that searches: exact, and loaded with its first search.
+    Memory,
+    /// The database's own, which `deckle store index` makes: approximate, and dear to write to.
+    Database,
 }
 
 /// How many replicas must answer.

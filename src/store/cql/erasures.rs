@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 
 use super::{
     super::{DocumentKey, Erasure},
-    list::{SHARDS, shard},
+    entries::{SHARDS, shard},
     session::{PAGE, Session},
 };
 use crate::error::Result;

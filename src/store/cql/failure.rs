@@ -16,10 +16,13 @@ const DEPENDENCY: &str = "scylla";
 
 /// What the driver said, as a failure.
 pub(super) fn failure(error: impl Triage) -> Failure {
+    // Some of its messages run over several lines.
+    let said = error.to_string();
+    let message = said.split_whitespace().collect::<Vec<_>>().join(" ");
     match error.fate() {
-        Fate::Away => Failure::unavailable(DEPENDENCY, error.to_string()),
-        Fate::Passing => Failure::transient(format!("scylla: {error}")),
-        Fate::Lasting => Failure::defect(format!("scylla: {error}")),
+        Fate::Away => Failure::unavailable(DEPENDENCY, message),
+        Fate::Passing => Failure::transient(format!("scylla: {message}")),
+        Fate::Lasting => Failure::defect(format!("scylla: {message}")),
     }
 }
 

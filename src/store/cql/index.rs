@@ -1,40 +1,32 @@
-//! The in-process index: for each model that was ever searched, the vectors of all current runs in memory.
+//! The in-process indexes of what is current: the vectors of each model that was ever searched, and the words.
 //!
-//! The law: the index gives candidates, the tables decide. It is loaded by one pass over a model's tables, range by
-//! range, and follows the feed from then on; what it missed or knows too long shows when a candidate is checked, and
-//! is then read anew. Only one task at a time changes the rows of a model, so that none puts older ones over newer.
+//! The law: an index gives candidates, the tables decide. It is loaded by one pass over the tables, range by range, and
+//! follows the feed from then on; what it missed or knows too long shows when a candidate is checked, and is then read
+//! anew. Only one task at a time changes an index, so that none puts older rows over newer; and that task is no
+//! search's own, so that one which is given up takes nothing with it.
 
 mod cursor;
-mod load;
+mod ring;
 mod rows;
+mod vectors;
+mod words;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-pub(super) use self::rows::Place;
-use self::{
-    cursor::{Cursor, Entry},
-    rows::Rows,
-};
-use super::{
-    list::SHARDS,
-    read,
-    session::Session,
-    spaces::{self, Space, Spaces},
-    vectors,
-};
+use self::cursor::{Cursor, Entry};
+pub(super) use self::{vectors::ModelVectors, words::Words};
+use super::{entries::SHARDS, session::Session, spaces::Spaces};
 use crate::{
     error::{Failure, Result},
-    store::{
-        DocumentKey, Header, Query, RunKey,
-        similarity::{self, Found},
-    },
+    store::{Current, DocumentKey, Header, query::Facets},
 };
 
 /// Documents that are read anew at once.
@@ -49,21 +41,56 @@ const FEED_PAGE: i32 = 2_000;
 /// Documents remembered that were written here; the feed tells of the rest.
 const TOUCHED: usize = 10_000;
 
-/// The indexes of this process, by model.
-#[derive(Debug)]
-pub(super) struct Index {
-    /// A search that comes longer than this after the last look at the feed looks again.
-    refresh: Duration,
-    models: Mutex<HashMap<String, Arc<Model>>>,
+/// Where a chunk lies; among equally good ones the lower is better, on every node alike.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// Whose.
+    pub(super) document: Arc<DocumentKey>,
+    /// The chunk.
+    pub(super) chunk_no: u32,
+    /// The run that it was read of.
+    pub(super) run: i64,
 }
 
-/// The index of one model.
+/// What readers see of a document, as its header told when it was read.
+#[derive(Debug, Clone)]
+struct Shown {
+    run: i64,
+    chunk_count: u32,
+    facets: Arc<Facets>,
+}
+
+impl From<&Current> for Shown {
+    fn from(current: &Current) -> Self {
+        Self { run: current.run, chunk_count: current.chunk_count, facets: Arc::new(Facets::from(current)) }
+    }
+}
+
+/// The headers that documents were read by.
+type Headers = HashMap<DocumentKey, Option<Header>>;
+
+/// What an index holds, and how it is read.
+#[async_trait]
+pub(super) trait Contents: Send + Sync + 'static {
+    /// Empties it, and fills it with what is current.
+    async fn load(&self, session: &Session, spaces: &Spaces) -> Result<()>;
+
+    /// Puts what the tables have of documents in the place of what is held.
+    async fn replace(&self, session: &Session, spaces: &Spaces, documents: BTreeSet<DocumentKey>) -> Result<Headers>;
+
+    /// Tells the metrics how much is held.
+    fn tell_size(&self);
+}
+
+/// An index that follows the feed.
 #[derive(Debug)]
-pub(super) struct Model {
-    rows: RwLock<Rows>,
+pub(super) struct Index<C> {
+    contents: C,
+    /// A search that comes longer than this after the last look at the feed looks again.
+    refresh: Duration,
     /// Written by this process, and to be read anew before the feed tells of it.
     touched: Mutex<BTreeSet<DocumentKey>>,
-    /// Who holds it may change rows. `None` until the rows are loaded.
+    /// Who holds it may change the contents. `None` until they are loaded.
     following: tokio::sync::Mutex<Option<Following>>,
 }
 
@@ -74,199 +101,100 @@ struct Following {
     looked: Instant,
 }
 
-impl Index {
-    pub(super) fn new(refresh: Duration) -> Self {
-        Self { refresh, models: Mutex::default() }
+impl<C: Contents> Index<C> {
+    pub(super) fn new(contents: C, refresh: Duration) -> Self {
+        Self { contents, refresh, touched: Mutex::default(), following: tokio::sync::Mutex::default() }
+    }
+
+    /// What it holds, as fresh as configured once [`Index::refresh`] was awaited.
+    pub(super) fn contents(&self) -> &C {
+        &self.contents
     }
 
     /// Takes note that this process wrote something of a document.
     pub(super) fn touch(&self, document: &DocumentKey) {
-        for model in lock(&self.models).values() {
-            let mut touched = lock(&model.touched);
-            if touched.len() < TOUCHED {
-                touched.insert(document.clone());
-            }
+        let mut touched = lock(&self.touched);
+        if touched.len() < TOUCHED {
+            touched.insert(document.clone());
         }
     }
 
-    /// The index of a query's model, as fresh as configured; `None` for a model without vectors.
+    /// Loads the contents, or looks at what is new; nothing where somebody did so since this was called, or within the
+    /// configured time before. Goes on where the caller gives up.
     ///
     /// # Errors
-    /// A defect where the model's vectors have another dimension than the query's; what the database says, when it
-    /// cannot be asked what is new.
-    pub(super) async fn of_query(
-        &self,
-        session: &Session,
-        spaces: &Spaces,
-        query: &Query,
-    ) -> Result<Option<Arc<Model>>> {
+    /// What the database says, when it cannot be asked what is new.
+    pub(super) async fn refresh(self: &Arc<Self>, session: &Arc<Session>, spaces: &Arc<Spaces>) -> Result<()> {
         let asked = Instant::now();
-        let known = spaces.of_model(session, &query.model).await?;
-        let Some(dimension) = known.first().map(|known| known.space.dimension) else { return Ok(None) };
-        for known in &known {
-            similarity::check_dimension(query, known.space.dimension)?;
-        }
-        let model = self.model(&query.model, dimension);
-        model.refresh(session, spaces, &query.model, asked, self.refresh).await?;
-        Ok(Some(model))
+        let (index, session, spaces) = (Arc::clone(self), Arc::clone(session), Arc::clone(spaces));
+        run_to_its_end(async move { index.look(&session, &spaces, asked).await }).await
     }
 
-    fn model(&self, name: &str, dimension: u32) -> Arc<Model> {
-        let mut models = lock(&self.models);
-        let model = models.entry(name.to_owned()).or_insert_with(|| Arc::new(Model::new(dimension)));
-        Arc::clone(model)
-    }
-}
-
-impl Model {
-    fn new(dimension: u32) -> Self {
-        Self {
-            rows: RwLock::new(Rows::new(dimension)),
-            touched: Mutex::default(),
-            following: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// The `k` nearest to a vector of length 1, best first; of those that come after `after`, where it is given.
-    pub(super) async fn nearest(
-        self: &Arc<Self>,
-        unit: &Arc<[f32]>,
-        tenant: Option<&str>,
-        k: usize,
-        after: Option<Found<Place>>,
-    ) -> Result<Vec<Found<Place>>> {
-        let (model, unit, tenant) = (Arc::clone(self), Arc::clone(unit), tenant.map(str::to_owned));
-        // Milliseconds of arithmetic: not on a thread that answers others.
-        let scan = tokio::task::spawn_blocking(move || {
-            let rows = model.rows.read().unwrap_or_else(PoisonError::into_inner);
-            rows.nearest(&unit, tenant.as_deref(), k, after.as_ref())
-        });
-        scan.await.map_err(|e| Failure::defect(format!("store: the scan of the vectors ended: {e}")))
-    }
-
-    /// Reads documents anew that a search found to be otherwise than their rows here say.
+    /// Reads documents anew that a search found to be otherwise than is held.
     pub(super) async fn reload(
-        &self,
-        session: &Session,
-        spaces: &[Space],
-        documents: impl IntoIterator<Item = DocumentKey>,
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        spaces: &Arc<Spaces>,
+        documents: BTreeSet<DocumentKey>,
     ) -> Result<()> {
-        let _only_one = self.following.lock().await;
-        self.replace(session, spaces, documents.into_iter().collect()).await.map(drop)
+        let (index, session, spaces) = (Arc::clone(self), Arc::clone(session), Arc::clone(spaces));
+        run_to_its_end(async move {
+            let _only_one = index.following.lock().await;
+            index.contents.replace(&session, &spaces, documents).await.map(drop)
+        })
+        .await
     }
 
-    /// Loads the rows, or looks at what is new; nothing where somebody did so since `asked`, or within `refresh`
-    /// before.
-    async fn refresh(
-        &self,
-        session: &Session,
-        spaces: &Spaces,
-        name: &str,
-        asked: Instant,
-        refresh: Duration,
-    ) -> Result<()> {
+    async fn look(&self, session: &Session, spaces: &Spaces, asked: Instant) -> Result<()> {
         let mut held = self.following.lock().await;
-        if held.as_ref().is_some_and(|following| following.looked + refresh >= asked) {
+        if held.as_ref().is_some_and(|following| following.looked + self.refresh >= asked) {
             return Ok(());
         }
         let (looked, now) = (Instant::now(), Timestamp::now().as_microsecond());
-        // Whatever ends this early (an error, a caller that gave up) leaves `None`, or a cursor that has not moved.
+        // Whatever ends this early leaves `None`, or a cursor that has not moved.
         match held.as_mut().filter(|following| !following.cursor.is_too_old(now)) {
             Some(following) => {
-                self.follow(session, spaces, name, &mut following.cursor, now).await?;
+                self.follow(session, spaces, &mut following.cursor, now).await?;
                 following.looked = looked;
             }
             None => {
                 *held = None;
                 let mut cursor = Cursor::new(now);
-                let known = spaces.of_model(session, name).await?;
-                load::load(session, &known, &self.rows).await?;
-                self.follow(session, spaces, name, &mut cursor, now).await?;
+                self.contents.load(session, spaces).await?;
+                self.follow(session, spaces, &mut cursor, now).await?;
                 *held = Some(Following { cursor, looked });
             }
         }
+        self.contents.tell_size();
         Ok(())
     }
 
     /// Reads anew what the feed tells of and what was written here.
-    async fn follow(
-        &self,
-        session: &Session,
-        spaces: &Spaces,
-        name: &str,
-        cursor: &mut Cursor,
-        now: i64,
-    ) -> Result<()> {
+    async fn follow(&self, session: &Session, spaces: &Spaces, cursor: &mut Cursor, now: i64) -> Result<()> {
         let mut entries = feed(session, cursor, now).await?;
         entries.retain(|entry| !cursor.is_done(entry));
         let touched = lock(&self.touched).clone();
         let documents: BTreeSet<_> =
             entries.iter().map(|entry| entry.document.clone()).chain(touched.clone()).collect();
-        // The registry after the feed: a new space is there before anything of it is published.
-        let known = spaces::of_model(&spaces.read(session).await?, name);
-        let headers = self.replace(session, &known, documents).await?;
+        let headers = match documents.is_empty() {
+            true => Headers::new(),
+            false => self.contents.replace(session, spaces, documents).await?,
+        };
         lock(&self.touched).retain(|document| !touched.contains(document));
         let done = entries.into_iter().filter(|entry| headers.get(&entry.document).is_some_and(|of| tells(of, entry)));
         cursor.advance(now, done);
         Ok(())
     }
-
-    /// Puts the rows of documents as the tables have them in the place of those held; returns the headers they were
-    /// read by. The caller holds `following`.
-    async fn replace(
-        &self,
-        session: &Session,
-        spaces: &[Space],
-        documents: BTreeSet<DocumentKey>,
-    ) -> Result<HashMap<DocumentKey, Option<Header>>> {
-        let mut headers = HashMap::new();
-        let mut read = stream::iter(documents)
-            .map(|document| DocumentRows::read(session, spaces, document))
-            .buffer_unordered(DOCUMENTS);
-        while let Some(read) = read.try_next().await? {
-            let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-            rows.remove(&read.document);
-            for OfSpace { space, run, vectors } in read.vectors {
-                for (chunk_no, vector) in vectors {
-                    rows.add(&read.document, run, space, chunk_no, &vector);
-                }
-            }
-            drop(rows);
-            headers.insert(read.document, read.header);
-        }
-        Ok(headers)
-    }
 }
 
-/// What the tables say of one document.
-struct DocumentRows {
-    document: DocumentKey,
-    header: Option<Header>,
-    vectors: Vec<OfSpace>,
+/// Awaits work that does not end with whoever awaits it.
+async fn run_to_its_end(work: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+    tokio::spawn(work).await.map_err(|e| Failure::defect(format!("store: an index stopped following: {e}")))?
 }
 
-/// The vectors of a current run in one space.
-struct OfSpace {
-    /// Its place among those of the model.
-    space: u32,
-    run: i64,
-    /// By chunk number.
-    vectors: Vec<(u32, Vec<f32>)>,
-}
-
-impl DocumentRows {
-    async fn read(session: &Session, spaces: &[Space], document: DocumentKey) -> Result<Self> {
-        let header = read::header(session, &document).await?;
-        let mut vectors = Vec::new();
-        if let Some(current) = header.as_ref().and_then(|header| header.current.as_ref()) {
-            let run = RunKey { document: document.clone(), run: current.run };
-            for (of_space, number) in spaces.iter().zip(0..) {
-                let found = vectors::of_space(session, of_space, &run, current.chunk_count).await?;
-                vectors.push(OfSpace { space: number, run: current.run, vectors: found });
-            }
-        }
-        Ok(Self { document, header, vectors })
-    }
+/// Does arithmetic of milliseconds, on no thread that answers others.
+async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Failure::defect(format!("store: an index: {e}")))
 }
 
 /// Whether a header says what a row of the feed says, or more.
@@ -275,7 +203,6 @@ fn tells(header: &Option<Header>, entry: &Entry) -> bool {
     let current = header.current.as_ref().map(|current| (current.run, current.version));
     current >= Some((entry.run, entry.version)) || header.erased_at >= Some(entry.run)
 }
-
 /// The rows of the feed that a look at `now` takes up, some of them for the second time.
 async fn feed(session: &Session, cursor: &Cursor, now: i64) -> Result<Vec<Entry>> {
     const SELECT: &str =

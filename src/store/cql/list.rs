@@ -1,31 +1,22 @@
-//! Which documents there are, in order.
+//! Which documents there are: in order, by time and by file.
 //!
-//! The law: a document is entered before anything is said of it, and never taken out; an entry of which nothing is
-//! known (yet, or any more) is left out by whoever lists.
+//! The law: entries lead, headers decide. What an entry says and the header does not (any more, or yet) is left out.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::{BinaryHeap, HashSet},
-    sync::{Mutex, PoisonError},
-};
+use std::cmp::{Ordering, Reverse};
 
 use futures::{
     Stream, StreamExt, TryStreamExt,
-    future::try_join_all,
     stream::{self, BoxStream},
-    try_join,
 };
-use sha2::{Digest, Sha256};
 
 use super::{
-    super::{DocumentKey, Header, ListFilter, Listing, token},
+    super::{DocumentKey, Header, ListFilter, ListOrder, Listing, token, token::TimePlace},
+    entries::{SHARDS, hour},
+    merge::merged,
     read::header,
     session::{PAGE, Session},
 };
 use crate::error::Result;
-
-/// Partitions of a tenant's documents, and of an hour of the feed. Part of the schema: never changed.
-pub(super) const SHARDS: i16 = 16;
 
 /// Ids asked of each shard at once.
 const SHARD_PAGE: i32 = 64;
@@ -33,90 +24,84 @@ const SHARD_PAGE: i32 = 64;
 /// Headers read at once.
 const HEADERS: usize = 32;
 
-/// Names that are remembered, at about 100 bytes each.
-const REMEMBERED: usize = 20_000;
-
-/// The shard of a document.
-pub(super) fn shard(document_id: &str) -> i16 {
-    i16::from(Sha256::digest(document_id)[0]) % SHARDS
-}
-
-/// Which documents this process has entered: an entry is made once, not with each of a document's writes.
-#[derive(Default)]
-pub(super) struct Listed {
-    entered: Mutex<HashSet<DocumentKey>>,
-}
-
-impl Listed {
-    /// Enters a document and its tenant.
-    pub(super) async fn enter(&self, session: &Session, key: &DocumentKey) -> Result<()> {
-        if self.entered.lock().unwrap_or_else(PoisonError::into_inner).contains(key) {
-            return Ok(());
-        }
-        // Nothing deletes these rows, so any timestamp will do.
-        let tenant = "INSERT INTO tenants (part, tenant) VALUES (0, ?) USING TIMESTAMP 1";
-        let document =
-            "INSERT INTO documents_by_tenant (tenant, shard, document_id) VALUES (?, ?, ?) USING TIMESTAMP 1";
-        try_join!(
-            session.write(tenant, (&key.tenant,)),
-            session.write(document, (&key.tenant, shard(&key.document_id), &key.document_id)),
-        )?;
-        let mut entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
-        if entered.len() >= REMEMBERED {
-            entered.clear();
-        }
-        entered.insert(key.clone());
-        Ok(())
-    }
-}
-
-/// Headers after the token, by tenant and document. A rare status is searched for in all headers of its tenants.
+/// Headers behind the token, in the order of the filter. A rare status is searched for in all headers of its tenants.
 pub(super) async fn list(session: &Session, filter: &ListFilter) -> Result<Listing> {
     let limit = token::limit(filter.limit);
-    let after = filter.after.as_deref().map(token::to_document).transpose()?;
-    let mut headers = Vec::new();
-    let mut tenants = match &filter.tenant {
-        Some(tenant) => stream::iter([Ok(tenant.clone())]).boxed(),
-        None => tenants(session, after.as_ref().map_or("", |after| &after.tenant)).boxed(),
+    let mut found = match filter.order {
+        ListOrder::Document => by_document(session, filter)?,
+        ListOrder::Newest => by_time(session, filter).await?,
     };
-    'full: while let Some(tenant) = tenants.try_next().await? {
-        let behind = match &after {
-            None => "",
-            Some(after) => match tenant.cmp(&after.tenant) {
-                Ordering::Less => continue,
-                Ordering::Equal => &after.document_id,
-                Ordering::Greater => "",
-            },
-        };
-        let mut found = headers_of(session, &tenant, behind, HEADERS.min(limit.saturating_add(1)));
-        while let Some(header) = found.try_next().await? {
-            if filter.status.is_none_or(|status| header.status() == status) {
-                headers.push(header);
-            }
-            if headers.len() > limit {
-                break 'full;
-            }
+    let mut headers = Vec::new();
+    while let Some(header) = found.try_next().await? {
+        if filter.admits(&header) {
+            headers.push(header);
+        }
+        if headers.len() > limit {
+            break;
         }
     }
     let next = (headers.len() > limit).then(|| {
         headers.truncate(limit);
-        headers.last().map(|header| token::of_document(&header.key))
+        headers.last().map(|header| match filter.order {
+            ListOrder::Document => token::of_document(&header.key),
+            ListOrder::Newest => token::of_time(header),
+        })
     });
     Ok(Listing { headers, next: next.flatten() })
 }
 
-/// The headers of a tenant's documents that are known, in order, `at_once` read ahead.
-fn headers_of<'a>(
+/// Headers by tenant and document.
+fn by_document<'a>(session: &'a Session, filter: &'a ListFilter) -> Result<BoxStream<'a, Result<Header>>> {
+    let after = filter.after.as_deref().map(token::to_document).transpose()?;
+    let tenants = match &filter.tenant {
+        Some(tenant) => stream::iter([Ok(tenant.clone())]).boxed(),
+        None => tenants(session, after.as_ref().map_or("", |after| &after.tenant)).boxed(),
+    };
+    let headers = tenants.map_ok(move |tenant| {
+        let behind = match &after {
+            None => "",
+            Some(after) => match tenant.cmp(&after.tenant) {
+                Ordering::Less => return stream::empty().boxed(),
+                Ordering::Equal => &after.document_id,
+                Ordering::Greater => "",
+            },
+        };
+        let keys = documents(session, &tenant, behind);
+        let keys = keys.map_ok(move |document_id| DocumentKey { tenant: tenant.clone(), document_id });
+        headers(session, keys.boxed(), at_once(filter))
+    });
+    Ok(headers.try_flatten().boxed())
+}
+
+/// Headers by time, the latest first. Without a tenant the entries of all tenants are merged: each is asked.
+async fn by_time<'a>(session: &'a Session, filter: &'a ListFilter) -> Result<BoxStream<'a, Result<Header>>> {
+    let behind = filter.after.as_deref().map(token::to_time).transpose()?;
+    let tenants: Vec<String> = match &filter.tenant {
+        Some(tenant) => vec![tenant.clone()],
+        None => tenants(session, "").try_collect().await?,
+    };
+    let of_tenants = tenants.into_iter().map(|tenant| entries(session, tenant, filter, behind.as_ref()));
+    let entries = merged(of_tenants.collect());
+    let headers = entries.map_ok(move |Reverse(place)| async move {
+        let header = header(session, &place.key).await?;
+        Ok(header.filter(|header| header.at() == place.at))
+    });
+    let headers = headers.try_buffered(at_once(filter));
+    Ok(headers.try_filter_map(|header| async move { Ok(header) }).boxed())
+}
+
+/// Headers to be read at once: no more than a short listing needs.
+fn at_once(filter: &ListFilter) -> usize {
+    HEADERS.min(token::limit(filter.limit).saturating_add(1))
+}
+
+/// The headers of documents that are known, in the order of the keys, some read ahead.
+fn headers<'a>(
     session: &'a Session,
-    tenant: &'a str,
-    behind: &str,
+    keys: BoxStream<'a, Result<DocumentKey>>,
     at_once: usize,
 ) -> BoxStream<'a, Result<Header>> {
-    documents(session, tenant, behind)
-        .map_ok(move |document_id| async move {
-            let key = DocumentKey { tenant: tenant.to_owned(), document_id };
-            header(session, &key).await
-        })
+    keys.map_ok(move |key| async move { header(session, &key).await })
         .try_buffered(at_once)
         .try_filter_map(|header| async move { Ok(header) })
         .boxed()
@@ -131,25 +116,86 @@ pub(super) fn tenants<'a>(session: &'a Session, from: &str) -> impl Stream<Item 
 /// The ids of a tenant's documents behind one, in order: the shards, each in order, merged.
 pub(super) fn documents<'a>(
     session: &'a Session,
-    tenant: &'a str,
+    tenant: &str,
     behind: &str,
 ) -> impl Stream<Item = Result<String>> + Send + use<'a> {
     let select = "SELECT document_id FROM documents_by_tenant WHERE tenant = ? AND shard = ? AND document_id > ?";
-    let shards: Vec<_> = (0..SHARDS)
-        .map(|shard| session.stream::<(String,), _>(select, (tenant, shard, behind.to_owned()), SHARD_PAGE).boxed())
-        .collect();
-    stream::try_unfold((shards, None), |(mut shards, heads)| async move {
-        let mut heads: BinaryHeap<Reverse<(String, usize)>> = match heads {
-            Some(heads) => heads,
-            None => {
-                let first = try_join_all(shards.iter_mut().map(TryStreamExt::try_next)).await?;
-                first.into_iter().enumerate().filter_map(|(shard, id)| Some(Reverse((id?.0, shard)))).collect()
-            }
-        };
-        let Some(Reverse((lowest, shard))) = heads.pop() else { return Ok(None) };
-        if let Some((next,)) = shards[shard].try_next().await? {
-            heads.push(Reverse((next, shard)));
+    let of_shard = |shard: i16| {
+        let ids = session.stream::<(String,), _>(select, (tenant.to_owned(), shard, behind.to_owned()), SHARD_PAGE);
+        ids.map_ok(|(document_id,)| document_id).boxed()
+    };
+    merged((0..SHARDS).map(of_shard).collect())
+}
+
+/// The entries of a tenant by time, the latest first, that a filter may want and that are behind a place.
+fn entries<'a>(
+    session: &'a Session,
+    tenant: String,
+    filter: &ListFilter,
+    behind: Option<&TimePlace>,
+) -> BoxStream<'a, Result<Reverse<TimePlace>>> {
+    let since = filter.since.unwrap_or(i64::MIN);
+    let (before, document_id) = end(&tenant, filter.until, behind);
+    let hours = "SELECT hour FROM document_hours WHERE tenant = ? AND hour <= ? AND hour >= ?";
+    let hours = session.stream::<(i64,), _>(hours, (tenant.clone(), hour(before), hour(since)), PAGE);
+    let of_hour = move |(hour,): (i64,)| {
+        let select = "SELECT at, document_id, moved FROM documents_by_time
+                      WHERE tenant = ? AND hour = ? AND (at, document_id) < (?, ?) AND (at) >= (?)";
+        let values = (tenant.clone(), hour, before, document_id.clone(), since);
+        let tenant = tenant.clone();
+        session.stream::<(i64, String, Option<bool>), _>(select, values, PAGE).try_filter_map(
+            move |(at, document_id, moved)| {
+                let key = DocumentKey { tenant: tenant.clone(), document_id };
+                async move { Ok((moved != Some(true)).then_some(Reverse(TimePlace { at, key }))) }
+            },
+        )
+    };
+    hours.map_ok(of_hour).try_flatten().boxed()
+}
+
+/// The (time, document) below which a tenant's entries lie that come before `until` and behind a place.
+fn end(tenant: &str, until: Option<i64>, behind: Option<&TimePlace>) -> (i64, String) {
+    // No id is empty, so that what is below one at some time is all before that time.
+    let until = (until.unwrap_or(i64::MAX), String::new());
+    let Some(TimePlace { at, key }) = behind else { return until };
+    let place = match tenant.cmp(&key.tenant) {
+        Ordering::Less => (at.saturating_add(1), String::new()),
+        Ordering::Equal => (*at, key.document_id.clone()),
+        Ordering::Greater => (*at, String::new()),
+    };
+    until.min(place)
+}
+
+/// The headers of a tenant's documents that have a file, by document.
+pub(super) async fn find_by_hash(session: &Session, tenant: &str, sha256: &str) -> Result<Vec<Header>> {
+    let select = "SELECT document_id FROM documents_by_file WHERE tenant = ? AND sha256 = ?";
+    let mut ids: Vec<String> = session.read(select, (tenant, sha256)).await?.into_iter().map(|(id,)| id).collect();
+    // A row for each run.
+    ids.dedup();
+    let keys = ids.into_iter().map(|document_id| Ok(DocumentKey { tenant: tenant.to_owned(), document_id }));
+    let mut found: Vec<Header> = headers(session, stream::iter(keys).boxed(), HEADERS).try_collect().await?;
+    found.retain(|header| header.has_file(sha256));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_by_time_goes_on_below_its_place_in_every_tenant() {
+        let key = DocumentKey { tenant: "m".into(), document_id: "d".into() };
+        let place = TimePlace { at: 5, key };
+        for (tenant, until, wanted) in [
+            ("a", None, (6, "")),
+            ("m", None, (5, "d")),
+            ("z", None, (5, "")),
+            ("m", Some(5), (5, "")),
+            ("m", Some(6), (5, "d")),
+            ("a", Some(3), (3, "")),
+        ] {
+            assert_eq!(end(tenant, until, Some(&place)), (wanted.0, wanted.1.to_owned()), "{tenant} {until:?}");
         }
-        Ok(Some((lowest, (shards, Some(heads)))))
-    })
+        assert_eq!(end("a", None, None), (i64::MAX, String::new()));
+    }
 }

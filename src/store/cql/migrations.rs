@@ -3,7 +3,7 @@
 //! The law: what a keyspace holds is the files of `schemas/store` up to some number, whoever applied them, however
 //! often, and however many at once. A file that was applied never changes (but for its comments); what is to be
 //! different comes in a later file. Every statement does no harm the second time, for the first may have been the last
-//! act of a process that died.
+//! act of a process that died. So does the filling of new tables from old ones, which a migration may end with.
 //!
 //! Workers start only on a keyspace that has all of them and no later ones, and whose replicas are read and written in
 //! numbers that meet (`replication`).
@@ -15,8 +15,9 @@ use std::collections::HashMap;
 use scylla::value::CqlTimestamp;
 use sha2::{Digest, Sha256};
 
+pub use super::fills::Fill;
 use super::{
-    Config,
+    Config, fills,
     replication::Replication,
     schema::{self, change_schema, with_schema_lock},
     session::Session,
@@ -34,12 +35,36 @@ pub struct Migration {
     pub name: &'static str,
     /// What it does.
     pub cql: &'static str,
+    /// What is done with its tables once they are there, before it counts as applied.
+    pub fill: Option<Fill>,
 }
 
 /// All of this deckle's, in order.
 pub const ALL: &[Migration] = &[
-    Migration { number: 1, name: "documents", cql: include_str!("../../../schemas/store/0001_documents.cql") },
-    Migration { number: 2, name: "erasures", cql: include_str!("../../../schemas/store/0002_erasures.cql") },
+    Migration {
+        number: 1,
+        name: "documents",
+        cql: include_str!("../../../schemas/store/0001_documents.cql"),
+        fill: None,
+    },
+    Migration {
+        number: 2,
+        name: "reads",
+        cql: include_str!("../../../schemas/store/0002_reads.cql"),
+        fill: Some(Fill::Entries),
+    },
+    Migration {
+        number: 3,
+        name: "erasures",
+        cql: include_str!("../../../schemas/store/0003_erasures.cql"),
+        fill: None,
+    },
+    Migration {
+        number: 4,
+        name: "models",
+        cql: include_str!("../../../schemas/store/0004_models.cql"),
+        fill: None,
+    },
 ];
 
 /// Remembers what was applied. One partition, so that it is read in order.
@@ -146,6 +171,9 @@ async fn migrate(session: &Session, config: &Config, migration: &Migration) -> R
         }
     }
     let number = i32::try_from(migration.number).map_err(|_| Failure::defect("a migration's number is too high"))?;
+    if let Some(fill) = migration.fill {
+        fills::run(session, number, fill).await.map_err(|failure| within(failure, migration))?;
+    }
     let insert = "INSERT INTO migrations (part, number, name, sha256, applied_at, deckle) VALUES (0, ?, ?, ?, ?, ?)";
     let now = CqlTimestamp(jiff::Timestamp::now().as_millisecond());
     let values = (number, migration.name, migration.sha256(), now, env!("CARGO_PKG_VERSION"));

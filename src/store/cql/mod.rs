@@ -5,55 +5,69 @@
 //! | write | timestamp | so |
 //! |---|---|---|
 //! | cells and rows of stages | their version | the newest stays, of equal versions the greater bytes |
+//! | entries of listings | 1 | they are there or not; headers decide what they are worth |
 //! | trim: a range delete | its version | rows at or below it are hidden, come they before or after |
 //! | `erased_at`, `removed_below` | their own value | they only grow; readers leave out what they cover, for ever |
 //! | erasure, removal: range deletes | a day ahead | the bytes go too, and those of most late writes |
 //! | a letter's state | the nodes' (compare-and-set) | it leaves `open` once |
+//! | what models are for | the nodes' (compare-and-set) | one value, read as a whole |
 //!
 //! A tombstone is dropped ten days after its delete (`gc_grace_seconds`); what arrives later than that under a trim is
 //! still hidden by the header's count of chunks, and under an erasure by its static cell.
 
+pub mod ann;
+mod attempts;
 mod config;
+mod entries;
 mod erasures;
 mod failure;
+mod feed;
+mod fills;
 mod index;
 mod letters;
 mod list;
+mod merge;
 pub mod migrations;
+mod models;
 mod read;
 mod replication;
 mod schema;
 mod search;
 mod session;
+mod sets;
 mod spaces;
 mod statements;
 mod vectors;
 mod write;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use futures::try_join;
 use tokio::sync::OnceCell;
 
 pub use self::{
-    config::{Config, Consistency, Password},
+    config::{Config, Consistency, Password, Search},
     replication::Replication,
 };
-use self::{list::Listed, session::Session, vectors::Vectors};
+use self::{entries::Entered, session::Session, vectors::Vectors};
 use super::{
-    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, Header, Hit, Intake, Letter, LetterFilter,
-    LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store,
-    VectorSpace,
+    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
+    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query, RunKey,
+    Store, VectorSpace,
 };
-use crate::{document::Chunk, error::Result};
+use crate::{
+    document::{Chunk, fields::Field, figures::Figure},
+    error::Result,
+    telemetry,
+};
 
 /// A store in one keyspace of a cluster.
 pub struct CqlStore {
     config: Config,
     /// Made at the first request, so that a cluster that is away at start is waited for like one that goes away later.
-    session: OnceCell<Session>,
-    listed: Listed,
+    session: OnceCell<Arc<Session>>,
+    entered: Entered,
     vectors: Vectors,
 }
 
@@ -64,13 +78,13 @@ impl CqlStore {
     /// When the settings make no sense.
     pub fn open(config: Config) -> Result<Self> {
         config.check()?;
-        let vectors = Vectors::new(config.refresh());
-        Ok(Self { config, session: OnceCell::new(), listed: Listed::default(), vectors })
+        let vectors = Vectors::new(config.search, config.refresh());
+        Ok(Self { config, session: OnceCell::new(), entered: Entered::default(), vectors })
     }
 
     /// The session, in a keyspace that has this deckle's tables.
-    async fn session(&self) -> Result<&Session> {
-        self.session.get_or_try_init(async || migrations::ready(&self.config).await).await
+    async fn session(&self) -> Result<&Arc<Session>> {
+        self.session.get_or_try_init(async || migrations::ready(&self.config).await.map(Arc::new)).await
     }
 }
 
@@ -81,7 +95,7 @@ impl Store for CqlStore {
     }
 
     async fn put_intake(&self, key: &DocumentKey, intake: &Intake, version: i64) -> Result<()> {
-        write::put_intake(self.session().await?, &self.listed, key, intake, version).await
+        write::put_intake(self.session().await?, &self.entered, key, intake, version).await
     }
 
     async fn put_page(&self, run: &RunKey, row: &PageRow) -> Result<()> {
@@ -101,7 +115,9 @@ impl Store for CqlStore {
     }
 
     async fn put_chunks(&self, run: &RunKey, version: i64, chunks: &[Chunk]) -> Result<()> {
-        write::put_chunks(self.session().await?, run, version, chunks).await
+        write::put_chunks(self.session().await?, run, version, chunks).await?;
+        self.vectors.touch(&run.document);
+        Ok(())
     }
 
     async fn put_vectors(
@@ -123,20 +139,31 @@ impl Store for CqlStore {
         Ok(())
     }
 
+    async fn put_figures(&self, run: &RunKey, version: i64, figures: &[Figure]) -> Result<()> {
+        sets::put_figures(self.session().await?, run, version, figures).await
+    }
+
+    async fn put_fields(&self, run: &RunKey, version: i64, fields: &[Field]) -> Result<()> {
+        sets::put_fields(self.session().await?, run, version, fields).await
+    }
+
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
-        write::set_current(self.session().await?, &self.listed, key, current).await?;
+        let session = self.session().await?;
+        write::set_current(session, &self.entered, key, current).await?;
+        // After the cells, so that whoever follows the feed finds them.
+        feed::tell(session, key, current, self.config.request_timeout()).await?;
         self.vectors.touch(key);
         Ok(())
     }
 
     async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()> {
-        write::put_ended(self.session().await?, &self.listed, key, ended).await
+        write::put_ended(self.session().await?, &self.entered, key, ended).await
     }
 
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
         let session = self.session().await?;
         erasures::begin(session, key, erased_at).await?;
-        write::hide_erased(session, &self.listed, key, erased_at).await?;
+        write::hide_erased(session, &self.entered, key, erased_at).await?;
         try_join!(self.delete_runs(session, key, erased_at), letters::erase_letters(session, key, erased_at))?;
         Ok(())
     }
@@ -171,12 +198,43 @@ impl Store for CqlStore {
         self.vectors.of_run(self.session().await?, run, model).await
     }
 
+    async fn has_vectors(&self, run: &RunKey, version: i64, model: &str, chunk_count: u32) -> Result<bool> {
+        self.vectors.has(self.session().await?, run, version, model, chunk_count).await
+    }
+
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
         list::list(self.session().await?, filter).await
     }
 
+    async fn find_by_hash(&self, tenant: &str, sha256: &str) -> Result<Vec<Header>> {
+        list::find_by_hash(self.session().await?, tenant, sha256).await
+    }
+
+    async fn feed(&self, after: Option<&str>, limit: usize) -> Result<FeedPage> {
+        feed::feed(self.session().await?, after, limit, self.config.feed_behind()).await
+    }
+
+    async fn feed_now(&self) -> Result<String> {
+        Ok(feed::now(self.config.feed_behind()))
+    }
+
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
-        self.vectors.search(self.session().await?, query).await
+        let start = Instant::now();
+        let hits = self.vectors.search(self.session().await?, query).await?;
+        telemetry::searched(query.mode(), start.elapsed());
+        Ok(hits)
+    }
+
+    async fn models(&self) -> Result<Models> {
+        models::models(self.session().await?).await
+    }
+
+    async fn replace_models(&self, before: &Models, after: &Models) -> Result<bool> {
+        models::replace_models(self.session().await?, before, after).await
+    }
+
+    async fn delete_vectors(&self, model: &str) -> Result<()> {
+        self.vectors.delete_model(self.session().await?, model).await
     }
 
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
@@ -201,6 +259,10 @@ impl Store for CqlStore {
 
     async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
         letters::drop_letter(self.session().await?, key, at).await
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.session().await?.health().await
     }
 }
 

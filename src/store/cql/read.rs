@@ -13,6 +13,7 @@ use super::{
         json::{HeaderCells, decode},
     },
     session::Session,
+    sets,
     write::number,
 };
 use crate::{
@@ -84,15 +85,17 @@ pub(super) async fn document(session: &Session, key: &DocumentKey) -> Result<Opt
     let mut before = header(session, key).await?;
     for _ in 0..READINGS {
         let Some(current) = before.as_ref().and_then(|header| header.current.as_ref()) else { return Ok(None) };
-        let (pages, chunks) = try_join!(
+        let (pages, chunks, figures, fields) = try_join!(
             page_rows(session, key, current.run),
-            // The header's count is the truth: a later version of the same run may be half written above it.
+            // The header's counts are the truth: a later version of the same run may be half written above it.
             chunk_rows(session, key, current.run, current.chunk_count),
+            sets::figures(session, key, current.run, current.figure_count),
+            sets::fields(session, key, current.run, current.field_count),
         )?;
         let after = header(session, key).await?;
         match after {
             Some(header) if header.current.as_ref() == Some(current) => {
-                return Ok(Some(DocumentRun { header, pages, chunks }));
+                return Ok(Some(DocumentRun { header, pages, chunks, figures, fields }));
             }
             moved => before = moved,
         }
@@ -123,7 +126,8 @@ async fn page_rows(session: &Session, key: &DocumentKey, run: i64) -> Result<Vec
     decoded(session.read(select, (&key.tenant, &key.document_id, run)).await?)
 }
 
-async fn chunk_rows(session: &Session, key: &DocumentKey, run: i64, chunk_count: u32) -> Result<Vec<Chunk>> {
+/// The chunks of a run numbered below `chunk_count`, in order.
+pub(super) async fn chunk_rows(session: &Session, key: &DocumentKey, run: i64, chunk_count: u32) -> Result<Vec<Chunk>> {
     let select = "SELECT chunk FROM chunks WHERE tenant = ? AND document_id = ? AND run = ? AND chunk_no < ?";
     decoded(session.read(select, (&key.tenant, &key.document_id, run, number(chunk_count)?)).await?)
 }
@@ -137,6 +141,7 @@ pub(super) async fn chunk(session: &Session, run: &RunKey, chunk_no: u32) -> Res
     found.map(|(json,)| decode(&json)).transpose()
 }
 
-fn decoded<T: DeserializeOwned>(rows: Vec<(String,)>) -> Result<Vec<T>> {
+/// Rows of one column of JSON.
+pub(super) fn decoded<T: DeserializeOwned>(rows: Vec<(String,)>) -> Result<Vec<T>> {
     rows.iter().map(|(json,)| decode(json)).collect()
 }

@@ -1,20 +1,24 @@
-//! The search: candidates from the in-process index, each checked against the tables before it is a hit.
+//! The search: candidates from the indexes, each checked against the tables before it is a hit.
 //!
-//! The law: a hit is of the run that its document's header names, and of a chunk that is there; all hits of a document
-//! follow one reading of its header. A candidate that is otherwise is dropped, its document read anew, and the search
-//! begun again, so that a document which is published anew is missed at no moment.
+//! The law: a hit is of the run that its document's header names, of a chunk that is there, and of a document that the
+//! filter admits by that header; all hits of a document follow one reading of it. A candidate that is otherwise is
+//! dropped, its document read anew, and the search begun again, so that a document which is published anew is missed at
+//! no moment.
 
 use std::{
     collections::{BTreeSet, HashMap},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream, try_join};
 use tokio::sync::OnceCell;
 
 use super::{
-    index::{Index, Model, Place},
+    Search,
+    ann::{self, Ann},
+    index::{Index, ModelVectors, Place, Words},
     read,
     session::Session,
     spaces::Spaces,
@@ -22,7 +26,10 @@ use super::{
 use crate::{
     error::Result,
     store::{
-        Current, DocumentKey, Hit, Query, RunKey,
+        Current, DocumentKey, Hit, Query, QueryVector, RunKey,
+        fusion::{self, Candidate},
+        keywords::Keywords,
+        query::Facets,
         similarity::{self, Found},
     },
 };
@@ -30,109 +37,274 @@ use crate::{
 /// Candidates that are checked at once.
 const AT_ONCE: usize = 16;
 
-/// Candidates beyond the hits that are still wanted; most searches need none.
+/// Candidates beyond the hits that are wanted; most searches need none.
 const SPARE: usize = 8;
+
+/// How much further each next look goes, where too few candidates were hits.
+const FURTHER: usize = 4;
 
 /// Times that a search is begun, where documents move on under it. The last one gives what it finds.
 const TIMES: usize = 3;
 
-/// The chunks nearest to a vector, best first.
-pub(super) async fn search(session: &Session, spaces: &Spaces, index: &Index, query: &Query) -> Result<Vec<Hit>> {
-    let unit: Arc<[f32]> = similarity::unit(query)?.into();
-    let Some(model) = index.of_query(session, spaces, query).await? else { return Ok(Vec::new()) };
+/// The indexes of this process, each made when it is first asked.
+pub(super) struct Indexes {
+    by: Search,
+    /// A search that comes longer than this after the last look at the feed looks again.
+    refresh: Duration,
+    models: Mutex<HashMap<String, Arc<Index<ModelVectors>>>>,
+    words: OnceLock<Arc<Index<Words>>>,
+    ann: Ann,
+}
+
+impl Indexes {
+    pub(super) fn new(by: Search, refresh: Duration) -> Self {
+        Self { by, refresh, models: Mutex::default(), words: OnceLock::new(), ann: Ann::default() }
+    }
+
+    /// Takes note that this process wrote something of a document.
+    pub(super) fn touch(&self, document: &DocumentKey) {
+        for index in self.models.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            index.touch(document);
+        }
+        if let Some(words) = self.words.get() {
+            words.touch(document);
+        }
+    }
+
+    /// Lets go of the vectors of a model.
+    pub(super) fn forget(&self, model: &str) {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).remove(model);
+    }
+
+    /// What finds the nearest to a vector; `None` for a model without vectors.
+    ///
+    /// # Errors
+    /// A defect where the model's vectors have another dimension than the query's, or the database shall search and has
+    /// no index.
+    async fn by_meaning(
+        &self,
+        session: &Arc<Session>,
+        spaces: &Arc<Spaces>,
+        asked: &QueryVector,
+    ) -> Result<Option<ByMeaning>> {
+        let unit: Arc<[f32]> = similarity::unit(asked)?.into();
+        let known = spaces.of_model(session, &asked.model).await?;
+        let Some(dimension) = known.first().map(|known| known.space.dimension) else {
+            self.forget(&asked.model);
+            return Ok(None);
+        };
+        for known in &known {
+            similarity::check_dimension(asked, known.space.dimension)?;
+        }
+        if self.by == Search::Database {
+            // Rows of a new space are the registry's to tell.
+            let known = spaces.of_model_lately(session, &asked.model).await?;
+            self.ann.check(session, &known).await?;
+            return Ok(Some(ByMeaning::Database {
+                unit,
+                tables: known.into_iter().map(|space| space.table).collect(),
+            }));
+        }
+        let index = {
+            let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Index::new(ModelVectors::new(asked.model.clone(), dimension), self.refresh));
+            Arc::clone(models.entry(asked.model.clone()).or_insert_with(new))
+        };
+        index.refresh(session, spaces).await?;
+        Ok(Some(ByMeaning::Memory { unit, index }))
+    }
+
+    async fn by_words(&self, session: &Arc<Session>, spaces: &Arc<Spaces>, words: &str) -> Result<ByWords> {
+        let new = || Arc::new(Index::new(Words::default(), self.refresh));
+        let index = Arc::clone(self.words.get_or_init(new));
+        index.refresh(session, spaces).await?;
+        Ok(ByWords { keywords: Keywords::parse(words), index })
+    }
+}
+
+/// What finds the nearest to a vector of length 1.
+enum ByMeaning {
+    Memory { unit: Arc<[f32]>, index: Arc<Index<ModelVectors>> },
+    Database { unit: Arc<[f32]>, tables: Vec<String> },
+}
+
+/// What finds words.
+struct ByWords {
+    keywords: Keywords,
+    index: Arc<Index<Words>>,
+}
+
+/// The first candidates of one kind, best first.
+struct Ranking {
+    found: Vec<Found<Place>>,
+    /// Whether no look goes further.
+    is_all: bool,
+}
+
+/// The chunks that answer a question, best first.
+pub(super) async fn search(
+    session: &Arc<Session>,
+    spaces: &Arc<Spaces>,
+    indexes: &Indexes,
+    query: &Query,
+) -> Result<Vec<Hit>> {
+    let by_meaning = async {
+        match &query.vector {
+            // A model that nobody used has a ranking too: an empty one.
+            Some(asked) => indexes.by_meaning(session, spaces, asked).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let by_words = async {
+        match &query.keywords {
+            Some(words) => indexes.by_words(session, spaces, words).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (by_meaning, by_words) = try_join!(by_meaning, by_words)?;
+    if query.k == 0 {
+        return Ok(Vec::new());
+    }
     let mut time = 1;
     loop {
-        let mut pass =
-            Pass { session, model: &model, query, unit: &unit, currents: HashMap::new(), stale: BTreeSet::new() };
+        let mut pass = Pass {
+            session,
+            query,
+            by_meaning: &by_meaning,
+            by_words: &by_words,
+            currents: HashMap::new(),
+            stale: BTreeSet::new(),
+        };
         let hits = pass.run().await?;
         if pass.stale.is_empty() || time == TIMES {
             return Ok(hits);
         }
-        let known = spaces.of_model(session, &query.model).await?;
-        model.reload(session, &known, pass.stale).await?;
+        let stale = pass.stale;
+        if let Some(Some(ByMeaning::Memory { index, .. })) = &by_meaning {
+            index.reload(session, spaces, stale.clone()).await?;
+        }
+        if let Some(ByWords { index, .. }) = &by_words {
+            index.reload(session, spaces, stale).await?;
+        }
         time += 1;
     }
 }
 
 /// One search through the candidates.
 struct Pass<'a> {
-    session: &'a Session,
-    model: &'a Arc<Model>,
+    session: &'a Arc<Session>,
     query: &'a Query,
-    unit: &'a Arc<[f32]>,
+    by_meaning: &'a Option<Option<ByMeaning>>,
+    by_words: &'a Option<ByWords>,
     /// What readers see of each document, read once.
     currents: HashMap<Arc<DocumentKey>, Arc<OnceCell<Option<Current>>>>,
-    /// Documents that are otherwise than the index says.
+    /// Documents that are otherwise than an index says.
     stale: BTreeSet<DocumentKey>,
 }
 
 impl Pass<'_> {
     async fn run(&mut self) -> Result<Vec<Hit>> {
-        let (k, tenant) = (self.query.k, self.query.tenant.as_deref());
-        let mut hits = Vec::new();
-        let mut after = None;
-        while hits.len() < k {
-            let wanted = (k - hits.len()).saturating_add(SPARE);
-            let candidates = self.model.nearest(self.unit, tenant, wanted, after).await?;
-            after = candidates.last().cloned();
-            if after.is_none() {
-                break;
-            }
-            self.check_all(candidates, &mut hits).await?;
+        let mut depth = self.query.k + SPARE;
+        if self.by_meaning.is_some() && self.by_words.is_some() {
+            depth = depth.max(fusion::DEPTH);
         }
-        Ok(hits)
+        loop {
+            let (by_meaning, by_words) = try_join!(self.rank_by_meaning(depth), self.rank_by_words(depth))?;
+            let is_all = [&by_meaning, &by_words].into_iter().flatten().all(|ranking| ranking.is_all);
+            let found = |ranking: Option<Ranking>| ranking.map(|ranking| ranking.found);
+            let hits = self.check_all(fusion::candidates(found(by_meaning), found(by_words))).await?;
+            if hits.len() == self.query.k || is_all {
+                return Ok(hits);
+            }
+            depth = depth.saturating_mul(FURTHER);
+        }
+    }
+
+    async fn rank_by_meaning(&self, depth: usize) -> Result<Option<Ranking>> {
+        Ok(match self.by_meaning {
+            None => None,
+            Some(None) => Some(Ranking { found: Vec::new(), is_all: true }),
+            Some(Some(ByMeaning::Memory { unit, index })) => {
+                let found = index.contents().nearest(unit, &self.query.filter, depth).await?;
+                Some(Ranking { is_all: found.len() < depth, found })
+            }
+            Some(Some(ByMeaning::Database { unit, tables })) => {
+                // Rows of older runs and of documents that the filter leaves out are among the nearest, too.
+                let depth = depth.saturating_mul(FURTHER).min(ann::LIMIT);
+                let found = ann::nearest(self.session, tables, unit, depth).await?;
+                Some(Ranking { is_all: found.len() < depth || depth == ann::LIMIT, found })
+            }
+        })
+    }
+
+    async fn rank_by_words(&self, depth: usize) -> Result<Option<Ranking>> {
+        let Some(ByWords { keywords, index }) = self.by_words else { return Ok(None) };
+        let found = index.contents().search(keywords, &self.query.filter, depth).await?;
+        Ok(Some(Ranking { is_all: found.len() < depth, found }))
     }
 
     /// Checks candidates in their order until there are enough hits.
-    async fn check_all(&mut self, candidates: Vec<Found<Place>>, hits: &mut Vec<Hit>) -> Result<()> {
-        let session = self.session;
+    async fn check_all(&mut self, candidates: Vec<Candidate<Place>>) -> Result<Vec<Hit>> {
+        let (session, query) = (self.session, self.query);
         let candidates: Vec<_> = candidates
             .into_iter()
-            .map(|found| {
-                let current = self.currents.entry(found.place.document.clone()).or_default();
-                (found, Arc::clone(current))
+            .map(|candidate| {
+                let current = self.currents.entry(candidate.place.document.clone()).or_default();
+                (candidate, Arc::clone(current))
             })
             .collect();
-        let checked = stream::iter(candidates).map(|(found, current)| check(session, found, current)).buffered(AT_ONCE);
+        let checked = stream::iter(candidates)
+            .map(|(candidate, current)| check(session, query, candidate, current))
+            .buffered(AT_ONCE);
         let mut checked = pin!(checked);
-        while hits.len() < self.query.k
+        let mut hits = Vec::new();
+        while hits.len() < query.k
             && let Some(verdict) = checked.try_next().await?
         {
             match verdict {
                 Verdict::Hit(hit) => hits.push(*hit),
-                Verdict::Stale(document) => drop(self.stale.insert((*document).clone())),
+                Verdict::Otherwise { document, by_words } => {
+                    // The database's index knows runs that are no longer current, and no filter.
+                    if by_words || matches!(self.by_meaning, Some(Some(ByMeaning::Memory { .. }))) {
+                        self.stale.insert((*document).clone());
+                    }
+                }
                 Verdict::NoChunk => {}
             }
         }
-        Ok(())
+        Ok(hits)
     }
 }
 
 /// What became of a candidate.
 enum Verdict {
     Hit(Box<Hit>),
-    /// Its document moved on.
-    Stale(Arc<DocumentKey>),
+    /// Its document moved on, or the filter leaves it out.
+    Otherwise {
+        document: Arc<DocumentKey>,
+        by_words: bool,
+    },
     /// A vector whose chunk was never written, or is trimmed.
     NoChunk,
 }
 
-async fn check(session: &Session, found: Found<Place>, current: Arc<OnceCell<Option<Current>>>) -> Result<Verdict> {
-    let Place { document, chunk_no, run, .. } = found.place;
+async fn check(
+    session: &Session,
+    query: &Query,
+    candidate: Candidate<Place>,
+    current: Arc<OnceCell<Option<Current>>>,
+) -> Result<Verdict> {
+    let Place { document, chunk_no, run } = candidate.place.clone();
     let current = current
         .get_or_try_init(async || Ok(read::header(session, &document).await?.and_then(|header| header.current)))
         .await?;
-    let Some(current) = current.as_ref().filter(|current| current.run == run && chunk_no < current.chunk_count) else {
-        return Ok(Verdict::Stale(document));
+    let is_shown = |it: &&Current| {
+        it.run == run && chunk_no < it.chunk_count && query.filter.admits(&document.tenant, &Facets::from(*it))
+    };
+    let Some(current) = current.as_ref().filter(is_shown) else {
+        return Ok(Verdict::Otherwise { by_words: candidate.keyword_score.is_some(), document });
     };
     let key = RunKey { document: (*document).clone(), run };
     let Some(chunk) = read::chunk(session, &key, chunk_no).await? else { return Ok(Verdict::NoChunk) };
-    Ok(Verdict::Hit(Box::new(Hit {
-        key: key.document,
-        run,
-        filename: current.source.filename.clone(),
-        // Rounding may carry a cosine a little beyond 1.
-        score: found.score.clamp(-1.0, 1.0),
-        chunk,
-    })))
+    Ok(Verdict::Hit(Box::new(candidate.into_hit(key.document, run, current.source.filename.clone(), chunk))))
 }

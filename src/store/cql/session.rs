@@ -1,7 +1,8 @@
 //! A session with the cluster: prepared statements, sent to a replica of their partition, a bounded number at once.
 //!
-//! The law: every statement is idempotent, so the driver may repeat it at another node. Whoever writes names the
-//! timestamp in the statement (`USING TIMESTAMP ?`); only compare-and-set leaves it to the nodes.
+//! The law: every statement is idempotent, so the driver may repeat it at another node, and we may while the cluster is
+//! away ([`Attempts`]). Whoever writes names the timestamp in the statement (`USING TIMESTAMP ?`); only compare-and-set
+//! leaves it to the nodes.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -25,9 +26,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Config,
+    attempts::{Attempts, Request},
     failure::{failure, malformed},
 };
-use crate::error::{Failure, Result};
+use crate::{
+    error::{Failure, Result},
+    telemetry,
+};
 
 /// Rows of a page of a result, where the caller has no better number: a page of texts stays below 1 MB.
 pub(super) const PAGE: i32 = 500;
@@ -108,7 +113,7 @@ impl Session {
 
     /// Writes.
     pub(super) async fn write(&self, cql: &str, values: impl SerializeRow) -> Result<()> {
-        self.execute(self.statement(cql, self.write), values).await.map(drop)
+        self.execute(Request::Write, cql, self.write, values).await.map(drop)
     }
 
     /// Writes rows of one partition, as few unlogged batches as their sizes (`bytes`) allow.
@@ -116,28 +121,40 @@ impl Session {
     where
         V: SerializeRow + Send + Sync,
     {
-        let batches: Vec<_> = portions(rows, bytes).into_iter().map(|rows| self.write_batch(cql, rows)).collect();
+        let batches: Vec<_> =
+            portions(rows, bytes).into_iter().map(|(rows, bytes)| self.write_batch(cql, rows, bytes)).collect();
         stream::iter(batches).buffer_unordered(BATCHES).try_collect().await
     }
 
-    async fn write_batch<V: SerializeRow>(&self, cql: &str, rows: &[V]) -> Result<()> {
+    async fn write_batch<V: SerializeRow>(&self, cql: &str, rows: &[V], bytes: usize) -> Result<()> {
         if let [row] = rows {
             return self.write(cql, row).await;
         }
+        telemetry::store_batch(bytes);
+        let _permit = self.permit().await?;
+        let mut attempts = self.attempts(Request::Batch);
+        loop {
+            match self.write_batch_once(cql, rows).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => attempts.failed(failure).await?,
+            }
+        }
+    }
+
+    async fn write_batch_once<V: SerializeRow>(&self, cql: &str, rows: &[V]) -> Result<()> {
         let statement = self.statement(cql, self.write);
         let prepared = self.driver.add_prepared_statement(&statement).await.map_err(failure)?;
         let statements = vec![prepared.into(); rows.len()];
         let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
         batch.set_consistency(self.write);
         batch.set_is_idempotent(true);
-        let _permit = self.permit().await?;
         self.driver.batch(&batch, rows).await.map_err(failure).map(drop)
     }
 
     /// Writes what holds only under a condition; tells whether it did. A loss may be to oneself: where an answer was
-    /// lost the driver asks again.
+    /// lost the driver asks again, and so do we.
     pub(super) async fn compare_and_set(&self, cql: &str, values: impl SerializeRow) -> Result<bool> {
-        let result = self.execute(self.statement(cql, self.write), values).await?;
+        let result = self.execute(Request::CompareAndSet, cql, self.write, values).await?;
         // ScyllaDB always tells all columns of the row, Cassandra those of the condition and only upon a loss.
         let row: Row = result.into_rows_result().map_err(malformed)?.first_row().map_err(malformed)?;
         match row.columns.first() {
@@ -151,7 +168,7 @@ impl Session {
     where
         R: for<'f, 'm> DeserializeRow<'f, 'm>,
     {
-        self.one(self.statement(cql, self.read), values).await
+        self.one(cql, self.read, values).await
     }
 
     /// The same, after every compare-and-set that was answered or is on its way.
@@ -159,7 +176,23 @@ impl Session {
     where
         R: for<'f, 'm> DeserializeRow<'f, 'm>,
     {
-        self.one(self.statement(cql, Consistency::LocalSerial), values).await
+        self.one(cql, Consistency::LocalSerial, values).await
+    }
+
+    /// Reads the rows nearest to a vector, as one replica of each range knows them: an index of vectors is asked at no
+    /// higher consistency, and gives no pages.
+    pub(super) async fn read_nearest<R>(&self, cql: &str, values: impl SerializeRow) -> Result<Vec<R>>
+    where
+        R: for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
+        let result = self.execute(Request::Read, cql, Consistency::LocalOne, values).await?;
+        let rows = result.into_rows_result().map_err(malformed)?;
+        rows.rows().map_err(malformed)?.map(|row| row.map_err(malformed)).collect()
+    }
+
+    /// The keyspace of every table.
+    pub(super) fn keyspace(&self) -> &str {
+        &self.config.keyspace
     }
 
     /// Reads rows whose number is small by what they are: of one run, say. Any other reader takes [`Session::stream`].
@@ -188,7 +221,14 @@ impl Session {
             async move {
                 let Some(at) = at else { return Ok(None) };
                 let _permit = self.permit().await?;
-                let answer = self.driver.execute_single_page(statement, &*values, at).await.map_err(failure)?;
+                let mut attempts = self.attempts(Request::Read);
+                let answer = loop {
+                    let page = self.driver.execute_single_page(statement.clone(), &*values, at.clone());
+                    match page.await.map_err(failure) {
+                        Ok(answer) => break answer,
+                        Err(failure) => attempts.failed(failure).await?,
+                    }
+                };
                 let rows = answer.0.into_rows_result().map_err(malformed)?;
                 let rows: Vec<Result<R>> = rows.rows().map_err(malformed)?.map(|row| row.map_err(malformed)).collect();
                 let next = match answer.1.into_paging_control_flow() {
@@ -201,17 +241,40 @@ impl Session {
         pages.try_flatten().boxed()
     }
 
-    async fn one<R>(&self, statement: Statement, values: impl SerializeRow) -> Result<Option<R>>
+    async fn one<R>(&self, cql: &str, consistency: Consistency, values: impl SerializeRow) -> Result<Option<R>>
     where
         R: for<'f, 'm> DeserializeRow<'f, 'm>,
     {
-        let rows = self.execute(statement, values).await?.into_rows_result().map_err(malformed)?;
-        rows.maybe_first_row().map_err(malformed)
+        let rows = self.execute(Request::Read, cql, consistency, values).await?;
+        rows.into_rows_result().map_err(malformed)?.maybe_first_row().map_err(malformed)
     }
 
-    async fn execute(&self, statement: Statement, values: impl SerializeRow) -> Result<QueryResult> {
+    async fn execute(
+        &self,
+        request: Request,
+        cql: &str,
+        consistency: Consistency,
+        values: impl SerializeRow,
+    ) -> Result<QueryResult> {
         let _permit = self.permit().await?;
-        self.driver.execute_unpaged(statement, values).await.map_err(failure)
+        let mut attempts = self.attempts(request);
+        loop {
+            let statement = self.statement(cql, consistency);
+            match self.driver.execute_unpaged(statement, &values).await.map_err(failure) {
+                Ok(result) => return Ok(result),
+                Err(failure) => attempts.failed(failure).await?,
+            }
+        }
+    }
+
+    fn attempts(&self, request: Request) -> Attempts {
+        Attempts::new(request, self.config.retry())
+    }
+
+    /// Asks whether the cluster answers, once.
+    pub(super) async fn health(&self) -> Result<()> {
+        let statement = self.statement("SELECT key FROM system.local", Consistency::One);
+        self.driver.execute_unpaged(statement, ()).await.map_err(failure).map(drop)
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>> {
@@ -226,7 +289,8 @@ impl Session {
     }
 }
 
-/// Verifies the nodes by their names, as a browser does, against the authorities of the system and the configured ones.
+/// Trusts the authorities of the system and the configured ones. The driver compares each node's certificate with the
+/// address that it connects to, which must stand in it (as an IP address among its alternative names).
 fn encryption(config: &Config) -> Result<OpenSsl010Config> {
     let refuse = |what: &str, e: openssl::error::ErrorStack| Failure::defect(format!("store.scylla: `{what}`: {e}"));
     let mut connector = SslConnector::builder(SslMethod::tls_client()).map_err(|e| refuse("tls", e))?;
@@ -240,20 +304,20 @@ fn encryption(config: &Config) -> Result<OpenSsl010Config> {
     Ok(OpenSsl010Config::new(connector))
 }
 
-/// Cuts rows into portions that a batch may hold, in their order.
-fn portions<V>(rows: &[V], bytes: impl Fn(&V) -> usize) -> Vec<&[V]> {
+/// Cuts rows into portions that a batch may hold, in their order, each with its bytes.
+fn portions<V>(rows: &[V], bytes: impl Fn(&V) -> usize) -> Vec<(&[V], usize)> {
     let mut portions = Vec::new();
     let (mut start, mut held) = (0, 0);
     for (index, row) in rows.iter().enumerate() {
         let size = bytes(row);
         if index > start && (held + size > BATCH_BYTES || index - start == BATCH_ROWS) {
-            portions.push(&rows[start..index]);
+            portions.push((&rows[start..index], held));
             (start, held) = (index, 0);
         }
         held += size;
     }
     if start < rows.len() {
-        portions.push(&rows[start..]);
+        portions.push((&rows[start..], held));
     }
     portions
 }
@@ -265,10 +329,12 @@ mod tests {
     #[test]
     fn a_portion_stays_below_both_limits_and_loses_nothing() {
         let sizes = [60_000, 40_000, 1, 250_000, 99_999, 1, 1];
-        let cut: Vec<_> = portions(&sizes, |size| *size).into_iter().map(<[usize]>::to_vec).collect();
-        assert_eq!(cut, [vec![60_000, 40_000], vec![1], vec![250_000], vec![99_999, 1], vec![1]]);
+        let cut = portions(&sizes, |size| *size);
+        let rows: Vec<_> = cut.iter().map(|(rows, _)| rows.to_vec()).collect();
+        assert_eq!(rows, [vec![60_000, 40_000], vec![1], vec![250_000], vec![99_999, 1], vec![1]]);
+        assert!(cut.iter().all(|(rows, bytes)| rows.iter().sum::<usize>() == *bytes));
         let many = vec![1; 2 * BATCH_ROWS + 1];
-        let lengths: Vec<_> = portions(&many, |size| *size).into_iter().map(<[usize]>::len).collect();
+        let lengths: Vec<_> = portions(&many, |size| *size).into_iter().map(|(rows, _)| rows.len()).collect();
         assert_eq!(lengths, [BATCH_ROWS, BATCH_ROWS, 1]);
         assert!(portions::<usize>(&[], |size| *size).is_empty());
     }

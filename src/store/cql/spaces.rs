@@ -1,8 +1,9 @@
 //! Which vectors there are: the registry of spaces, and a table of its own for each.
 //!
-//! The law: a space (a model with one chunking) has one dimension for ever, and one table, for `vector<float, n>` has
-//! it in its type. The row of the registry is written by compare-and-set and decides; the table follows, under the
-//! lock of the schema; `table_name` in the row says that it is there.
+//! The law: a space (a model with one chunking) has one dimension as long as it is there, and one table, for
+//! `vector<float, n>` has it in its type. The row of the registry is written by compare-and-set and decides; the table
+//! follows, under the lock of the schema; `table_name` in the row says that it is there. Where a model is dropped its
+//! rows go the same way back, and no space is made for it. Whoever meets a table that went asks the registry again.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -12,6 +13,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
+    models,
     schema::{change_schema, with_schema_lock},
     session::Session,
 };
@@ -24,7 +26,7 @@ use crate::{
 /// another node has just made holds nothing older than itself.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
 
-/// A space whose table is there.
+/// A space whose table is there, or was some seconds ago.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Space {
     /// What it was made for.
@@ -33,7 +35,7 @@ pub(super) struct Space {
     pub(super) table: String,
 }
 
-/// The registry as this process knows it. Rows are never changed, so what is known stays true.
+/// The registry as this process knows it. Rows are never changed, and go only with their model.
 #[derive(Debug, Default)]
 pub(super) struct Spaces {
     known: Mutex<Known>,
@@ -46,22 +48,49 @@ struct Known {
 }
 
 impl Spaces {
-    /// The space to write to, made on first use.
+    /// The space to write to, made on first use; `None` for one of a dropped model.
     ///
     /// # Errors
     /// Another dimension than the one it was made with is a defect.
-    pub(super) async fn for_writing(&self, session: &Session, wanted: &VectorSpace) -> Result<Space> {
+    pub(super) async fn for_writing(&self, session: &Session, wanted: &VectorSpace) -> Result<Option<Space>> {
         let mut known = find(&self.known().spaces, wanted);
         if known.is_none() {
             known = find(&self.read(session).await?, wanted);
         }
         if known.is_none() {
-            with_schema_lock(session, make(session, wanted)).await?;
+            if models::is_dropped(session, &wanted.model).await? {
+                return Ok(None);
+            }
+            if !with_schema_lock(session, make(session, wanted)).await? {
+                return Ok(None);
+            }
             known = find(&self.read(session).await?, wanted);
         }
         let space = known.ok_or_else(|| Failure::defect(format!("vectors of {}: no table was made", wanted.model)))?;
         check(&space.space, wanted)?;
-        Ok(space)
+        Ok(Some(space))
+    }
+
+    /// What became of work on a space's table: nothing, where the space was dropped meanwhile.
+    pub(super) async fn unless_dropped<T: Default>(
+        &self,
+        session: &Session,
+        space: &Space,
+        outcome: Result<T>,
+    ) -> Result<T> {
+        match outcome {
+            // A table that is not there is refused for ever; one that goes at this moment may give any error.
+            Err(failure @ (Failure::Defect { .. } | Failure::Transient { .. })) => {
+                if self.read(session).await?.contains(space) { Err(failure) } else { Ok(T::default()) }
+            }
+            other => other,
+        }
+    }
+
+    /// Takes all spaces of a model away. The model must be dropped, so that none is made again.
+    pub(super) async fn delete_model(&self, session: &Session, model: &str) -> Result<()> {
+        with_schema_lock(session, delete(session, model)).await?;
+        self.read(session).await.map(drop)
     }
 
     /// Every space, as of some seconds ago at most.
@@ -73,10 +102,15 @@ impl Spaces {
         self.read(session).await
     }
 
-    /// The spaces of a model as they are known; asks where none is.
+    /// The spaces of a model, as of some seconds ago at most; asks where none is known.
     pub(super) async fn of_model(&self, session: &Session, model: &str) -> Result<Vec<Space>> {
-        let known = of_model(&self.known().spaces, model);
+        let known = of_model(&self.all(session).await?, model);
         if known.is_empty() { Ok(of_model(&self.read(session).await?, model)) } else { Ok(known) }
+    }
+
+    /// The spaces of a model, as of some seconds ago at most.
+    pub(super) async fn of_model_lately(&self, session: &Session, model: &str) -> Result<Vec<Space>> {
+        Ok(of_model(&self.all(session).await?, model))
     }
 
     /// Every space, as of now.
@@ -97,8 +131,12 @@ impl Spaces {
     }
 }
 
-/// Registers a space, unless it is, and makes its table. Each step does no harm the second time.
-async fn make(session: &Session, wanted: &VectorSpace) -> Result<()> {
+/// Registers a space, unless it is, and makes its table; false where its model is dropped. Each step does no harm the
+/// second time.
+async fn make(session: &Session, wanted: &VectorSpace) -> Result<bool> {
+    if models::is_dropped(session, &wanted.model).await? {
+        return Ok(false);
+    }
     let VectorSpace { model, chunking, dimension, normalized } = wanted;
     let dimension = i32::try_from(*dimension).map_err(|_| Failure::defect("a vector's dimension is too high"))?;
     // The row is decided by compare-and-set even here, where the lock may have been lost unnoticed for a moment.
@@ -111,7 +149,7 @@ async fn make(session: &Session, wanted: &VectorSpace) -> Result<()> {
     };
     check(&registered.space, wanted)?;
     if registered.table.is_some() {
-        return Ok(());
+        return Ok(true);
     }
     let table = table(wanted);
     change_schema(
@@ -122,8 +160,23 @@ async fn make(session: &Session, wanted: &VectorSpace) -> Result<()> {
         ),
     )
     .await?;
-    let update = "UPDATE spaces SET table_name = ? WHERE part = 0 AND model = ? AND chunking = ?";
-    session.write(update, (table, model, chunking)).await
+    let update = "UPDATE spaces SET table_name = ? WHERE part = 0 AND model = ? AND chunking = ? IF EXISTS";
+    session.compare_and_set(update, (table, model, chunking)).await?;
+    Ok(true)
+}
+
+/// Takes the tables and rows of a model away. A row without its table is one that this was cut off at.
+async fn delete(session: &Session, model: &str) -> Result<()> {
+    for Registered { space, table } in registered(session).await?.iter().filter(|it| it.space.model == model) {
+        if table.is_some() {
+            let hide = "UPDATE spaces SET table_name = null WHERE part = 0 AND model = ? AND chunking = ? IF EXISTS";
+            session.compare_and_set(hide, (model, &space.chunking)).await?;
+        }
+        change_schema(session, &format!("DROP TABLE IF EXISTS {}", self::table(space))).await?;
+        let forget = "DELETE FROM spaces WHERE part = 0 AND model = ? AND chunking = ? IF EXISTS";
+        session.compare_and_set(forget, (model, &space.chunking)).await?;
+    }
+    Ok(())
 }
 
 /// A row of the registry.

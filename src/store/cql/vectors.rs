@@ -3,14 +3,13 @@
 //! The law: a vector that no search could use is never written. Late rows of a run that the header hides are written
 //! and never read.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 
 use super::{
-    index::Index,
-    read,
-    search::search,
+    Search, read,
+    search::{Indexes, search},
     session::Session,
     spaces::{self, Space, Spaces},
     write::{delete_timestamp, number},
@@ -26,17 +25,19 @@ const ROW_OVERHEAD: usize = 64;
 /// Spaces that are asked at once; there are few.
 const SPACES: usize = 8;
 
+/// Times that a write is begun whose table goes under it, because its model was dropped and built again.
+const TIMES: usize = 3;
+
 /// The vectors of a keyspace, and what this process knows of them.
-#[derive(Debug)]
 pub(super) struct Vectors {
-    spaces: Spaces,
-    index: Index,
+    spaces: Arc<Spaces>,
+    indexes: Indexes,
 }
 
 impl Vectors {
-    /// Vectors whose index looks at the feed when a search comes longer than `refresh` after the last look.
-    pub(super) fn new(refresh: Duration) -> Self {
-        Self { spaces: Spaces::default(), index: Index::new(refresh) }
+    /// Vectors whose indexes look at the feed when a search comes longer than `refresh` after the last look.
+    pub(super) fn new(by: Search, refresh: Duration) -> Self {
+        Self { spaces: Arc::default(), indexes: Indexes::new(by, refresh) }
     }
 
     /// Writes vectors of a run at `version`, all of them or, refused, none.
@@ -58,18 +59,56 @@ impl Vectors {
         if rows.is_empty() {
             return Ok(());
         }
-        let Space { table, .. } = self.spaces.for_writing(session, space).await?;
-        let insert = format!(
-            "INSERT INTO {table} (tenant, document_id, run, chunk_no, vector) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
-        );
         let DocumentKey { tenant, document_id } = &run.document;
         let values = rows
             .iter()
             .map(|(chunk_no, vector)| Ok((tenant, document_id, run.run, number(*chunk_no)?, vector, version)))
             .collect::<Result<Vec<_>>>()?;
         let overhead = tenant.len() + document_id.len() + ROW_OVERHEAD;
-        session.write_all(&insert, &values, |(.., vector, _)| size_of_val(&vector[..]) + overhead).await?;
-        self.touch(&run.document);
+        for _ in 0..TIMES {
+            let Some(space) = self.spaces.for_writing(session, space).await? else { return Ok(()) };
+            let insert = format!(
+                "INSERT INTO {} (tenant, document_id, run, chunk_no, vector) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
+                space.table
+            );
+            let written = session.write_all(&insert, &values, |(.., vector, _)| size_of_val(&vector[..]) + overhead);
+            if self.spaces.unless_dropped(session, &space, written.await.map(|()| true)).await? {
+                self.touch(&run.document);
+                return Ok(());
+            }
+        }
+        Err(Failure::transient(format!("scylla: the table of {} comes and goes", space.model)))
+    }
+
+    /// Whether each chunk of a run below `chunk_count` has a vector by a model, of `version` or newer.
+    pub(super) async fn has(
+        &self,
+        session: &Session,
+        run: &RunKey,
+        version: i64,
+        model: &str,
+        chunk_count: u32,
+    ) -> Result<bool> {
+        let RunKey { document: DocumentKey { tenant, document_id }, run } = run;
+        let below = number(chunk_count)?;
+        let mut found = BTreeSet::new();
+        for space in self.spaces.of_model(session, model).await? {
+            let select = format!(
+                "SELECT chunk_no, writetime(vector) FROM {} \
+                 WHERE tenant = ? AND document_id = ? AND run = ? AND chunk_no < ?",
+                space.table
+            );
+            let rows = session.read::<(i32, i64)>(&select, (tenant, document_id, run, below)).await;
+            let rows = self.spaces.unless_dropped(session, &space, rows).await?;
+            found.extend(rows.into_iter().filter(|(_, written)| *written >= version).map(|(chunk_no, _)| chunk_no));
+        }
+        Ok(found.len() == chunk_count as usize)
+    }
+
+    /// Deletes all vectors of a model that is dropped.
+    pub(super) async fn delete_model(&self, session: &Session, model: &str) -> Result<()> {
+        self.spaces.delete_model(session, model).await?;
+        self.indexes.forget(model);
         Ok(())
     }
 
@@ -77,7 +116,10 @@ impl Vectors {
     pub(super) async fn of_run(&self, session: &Session, run: &RunKey, model: &str) -> Result<Vec<(u32, Vec<f32>)>> {
         let of_model = spaces::of_model(&self.spaces.read(session).await?, model);
         let rows = stream::iter(of_model)
-            .map(|space| async move { of_space(session, &space, run, u32::MAX).await })
+            .map(|space| async move {
+                let rows = of_space(session, &space, run, u32::MAX).await;
+                self.spaces.unless_dropped(session, &space, rows).await
+            })
             .buffered(SPACES);
         let (gone, rows) = try_join(read::gone(session, &run.document), rows.try_collect::<Vec<_>>()).await?;
         if gone.hides(run.run) {
@@ -93,12 +135,14 @@ impl Vectors {
         let from = number(chunk_count)?;
         let DocumentKey { tenant, document_id } = &run.document;
         let known = self.spaces.all(session).await?;
-        let trimmed = stream::iter(known).map(|Space { table, .. }: Space| async move {
+        let trimmed = stream::iter(known).map(|space: Space| async move {
             let delete = format!(
-                "DELETE FROM {table} USING TIMESTAMP ?
-                 WHERE tenant = ? AND document_id = ? AND run = ? AND chunk_no >= ?"
+                "DELETE FROM {} USING TIMESTAMP ?
+                 WHERE tenant = ? AND document_id = ? AND run = ? AND chunk_no >= ?",
+                space.table
             );
-            session.write(&delete, (version, tenant, document_id, run.run, from)).await
+            let deleted = session.write(&delete, (version, tenant, document_id, run.run, from)).await;
+            self.spaces.unless_dropped(session, &space, deleted).await
         });
         trimmed.buffer_unordered(SPACES).try_collect::<()>().await?;
         self.touch(&run.document);
@@ -110,10 +154,12 @@ impl Vectors {
         let at = delete_timestamp();
         let DocumentKey { tenant, document_id } = document;
         let known = self.spaces.read(session).await?;
-        let deleted = stream::iter(known).map(|Space { table, .. }: Space| async move {
+        let deleted = stream::iter(known).map(|space: Space| async move {
+            let table = &space.table;
             let delete =
                 format!("DELETE FROM {table} USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?");
-            session.write(&delete, (at, tenant, document_id, last)).await
+            let deleted = session.write(&delete, (at, tenant, document_id, last)).await;
+            self.spaces.unless_dropped(session, &space, deleted).await
         });
         deleted.buffer_unordered(SPACES).try_collect::<()>().await?;
         self.touch(document);
@@ -124,9 +170,11 @@ impl Vectors {
     pub(super) async fn count_runs(&self, session: &Session, document: &DocumentKey, last: i64) -> Result<u64> {
         let DocumentKey { tenant, document_id } = document;
         let known = self.spaces.read(session).await?;
-        let counts = stream::iter(known).map(|Space { table, .. }: Space| async move {
+        let counts = stream::iter(known).map(|space: Space| async move {
+            let table = &space.table;
             let select = format!("SELECT count(*) FROM {table} WHERE tenant = ? AND document_id = ? AND run <= ?");
-            let count: Option<(i64,)> = session.read_one(&select, (tenant, document_id, last)).await?;
+            let count: Result<Option<(i64,)>> = session.read_one(&select, (tenant, document_id, last)).await;
+            let count = self.spaces.unless_dropped(session, &space, count).await?;
             Ok(count.map_or(0, |(count,)| count.unsigned_abs()))
         });
         counts.buffer_unordered(SPACES).try_fold(0, |sum, count| async move { Ok(sum + count) }).await
@@ -134,12 +182,12 @@ impl Vectors {
 
     /// Takes note that something of a document was written, for the next search here to see it, feed or not.
     pub(super) fn touch(&self, document: &DocumentKey) {
-        self.index.touch(document);
+        self.indexes.touch(document);
     }
 
-    /// The chunks nearest to a vector, best first.
-    pub(super) async fn search(&self, session: &Session, query: &Query) -> Result<Vec<Hit>> {
-        search(session, &self.spaces, &self.index, query).await
+    /// The chunks that answer a question, best first.
+    pub(super) async fn search(&self, session: &Arc<Session>, query: &Query) -> Result<Vec<Hit>> {
+        search(session, &self.spaces, &self.indexes, query).await
     }
 }
 

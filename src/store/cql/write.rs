@@ -1,6 +1,6 @@
 //! The writes of stages, and the deletes of commands. What each timestamp does is told in the module above.
 //!
-//! The law: no write of a stage reads first, and none takes a clock but that of the feed, which says when it was written.
+//! The law: no write of a stage reads first, and none takes a clock.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, json::encode},
-    list::{Listed, shard},
+    entries::{self, Entered, Told},
     session::Session,
 };
 use crate::{
@@ -37,7 +37,7 @@ pub(super) async fn claim_upload(session: &Session, tenant: &str, upload_id: &st
 /// Writes the intake's cell of the header.
 pub(super) async fn put_intake(
     session: &Session,
-    listed: &Listed,
+    entered: &Entered,
     key: &DocumentKey,
     intake: &Intake,
     version: i64,
@@ -45,14 +45,14 @@ pub(super) async fn put_intake(
     let cell = encode(intake)?;
     let update = "UPDATE documents USING TIMESTAMP ? SET intake = ? WHERE tenant = ? AND document_id = ? AND run = ?";
     let values = (version, &cell, &key.tenant, &key.document_id, intake.run);
-    try_join!(listed.enter(session, key), session.write(update, values))?;
+    try_join!(entered.enter(session, key, Told::by_intake(intake)), session.write(update, values))?;
     Ok(())
 }
 
-/// Writes the cells that readers follow, and tells the feed.
+/// Writes the cells that readers follow.
 pub(super) async fn set_current(
     session: &Session,
-    listed: &Listed,
+    entered: &Entered,
     key: &DocumentKey,
     current: &Current,
 ) -> Result<()> {
@@ -72,28 +72,20 @@ pub(super) async fn set_current(
         &key.document_id,
         current.run,
     );
-    try_join!(listed.enter(session, key), session.write(update, values))?;
-    // After the cells, so that whoever follows the feed finds them.
-    feed(session, key, current).await
-}
-
-async fn feed(session: &Session, key: &DocumentKey, current: &Current) -> Result<()> {
-    const HOUR: i64 = 3_600_000_000;
-    let at = Timestamp::now().as_microsecond();
-    let insert = "INSERT INTO feed (hour, shard, at, tenant, document_id, run, version) VALUES (?, ?, ?, ?, ?, ?, ?)
-                  USING TIMESTAMP ?";
-    let place = (at.div_euclid(HOUR), shard(&key.document_id), at);
-    let (hour, shard, at) = place;
-    let values = (hour, shard, at, &key.tenant, &key.document_id, current.run, current.version, at);
-    session.write(insert, values).await
+    try_join!(entered.enter(session, key, Told::by_current(current)), session.write(update, values))?;
+    Ok(())
 }
 
 /// Writes how a run ended.
-pub(super) async fn put_ended(session: &Session, listed: &Listed, key: &DocumentKey, ended: &Ended) -> Result<()> {
+pub(super) async fn put_ended(session: &Session, entered: &Entered, key: &DocumentKey, ended: &Ended) -> Result<()> {
     let cell = encode(ended)?;
     let update = "UPDATE documents USING TIMESTAMP ? SET ended = ? WHERE tenant = ? AND document_id = ? AND run = ?";
     let values = (ended.version, &cell, &key.tenant, &key.document_id, ended.run);
-    try_join!(listed.enter(session, key), session.write(update, values))?;
+    try_join!(
+        entered.enter(session, key, Told::by_end(ended)),
+        entries::move_on(session, key, ended),
+        session.write(update, values)
+    )?;
     Ok(())
 }
 
@@ -142,10 +134,10 @@ pub(super) async fn trim_chunks(session: &Session, run: &RunKey, version: i64, c
 }
 
 /// Hides every run up to and with `erased_at` for ever.
-pub(super) async fn hide_erased(session: &Session, listed: &Listed, key: &DocumentKey, erased_at: i64) -> Result<()> {
+pub(super) async fn hide_erased(session: &Session, entered: &Entered, key: &DocumentKey, erased_at: i64) -> Result<()> {
     let update = "UPDATE documents USING TIMESTAMP ? SET erased_at = ? WHERE tenant = ? AND document_id = ?";
     let values = (erased_at, erased_at, &key.tenant, &key.document_id);
-    try_join!(listed.enter(session, key), session.write(update, values))?;
+    try_join!(entries::enter_erasure(session, entered, key, erased_at), session.write(update, values))?;
     Ok(())
 }
 
@@ -172,8 +164,9 @@ pub(super) async fn count_runs(session: &Session, key: &DocumentKey, last: i64) 
     Ok(counts.sum())
 }
 
-/// Deletes the rows of runs up to and with `last`, and what the header says of them.
+/// Deletes the rows of runs up to and with `last`, what leads to them by their files, and what the header says of them.
 pub(super) async fn delete_runs(session: &Session, key: &DocumentKey, last: i64) -> Result<()> {
+    entries::delete_files(session, key, last).await?;
     let at = delete_timestamp();
     let values = || (at, &key.tenant, &key.document_id, last);
     try_join!(
@@ -189,6 +182,10 @@ pub(super) async fn delete_runs(session: &Session, key: &DocumentKey, last: i64)
         ),
         session
             .write("DELETE FROM chunks USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?", values()),
+        session
+            .write("DELETE FROM figures USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?", values()),
+        session
+            .write("DELETE FROM fields USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?", values()),
     )?;
     Ok(())
 }
@@ -198,7 +195,7 @@ pub(super) fn delete_timestamp() -> i64 {
     (Timestamp::now() + AHEAD).as_microsecond()
 }
 
-/// A number of a page or a chunk, as CQL has it.
+/// A number of a page, a chunk or the like, as CQL has it.
 pub(super) fn number(number: u32) -> Result<i32> {
-    i32::try_from(number).map_err(|_| Failure::defect(format!("scylla: {number} is no number of a page or a chunk")))
+    i32::try_from(number).map_err(|_| Failure::defect(format!("scylla: {number} is no number of a row")))
 }

@@ -9,15 +9,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, functions::FunctionFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::Config;
-use crate::error::{Failure, Result};
+use super::{
+    super::{json::decode, keywords},
+    Config,
+};
+use crate::{
+    error::{Failure, Result},
+    telemetry,
+};
 
 /// Applied in order, each once; an entry is never altered after a release.
-const MIGRATIONS: &[&str] =
-    &[include_str!("0001_tables.sql"), include_str!("0002_letters.sql"), include_str!("0003_erasures.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("0001_tables.sql"),
+    include_str!("0002_letters.sql"),
+    include_str!("0003_reads.sql"),
+    include_str!("0004_erasures.sql"),
+    include_str!("0005_models.sql"),
+    include_str!("0006_search.sql"),
+];
 
 /// Bytes. Holds five vectors of 384 floats with 5 % waste; SQLite's own 4096 would hold two and waste a quarter.
 const PAGE_SIZE: u32 = 8192;
@@ -116,6 +128,7 @@ impl Connections {
     {
         let (caller, answer) = oneshot::channel();
         let stopped = || Failure::unavailable("store", "the writer has stopped");
+        let _request = telemetry::store_request("write");
         self.writer.send(Box::new(Write { work: Some(work), outcome: None, caller })).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -126,6 +139,7 @@ impl Connections {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
+        let _request = telemetry::store_request("read");
         let permit = self.permits.clone().acquire_owned().await.map_err(|e| Failure::defect(format!("store: {e}")))?;
         let (readers, path, config) = (self.readers.clone(), self.path.clone(), self.config.clone());
         let reading = tokio::task::spawn_blocking(move || {
@@ -200,6 +214,12 @@ fn connect(path: &Path, config: &Config) -> rusqlite::Result<Connection> {
     connection.busy_timeout(config.busy_timeout())?;
     // More than the statements of this module.
     connection.set_prepared_statement_cache_capacity(64);
+    // Asked by triggers on `chunks`.
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("words_of", 1, flags, |context| {
+        let chunk = decode(context.get_raw(0).as_str()?);
+        chunk.map(|chunk| keywords::of_chunk(&chunk)).map_err(|e| rusqlite::Error::UserFunctionError(Box::new(e)))
+    })?;
     Ok(connection)
 }
 

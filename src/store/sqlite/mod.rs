@@ -6,23 +6,35 @@
 //! the write that it refuses, so reads need not look at it.
 
 mod connection;
+mod feed;
 mod letters;
+mod list;
+mod models;
 mod read;
 mod search;
+mod sets;
 mod write;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use self::connection::Connections;
+use self::{connection::Connections, sets::Set};
 use super::{
-    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, Header, Hit, Intake, Letter, LetterFilter,
-    LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, PageRow, Query, RunKey, Store,
-    VectorSpace,
+    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
+    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query, RunKey,
+    Store, VectorSpace, json::encode_rows,
 };
-use crate::{document::Chunk, error::Result};
+use crate::{
+    document::{Chunk, fields::Field, figures::Figure},
+    error::Result,
+    telemetry,
+};
 
 /// How the file is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +136,16 @@ impl Store for SqliteStore {
         self.connections.write(move |tx| write::trim_chunks(tx, &run, version, chunk_count)).await
     }
 
+    async fn put_figures(&self, run: &RunKey, version: i64, figures: &[Figure]) -> Result<()> {
+        let (run, rows) = (run.clone(), encode_rows(figures)?);
+        self.connections.write(move |tx| sets::put(tx, &run, version, Set::Figures, &rows)).await
+    }
+
+    async fn put_fields(&self, run: &RunKey, version: i64, fields: &[Field]) -> Result<()> {
+        let (run, rows) = (run.clone(), encode_rows(fields)?);
+        self.connections.write(move |tx| sets::put(tx, &run, version, Set::Fields, &rows)).await
+    }
+
     async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
         let (key, current) = (key.clone(), current.clone());
         self.connections.write(move |tx| write::set_current(tx, &key, &current)).await
@@ -168,14 +190,53 @@ impl Store for SqliteStore {
         self.connections.read(move |tx| read::vectors(tx, &run, &model)).await
     }
 
+    async fn has_vectors(&self, run: &RunKey, version: i64, model: &str, chunk_count: u32) -> Result<bool> {
+        let (run, model) = (run.clone(), model.to_owned());
+        self.connections.read(move |tx| models::has_vectors(tx, &run, version, &model, chunk_count)).await
+    }
+
     async fn list(&self, filter: &ListFilter) -> Result<Listing> {
         let filter = filter.clone();
-        self.connections.read(move |tx| read::list(tx, &filter)).await
+        self.connections.read(move |tx| list::list(tx, &filter)).await
+    }
+
+    async fn find_by_hash(&self, tenant: &str, sha256: &str) -> Result<Vec<Header>> {
+        let (tenant, sha256) = (tenant.to_owned(), sha256.to_owned());
+        self.connections.read(move |tx| list::find_by_hash(tx, &tenant, &sha256)).await
+    }
+
+    async fn feed(&self, after: Option<&str>, limit: usize) -> Result<FeedPage> {
+        let after = after.map(str::to_owned);
+        self.connections.read(move |tx| feed::feed(tx, after.as_deref(), limit)).await
+    }
+
+    async fn feed_now(&self) -> Result<String> {
+        self.connections.read(feed::now).await
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>> {
-        let query = query.clone();
-        self.connections.read(move |tx| search::search(tx, &query)).await
+        let (start, query, mode) = (Instant::now(), query.clone(), query.mode());
+        let hits = self.connections.read(move |tx| search::search(tx, &query)).await?;
+        telemetry::searched(mode, start.elapsed());
+        Ok(hits)
+    }
+
+    async fn models(&self) -> Result<Models> {
+        self.connections.read(models::models).await
+    }
+
+    async fn replace_models(&self, before: &Models, after: &Models) -> Result<bool> {
+        let (before, after) = (before.clone(), after.clone());
+        self.connections.write(move |tx| models::replace_models(tx, &before, &after)).await
+    }
+
+    async fn delete_vectors(&self, model: &str) -> Result<()> {
+        loop {
+            let model = model.to_owned();
+            if self.connections.write(move |tx| models::delete_vectors(tx, &model)).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
@@ -206,5 +267,9 @@ impl Store for SqliteStore {
     async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
         let key = key.clone();
         self.connections.write(move |tx| letters::drop_letter(tx, &key, at)).await
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.connections.read(read::health).await
     }
 }

@@ -1,4 +1,4 @@
-//! Every read but the search, each inside one transaction and so of one moment.
+//! Reads of one document, each inside one transaction and so of one moment.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,21 @@ use serde::de::DeserializeOwned;
 
 use super::{
     super::{
-        DocumentKey, DocumentRun, Erasure, Header, ListFilter, Listing, PageRow, RunKey,
+        DocumentKey, DocumentRun, Erasure, Header, PageRow, RunKey,
         json::{HeaderCells, decode},
-        token,
     },
     connection::failure,
+    sets::Set,
 };
 use crate::{
     document::Chunk,
     error::{Failure, Result},
 };
+
+/// Whether the file can be read.
+pub(super) fn health(tx: &Connection) -> Result<()> {
+    tx.query_row("SELECT count(*) FROM migrations", [], |_| Ok(())).map_err(failure)
+}
 
 /// The header; `None` for a document never heard of.
 pub(super) fn header(tx: &Connection, key: &DocumentKey) -> Result<Option<Header>> {
@@ -28,13 +33,23 @@ pub(super) fn document(tx: &Connection, key: &DocumentKey) -> Result<Option<Docu
     let Some((id, header)) = find(tx, key)? else { return Ok(None) };
     let Some(current) = &header.current else { return Ok(None) };
     let pages = pages(tx, id, current.run)?;
-    // The header's count is the truth: a later version of the same run may be half written above it.
+    // The header's counts are the truth: a later version of the same run may be half written above it.
     let chunks = decode_rows::<Chunk>(
         tx,
         "SELECT chunk FROM chunks WHERE document = ?1 AND run = ?2 AND chunk_no < ?3 ORDER BY chunk_no",
         params![id, current.run, current.chunk_count],
     )?;
-    Ok(Some(DocumentRun { header, pages, chunks }))
+    let figures = set(tx, id, current.run, Set::Figures, current.figure_count)?;
+    let fields = set(tx, id, current.run, Set::Fields, current.field_count)?;
+    Ok(Some(DocumentRun { header, pages, chunks, figures, fields }))
+}
+
+/// The first `count` of the figures or fields of a run.
+fn set<T: DeserializeOwned>(tx: &Connection, document: i64, run: i64, set: Set, count: u32) -> Result<Vec<T>> {
+    let (table, [number, json]) = (set.table(), set.columns());
+    let sql =
+        format!("SELECT {json} FROM {table} WHERE document = ?1 AND run = ?2 AND {number} < ?3 ORDER BY {number}");
+    decode_rows(tx, &sql, params![document, run, count])
 }
 
 /// The pages of a run, current or not.
@@ -88,35 +103,8 @@ pub(super) fn erasures(tx: &Connection, before: i64, limit: usize) -> Result<Vec
     rows.collect::<rusqlite::Result<_>>().map_err(failure)
 }
 
-/// Headers after the token, by tenant and document.
-pub(super) fn list(tx: &Connection, filter: &ListFilter) -> Result<Listing> {
-    let limit = token::limit(filter.limit);
-    let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let after = filter.after.as_deref().map(token::to_document).transpose()?;
-    let (tenant, document) = after.map(|key| (key.tenant, key.document_id)).unzip();
-    // Each condition names its parameters whether it is asked for or not, and can use an index where it is.
-    let sql = format!(
-        "SELECT {HEADER} FROM documents WHERE {} AND {} AND {} ORDER BY tenant, document_id LIMIT ?1",
-        if filter.status.is_some() { "status = ?2" } else { "?2 IS NULL AND status IS NOT NULL" },
-        if filter.tenant.is_some() { "tenant = ?3" } else { "?3 IS NULL" },
-        if tenant.is_some() { "(tenant, document_id) > (?4, ?5)" } else { "?4 IS NULL AND ?5 IS NULL" },
-    );
-    let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
-    let status = filter.status.map(|status| status.as_str());
-    let mut rows = statement.query(params![one_more, status, filter.tenant, tenant, document]).map_err(failure)?;
-    let mut headers = Vec::new();
-    while let Some(row) = rows.next().map_err(failure)? {
-        headers.push(decode_header(row)?.1);
-    }
-    let next = (headers.len() > limit).then(|| {
-        headers.truncate(limit);
-        headers.last().map(|header| token::of_document(&header.key))
-    });
-    Ok(Listing { headers, next: next.flatten() })
-}
-
 /// The columns that [`decode_header`] reads.
-const HEADER: &str = "id, tenant, document_id, intake, current, erased_at, ended";
+pub(super) const HEADER: &str = "id, tenant, document_id, intake, current, erased_at, ended";
 
 fn find(tx: &Connection, key: &DocumentKey) -> Result<Option<(i64, Header)>> {
     // A row without a status holds only what refuses late writes.
@@ -129,7 +117,7 @@ fn find(tx: &Connection, key: &DocumentKey) -> Result<Option<(i64, Header)>> {
         .transpose()
 }
 
-fn decode_header(row: &Row<'_>) -> Result<(i64, Header)> {
+pub(super) fn decode_header(row: &Row<'_>) -> Result<(i64, Header)> {
     let text = |index| row.get::<_, String>(index).map_err(failure);
     let cell = |index| row.get::<_, Option<String>>(index).map_err(failure);
     let cells =

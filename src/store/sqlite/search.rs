@@ -1,33 +1,99 @@
-//! The search in process: every vector of every current run, one pass, the best in a bounded heap.
+//! The search in process: every vector of every current run, one pass, the best in a bounded heap; words by FTS5, in
+//! the same file and the same moment.
 //!
 //! The law: memory is constant in the number of vectors. Rows are scored where SQLite holds them, never collected.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
 
 use super::{
     super::{
-        DocumentKey, Hit, Query,
+        DocumentKey, Hit, Query, QueryVector, SearchFilter,
+        fusion::{self, Candidate},
         json::decode,
+        keywords::{Keywords, Phrase},
+        query::Facets,
         similarity::{self, Best, cosine_bytes, dot_bytes},
     },
     connection::failure,
 };
 use crate::error::{Failure, Result};
 
-/// Where a vector lies: its document's integer and its chunk. Among equals the one stored first is better.
+/// Where a chunk lies: its document's integer and its number. Among equals the one stored first is better.
 type Place = (i64, u32);
 
 type Found = similarity::Found<Place>;
 
-/// The chunks nearest to a vector, best first.
+/// The chunks that answer a question, best first.
 pub(super) fn search(tx: &Connection, query: &Query) -> Result<Vec<Hit>> {
-    let unit = similarity::unit(query)?;
-    let mut best = Best::new(query.k);
-    for space in spaces(tx, &query.model)? {
-        similarity::check_dimension(query, space.dimension)?;
-        scan(tx, &space, query.tenant.as_deref(), &unit, &mut best)?;
+    let unit = query.vector.as_ref().map(similarity::unit).transpose()?;
+    let keywords = query.keywords.as_deref().map(Keywords::parse);
+    let mut depth = if unit.is_some() && keywords.is_some() { query.k.max(fusion::DEPTH) } else { query.k };
+    loop {
+        let by_meaning = match (&query.vector, &unit) {
+            (Some(asked), Some(unit)) => Some(nearest(tx, asked, unit, &query.filter, depth)?),
+            _ => None,
+        };
+        let by_words = keywords.as_ref().map(|words| with_words(tx, words, &query.filter, depth)).transpose()?;
+        let is_all = [&by_meaning, &by_words].into_iter().flatten().all(|found| found.len() < depth);
+        let candidates = fusion::candidates(by_meaning, by_words);
+        let hits = candidates.into_iter().filter_map(|candidate| hit(tx, candidate).transpose()).take(query.k);
+        let hits = hits.collect::<Result<Vec<_>>>()?;
+        if hits.len() == query.k || is_all {
+            return Ok(hits);
+        }
+        // Some have a vector and no chunk: those behind them are asked for.
+        depth = depth.saturating_mul(4);
     }
-    best.into_sorted().into_iter().filter_map(|found| hit(tx, found).transpose()).collect()
+}
+
+/// What a search knows of a document.
+struct Document {
+    id: i64,
+    run: i64,
+    chunk_count: u32,
+    is_admitted: bool,
+}
+
+/// Selects documents with a current run, for [`document`] to read. Attributes and access are read where the filter
+/// looks at what documents are.
+fn select_documents(filter: &SearchFilter, condition: &str) -> String {
+    let facets = if filter.looks_at_facets() {
+        "language, media_type, published_at, current -> '$.attributes', current -> '$.access'"
+    } else {
+        "NULL, NULL, NULL, NULL, NULL"
+    };
+    format!(
+        "SELECT id, tenant, current_run, chunk_count, {facets} FROM documents
+         WHERE current_run IS NOT NULL AND {condition}"
+    )
+}
+
+fn document(row: &Row<'_>, filter: &SearchFilter) -> Result<Document> {
+    let number = |index| row.get::<_, i64>(index).map_err(failure);
+    let text = |index| row.get::<_, String>(index).map_err(failure);
+    let is_admitted = if filter.looks_at_facets() {
+        let facets = Facets {
+            language: text(4)?,
+            media_type: text(5)?,
+            published_at: number(6)?,
+            attributes: cell(row, 7)?,
+            access: cell(row, 8)?,
+        };
+        filter.admits(&text(1)?, &facets)
+    } else {
+        let tenant = row.get_ref(1).map_err(failure)?.as_str().map_err(|e| failure(e.into()))?;
+        filter.tenant.as_ref().is_none_or(|wanted| wanted == tenant)
+    };
+    Ok(Document { id: number(0)?, run: number(2)?, chunk_count: row.get(3).map_err(failure)?, is_admitted })
+}
+
+/// A part of a header's JSON; empty in one that has none.
+fn cell<T: DeserializeOwned + Default>(row: &Row<'_>, index: usize) -> Result<T> {
+    let json: Option<String> = row.get(index).map_err(failure)?;
+    json.as_deref().map_or_else(|| Ok(T::default()), decode)
 }
 
 struct Space {
@@ -46,33 +112,104 @@ fn spaces(tx: &Connection, model: &str) -> Result<Vec<Space>> {
     rows.collect::<rusqlite::Result<_>>().map_err(failure)
 }
 
-/// Scores every vector of a space that belongs to a current run.
-fn scan(tx: &Connection, space: &Space, tenant: Option<&str>, unit: &[f32], best: &mut Best<Place>) -> Result<()> {
-    // CROSS JOIN fixes the order: documents outside, then one short range of vectors each, in the order they lie.
-    let sql = format!(
-        "SELECT d.id, v.chunk_no, v.vector FROM documents d CROSS JOIN vectors v
-         ON v.document = d.id AND v.run = d.current_run AND v.space = ?1 AND v.chunk_no < d.chunk_count
-         WHERE d.current_run IS NOT NULL AND {}",
-        if tenant.is_some() { "d.tenant = ?2" } else { "?2 IS NULL" }
-    );
-    let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
-    let mut rows = statement.query(params![space.id, tenant]).map_err(failure)?;
+/// The chunks of admitted documents nearest in meaning, best first.
+fn nearest(
+    tx: &Connection,
+    asked: &QueryVector,
+    unit: &[f32],
+    filter: &SearchFilter,
+    depth: usize,
+) -> Result<Vec<Found>> {
+    let spaces = spaces(tx, &asked.model)?;
+    for space in &spaces {
+        similarity::check_dimension(asked, space.dimension)?;
+    }
+    let mut best = Best::new(depth);
+    let condition = if filter.tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
+    let mut documents = tx.prepare_cached(&select_documents(filter, condition)).map_err(failure)?;
+    let mut rows = documents.query([&filter.tenant]).map_err(failure)?;
     while let Some(row) = rows.next().map_err(failure)? {
-        let bytes = row.get_ref(2).map_err(failure)?.as_blob().map_err(|e| failure(e.into()))?;
+        let document = document(row, filter)?;
+        if document.is_admitted {
+            spaces.iter().try_for_each(|space| score(tx, &document, space, unit, &mut best))?;
+        }
+    }
+    Ok(best.into_sorted())
+}
+
+/// Scores the vectors of a document in one space.
+fn score(tx: &Connection, document: &Document, space: &Space, unit: &[f32], best: &mut Best<Place>) -> Result<()> {
+    let select =
+        "SELECT chunk_no, vector FROM vectors WHERE document = ?1 AND run = ?2 AND space = ?3 AND chunk_no < ?4";
+    let mut statement = tx.prepare_cached(select).map_err(failure)?;
+    let values = params![document.id, document.run, space.id, document.chunk_count];
+    let mut rows = statement.query(values).map_err(failure)?;
+    while let Some(row) = rows.next().map_err(failure)? {
+        let bytes = row.get_ref(1).map_err(failure)?.as_blob().map_err(|e| failure(e.into()))?;
         if bytes.len() != size_of_val(unit) {
             return Err(Failure::defect("store: a stored vector has another dimension than its space"));
         }
         let score = if space.normalized { dot_bytes(unit, bytes) } else { cosine_bytes(unit, bytes) };
         if best.admits(score) {
-            let place = (row.get(0).map_err(failure)?, row.get(1).map_err(failure)?);
-            best.push(Found { score, place });
+            best.push(Found { score, place: (document.id, row.get(0).map_err(failure)?) });
         }
     }
     Ok(())
 }
 
+/// The chunks of admitted documents that have the words, best first.
+fn with_words(tx: &Connection, keywords: &Keywords, filter: &SearchFilter, depth: usize) -> Result<Vec<Found>> {
+    if keywords.is_empty() {
+        return Ok(Vec::new());
+    }
+    // CROSS JOIN fixes the order: words first, by their rank, then the chunk that each names.
+    let select = "SELECT c.document, c.run, c.chunk_no, w.rank FROM chunk_words w CROSS JOIN chunks c ON c.id = w.rowid
+                  WHERE w.chunk_words MATCH ?1 ORDER BY w.rank";
+    let mut statement = tx.prepare_cached(select).map_err(failure)?;
+    let mut rows = statement.query([matching(keywords)]).map_err(failure)?;
+    let mut documents: HashMap<i64, Option<Document>> = HashMap::new();
+    let mut best = Best::new(depth);
+    while let Some(row) = rows.next().map_err(failure)? {
+        let (id, run, chunk_no): (i64, i64, u32) =
+            (row.get(0).map_err(failure)?, row.get(1).map_err(failure)?, row.get(2).map_err(failure)?);
+        // FTS5 ranks the better lower.
+        let score = -row.get::<_, f64>(3).map_err(failure)? as f32;
+        if !best.admits(score) {
+            break;
+        }
+        if !documents.contains_key(&id) {
+            documents.insert(id, find(tx, id, filter)?);
+        }
+        let is_shown = |it: &Document| it.is_admitted && it.run == run && chunk_no < it.chunk_count;
+        if documents.get(&id).and_then(Option::as_ref).is_some_and(is_shown) {
+            best.push(Found { score, place: (id, chunk_no) });
+        }
+    }
+    Ok(best.into_sorted())
+}
+
+/// A document by its integer; `None` where nothing is current.
+fn find(tx: &Connection, id: i64, filter: &SearchFilter) -> Result<Option<Document>> {
+    let mut statement = tx.prepare_cached(&select_documents(filter, "id = ?1")).map_err(failure)?;
+    let found = statement.query_row([id], |row| Ok(document(row, filter))).optional().map_err(failure)?;
+    found.transpose()
+}
+
+/// A question in the query language of FTS5. Words are letters and digits, so that in quotes they say nothing else.
+fn matching(keywords: &Keywords) -> String {
+    let join = |phrases: &mut dyn Iterator<Item = &Phrase>, by: &str| {
+        phrases.map(|phrase| format!("\"{}\"", phrase.join(" "))).collect::<Vec<_>>().join(by)
+    };
+    let any = join(&mut keywords.required.iter().chain(&keywords.wanted), " OR ");
+    if keywords.required.is_empty() {
+        return any;
+    }
+    // What is only wanted adds to the rank.
+    format!("({}) AND ({any})", join(&mut keywords.required.iter(), " AND "))
+}
+
 /// Reads what is shown of a hit; `None` for a vector whose chunk was never written.
-fn hit(tx: &Connection, found: Found) -> Result<Option<Hit>> {
+fn hit(tx: &Connection, candidate: Candidate<Place>) -> Result<Option<Hit>> {
     let mut statement = tx
         .prepare_cached(
             "SELECT d.tenant, d.document_id, d.current_run, d.current ->> '$.source.filename', c.chunk
@@ -80,7 +217,7 @@ fn hit(tx: &Connection, found: Found) -> Result<Option<Hit>> {
              WHERE d.id = ?1",
         )
         .map_err(failure)?;
-    let (document, chunk_no) = found.place;
+    let (document, chunk_no) = candidate.place;
     let row = statement
         .query_row(params![document, chunk_no], |row| {
             let key = DocumentKey { tenant: row.get(0)?, document_id: row.get(1)? };
@@ -89,6 +226,5 @@ fn hit(tx: &Connection, found: Found) -> Result<Option<Hit>> {
         .optional()
         .map_err(failure)?;
     let Some((key, run, filename, chunk)) = row else { return Ok(None) };
-    // Rounding may carry a cosine a little beyond 1.
-    Ok(Some(Hit { key, run, filename, score: found.score.clamp(-1.0, 1.0), chunk: decode(&chunk)? }))
+    Ok(Some(candidate.into_hit(key, run, filename, decode(&chunk)?)))
 }

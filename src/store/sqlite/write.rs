@@ -9,7 +9,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     super::{Current, DocumentKey, Ended, Erasure, Intake, PageRow, RunKey, VectorSpace, check_vector, json::encode},
     connection::failure,
+    feed,
     letters::erase_letters,
+    models::is_dropped,
 };
 use crate::{
     document::Chunk,
@@ -39,18 +41,18 @@ pub(super) fn put_intake(tx: &Connection, key: &DocumentKey, intake: &Intake, ve
     Ok(())
 }
 
-/// Writes the cells that readers follow.
+/// Writes the cells that readers follow, and tells the feed.
 pub(super) fn set_current(tx: &Connection, key: &DocumentKey, current: &Current) -> Result<()> {
     let Some(document) = admit(tx, key, current.run)? else { return Ok(()) };
     let cell = encode(current)?;
-    execute(
+    let flipped = execute(
         tx,
         "UPDATE documents
          SET current_run = ?2, current_version = ?3, current = ?4, current_status = ?5, chunk_count = ?6
          WHERE id = ?1 AND (current IS NULL OR (?2, ?3, ?4) > (current_run, current_version, current))",
         params![document, current.run, current.version, cell, current.status.as_str(), current.chunk_count],
     )?;
-    Ok(())
+    if flipped == 0 { Ok(()) } else { feed::tell(tx, document, current.run, current.version) }
 }
 
 /// Writes how the newest run ended.
@@ -136,7 +138,7 @@ pub(super) fn put_vectors(
 ) -> Result<()> {
     let Some(document) = admit(tx, &run.document, run.run)? else { return Ok(()) };
     let end = trimmed_from(tx, document, run.run, version)?;
-    let space = space_id(tx, space)?;
+    let Some(space) = space_id(tx, space)? else { return Ok(()) };
     let mut insert = tx
         .prepare_cached(
             "INSERT INTO vectors (document, run, space, chunk_no, version, vector) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -229,7 +231,7 @@ fn remove_runs(tx: &Connection, document: i64, last: i64) -> Result<u64> {
          WHERE id = ?1 AND ended_run <= ?2",
         params![document, last],
     )?;
-    for table in ["trims", "awaited_pages"] {
+    for table in ["trims", "awaited_pages", "figures", "fields", "whole_sets", "feed"] {
         execute(tx, &format!("DELETE FROM {table} WHERE document = ?1 AND run <= ?2"), params![document, last])?;
     }
     let mut removed = 0;
@@ -267,7 +269,7 @@ fn document_row(tx: &Connection, key: &DocumentKey) -> Result<DocumentRow> {
 }
 
 /// The document's integer; `None` for a run that was erased or removed, whose late writes are dropped.
-fn admit(tx: &Connection, key: &DocumentKey, run: i64) -> Result<Option<i64>> {
+pub(super) fn admit(tx: &Connection, key: &DocumentKey, run: i64) -> Result<Option<i64>> {
     let row = document_row(tx, key)?;
     let gone = row.erased_at.is_some_and(|erased_at| run <= erased_at)
         || row.removed_below.is_some_and(|removed_below| run < removed_below);
@@ -284,8 +286,8 @@ fn trimmed_from(tx: &Connection, document: i64, run: i64, version: i64) -> Resul
         .map_err(failure)
 }
 
-/// The integer that stands for a space. A model has one dimension for ever.
-fn space_id(tx: &Connection, space: &VectorSpace) -> Result<i64> {
+/// The integer that stands for a space; `None` for one of a dropped model. A model has one dimension for ever.
+fn space_id(tx: &Connection, space: &VectorSpace) -> Result<Option<i64>> {
     let known = tx
         .prepare_cached("SELECT id, dimension, normalized FROM spaces WHERE model = ?1 AND chunking = ?2")
         .and_then(|mut statement| {
@@ -295,18 +297,21 @@ fn space_id(tx: &Connection, space: &VectorSpace) -> Result<i64> {
         })
         .map_err(failure)?;
     match known {
-        Some((id, dimension, normalized)) if (dimension, normalized) == (space.dimension, space.normalized) => Ok(id),
+        Some((id, dimension, normalized)) if (dimension, normalized) == (space.dimension, space.normalized) => {
+            Ok(Some(id))
+        }
         Some((_, dimension, normalized)) => Err(Failure::defect(format!(
             "vectors of {} with {} have dimension {dimension} and normalized {normalized}, not {} and {}",
             space.model, space.chunking, space.dimension, space.normalized
         ))),
+        None if is_dropped(tx, &space.model)? => Ok(None),
         None => {
             execute(
                 tx,
                 "INSERT INTO spaces (model, chunking, dimension, normalized) VALUES (?1, ?2, ?3, ?4)",
                 params![space.model, space.chunking, space.dimension, space.normalized],
             )?;
-            Ok(tx.last_insert_rowid())
+            Ok(Some(tx.last_insert_rowid()))
         }
     }
 }

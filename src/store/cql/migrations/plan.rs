@@ -222,7 +222,7 @@ fn replication_of(config: &Config) -> String {
 mod tests {
     use super::*;
 
-    const BIRDS: Migration = Migration { number: 1, name: "birds", cql: "CREATE TABLE birds (name text PRIMARY KEY);" };
+    const BIRDS: Migration = Migration { number: 1, name: "birds", cql: "CREATE TABLE birds (name text PRIMARY KEY);", fill: None };
 
     fn nodes(datacenters: &[&str]) -> Vec<Node> {
         let node = |(number, datacenter): (usize, &&str)| Node {

@@ -1,0 +1,200 @@
+//! Words as a search by keywords compares them, the same on every side of the seam.
+//!
+//! The law: a chunk and a question are cut and folded by the same rules, so what is typed as it is printed is found. A
+//! word that is cut (`INV-2024-001`) is a phrase: its parts are found only in their order and side by side.
+//!
+//! The rules are part of the schema: SQLite's index can forget a chunk only by the very words that it was entered by.
+//! Whoever changes them rebuilds that index in a migration.
+
+use std::iter;
+
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+use crate::document::Chunk;
+
+/// Characters of a word that count; more are no word, and indexes limit the length of a term.
+const WORD_LENGTH: usize = 64;
+
+/// Phrases of a question that count: whoever pastes a page asks for its beginning.
+const PHRASES: usize = 64;
+
+/// The words of a chunk, headings included, with one space between two.
+pub(super) fn of_chunk(chunk: &Chunk) -> String {
+    let texts = chunk.headings.iter().chain([&chunk.text]);
+    let words: Vec<_> = texts.flat_map(|text| words(text)).collect();
+    words.join(" ")
+}
+
+/// Words that stand side by side.
+pub(super) type Phrase = Vec<String>;
+
+/// A question, as a person types it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Keywords {
+    /// In double quotes: a chunk without one of these is not found.
+    pub(super) required: Vec<Phrase>,
+    /// The others: where none is required, one is enough.
+    pub(super) wanted: Vec<Phrase>,
+}
+
+impl Keywords {
+    /// Reads a question. Characters that are no part of a word say nothing; a quote that is not closed reaches to the
+    /// end.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut keywords = Self::default();
+        for (part, text) in text.split(is_quote).enumerate() {
+            if part % 2 == 1 {
+                add(&mut keywords.required, words(text).collect());
+            } else {
+                text.split_whitespace().for_each(|word| add(&mut keywords.wanted, words(word).collect()));
+            }
+        }
+        keywords.required.truncate(PHRASES);
+        keywords.wanted.truncate(PHRASES);
+        keywords
+    }
+
+    /// Whether there is nothing to look for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.required.is_empty() && self.wanted.is_empty()
+    }
+}
+
+fn add(phrases: &mut Vec<Phrase>, phrase: Phrase) {
+    if !phrase.is_empty() && !phrases.contains(&phrase) {
+        phrases.push(phrase);
+    }
+}
+
+fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '“' | '”' | '„' | '«' | '»')
+}
+
+/// The words of a text, folded: without case, accents and compatibility forms (`ﬁ`, `２`). A character of a script
+/// that is written without spaces is a word by itself.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    let mut characters = text
+        .nfkd()
+        .flat_map(char::to_lowercase)
+        .filter(|c| !is_accent(*c))
+        .nfc()
+        .flat_map(|c| base(c).chars().chain(base(c).is_empty().then_some(c)))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .peekable();
+    iter::from_fn(move || {
+        let first = characters.find(|c| c.is_alphanumeric())?;
+        let mut word = String::from(first);
+        if is_unspaced(first) {
+            return Some(word);
+        }
+        let mut length = 1;
+        while let Some(c) = characters.next_if(|c| (c.is_alphanumeric() && !is_unspaced(*c)) || is_combining_mark(*c)) {
+            if length < WORD_LENGTH {
+                word.push(c);
+            }
+            length += 1;
+        }
+        Some(word)
+    })
+}
+
+/// The accents of Latin, Greek and Cyrillic, as decomposition leaves them. Marks of other scripts are letters of theirs.
+fn is_accent(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}')
+}
+
+/// What people type for letters that have no decomposition; empty for any other.
+fn base(c: char) -> &'static str {
+    match c {
+        'ß' => "ss",
+        'æ' => "ae",
+        'œ' => "oe",
+        'ø' => "o",
+        'ł' => "l",
+        'đ' | 'ð' => "d",
+        'þ' => "th",
+        'ı' => "i",
+        'ς' => "σ",
+        _ => "",
+    }
+}
+
+/// Chinese characters and Japanese kana.
+fn is_unspaced(c: char) -> bool {
+    matches!(c,
+        '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn folded(text: &str) -> String {
+        words(text).collect::<Vec<_>>().join(" ")
+    }
+
+    fn phrases(phrases: &[&str]) -> Vec<Phrase> {
+        phrases.iter().map(|phrase| phrase.split(' ').map(str::to_owned).collect()).collect()
+    }
+
+    #[test]
+    fn what_people_type_meets_what_is_printed() {
+        for (printed, typed) in [
+            ("Müller", "muller"),
+            ("MÜLLER", "Mu\u{308}ller"),
+            ("Straße", "STRASSE"),
+            ("ﬁnal oﬀer", "final offer"),
+            ("Ångström, Łódź", "angstrom lodz"),
+            ("Œuvre", "oeuvre"),
+            ("４７１１", "4711"),
+            ("ΟΔΟΣ", "οδος"),
+            ("İstanbul", "istanbul"),
+        ] {
+            assert_eq!(folded(printed), folded(typed), "{printed}");
+        }
+        assert_eq!(folded("INV-2024-001: 4.711,00 €"), "inv 2024 001 4 711 00");
+        assert_eq!(folded("東京タワー2"), "東 京 タ ワ ー 2");
+        assert_eq!(folded("हिन्दी 한국어"), "हिन्दी 한국어".nfc().collect::<String>());
+    }
+
+    #[test]
+    fn a_question_is_words_and_what_stands_in_quotes() {
+        let keywords = Keywords::parse("pays INV-2024-001 \"who  Pays\" pays „für alles“");
+        assert_eq!(keywords.wanted, phrases(&["pays", "inv 2024 001"]));
+        assert_eq!(keywords.required, phrases(&["who pays", "fur alles"]));
+        assert_eq!(Keywords::parse("a \"not closed").required, phrases(&["not closed"]));
+        for nothing in ["", "  ", "\"\"", "-- ' * ( ) ^ :", "\0\u{301}"] {
+            assert!(Keywords::parse(nothing).is_empty(), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn neither_long_words_nor_long_questions_grow_without_end() {
+        assert_eq!(folded(&"x".repeat(10_000)).len(), WORD_LENGTH);
+        let page: String = (0..10_000).map(|n| format!("word{n} ")).collect();
+        assert_eq!(Keywords::parse(&page).wanted.len(), PHRASES);
+    }
+
+    proptest! {
+        /// Indexes cut at spaces, and SQLite's query language is spoken in letters and digits alone.
+        #[test]
+        fn words_hold_neither_space_nor_sign(text in any::<String>()) {
+            for word in words(&text) {
+                prop_assert!(!word.is_empty());
+                prop_assert!(word.chars().all(|c| c.is_alphanumeric() || is_combining_mark(c)), "{word:?}");
+                prop_assert!(!word.chars().any(|c| c.is_whitespace() || c.is_ascii_uppercase()), "{word:?}");
+            }
+        }
+
+        /// Folding what is folded changes nothing, so that a word of an index can be asked for.
+        #[test]
+        fn folding_twice_is_folding_once(text in any::<String>()) {
+            let once = folded(&text);
+            prop_assert_eq!(folded(&once), once);
+        }
+    }
+}
