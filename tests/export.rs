@@ -142,8 +142,9 @@ async fn peak(mut command: Command) -> u64 {
 async fn an_export_of_100000_chunks_opens_in_duckdb_and_takes_no_more_memory_than_one_of_10000() {
     const DOCUMENTS: u32 = 1_000;
     const CHUNKS: u32 = 100;
-    /// Bytes that a peak may differ by: allocation and the fill of the last row group. All rows are ten times that.
-    const SLACK: u64 = 32 << 20;
+    /// Bytes that a peak may differ by: what allocation leaves unused, and how full the row groups are. Vectors and texts
+    /// alone are four times that.
+    const SLACK: u64 = 48 << 20;
     let home = Home::new();
     let app = home.app();
     let store = Arc::clone(&app.store);
@@ -326,11 +327,22 @@ async fn both_forms_say_the_same_of_everything() {
         assert_eq!(normal.iter().map(|row| row["document_id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
         // Names and types are a contract: programs read them.
         let columns = query(&file, "SELECT column_name, column_type FROM (DESCRIBE FROM export)").await;
-        let columns: Vec<_> = columns.as_array().unwrap().iter().map(|it| format!("{} {}", it[0], it[1])).collect();
+        let columns: Vec<_> = columns
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| format!("{} {}", it[0].as_str().unwrap(), it[1].as_str().unwrap()))
+            .collect();
         let names: Vec<_> = lines[0].as_object().unwrap().keys().collect();
         assert_eq!(names.len(), columns.len(), "every line has every column");
-        insta::assert_snapshot!(format!("columns_of_{what}{}", more.concat()), columns.join("\n").replace('"', ""));
-        insta::assert_json_snapshot!(format!("rows_of_{what}{}", more.concat()), without_vectors(lines));
+        insta::assert_snapshot!(
+            format!("columns_of_{what}{}", more.concat().replace("--", "_with_")),
+            columns.join("\n")
+        );
+        insta::assert_json_snapshot!(
+            format!("rows_of_{what}{}", more.concat().replace("--", "_with_")),
+            without_vectors(lines)
+        );
     }
 }
 

@@ -4,7 +4,7 @@
     read_export.py query FILE SQL   the rows of a query, as one JSON list of lists; `export` is the file
     read_export.py rows FILE        each row as our JSON Lines would have it, nulls left out
 """
-import datetime, json, sys
+import json, sys
 
 import duckdb
 
@@ -12,8 +12,6 @@ import duckdb
 def plain(value):
     """A value as JSON Lines have it: nulls left out, times in RFC 3339."""
     match value:
-        case datetime.datetime():
-            return value.astimezone(datetime.timezone.utc).isoformat()
         case dict():
             return {name: plain(inner) for name, inner in value.items() if inner is not None}
         case list() | tuple():
@@ -29,8 +27,12 @@ def main(what: str, file: str, *more: str) -> None:
     if what == "query":
         print(json.dumps([plain(row) for row in database.sql(more[0]).fetchall()]))
         return
-    for row in export.fetchall():
-        print(json.dumps(plain(dict(zip(export.columns, row)))))
+    # Times as text: DuckDB gives those with a zone to Python only beside another package.
+    texts = [f"strftime({name}, '%Y-%m-%dT%H:%M:%S.%fZ') AS {name}"
+             for name, kind in zip(export.columns, export.types) if str(kind) == "TIMESTAMP WITH TIME ZONE"]
+    rows = export.project(f"* REPLACE ({', '.join(texts)})")
+    for row in rows.fetchall():
+        print(json.dumps(plain(dict(zip(rows.columns, row)))))
 
 
 main(*sys.argv[1:])

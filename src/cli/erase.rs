@@ -248,12 +248,14 @@ fn count(documents: usize) -> String {
     table::count(documents as u64, "document")
 }
 
-/// What the documents hold, in one line.
+/// What the documents are and hold, in one line.
 fn total(chosen: &[Chosen]) -> String {
-    let (pages, chunks) = chosen
-        .iter()
-        .fold((0_u64, 0_u64), |(pages, chunks), it| (pages + u64::from(it.pages()), chunks + u64::from(it.chunks())));
-    format!("{} with {} and {}", count(chosen.len()), table::count(pages, "page"), table::count(chunks, "chunk"))
+    let pages: u64 = chosen.iter().map(|document| u64::from(document.pages())).sum();
+    let chunks: u64 = chosen.iter().map(|document| u64::from(document.chunks())).sum();
+    let held = [(pages, "page"), (chunks, "chunk")].into_iter().filter(|(number, _)| *number > 0);
+    let held: Vec<_> = held.map(|(number, noun)| table::count(number, noun)).collect();
+    let with = if held.is_empty() { "" } else { " with " };
+    format!("{}{with}{}", count(chosen.len()), held.join(" and "))
 }
 
 /// Shows the documents, the first of many.

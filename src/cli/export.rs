@@ -88,7 +88,7 @@ enum Form {
 fn help() -> String {
     format!(
         "{EXAMPLES}\n\n{}\n\nNames and types of columns never change; columns may be added.",
-        export::described().trim_end()
+        export::described().trim()
     )
 }
 

@@ -92,7 +92,7 @@ const CHUNKS: &[Column] = &[
     column("headings", Kind::Texts, "the headings above it, outermost first"),
     column("text", Kind::Text, "its own text, headings left out"),
     column("token_count", Kind::Int, "tokens of headings and text"),
-    column("prov", Kind::Places, "where it stands: page_no, bbox {left, top, right, bottom} in points, …"),
+    column("prov", Kind::Places, "where it stands: page_no, bbox in points, …"),
 ];
 
 const CHUNKS_WITH_VECTORS: &[Column] = &{
@@ -293,7 +293,7 @@ fn confidence<'a>(confidence: Option<Confidence>) -> [Cell<'a>; 2] {
 pub fn described() -> String {
     let mut lines = String::new();
     for what in [What::Documents, What::Pages, What::Chunks] {
-        lines.push_str(&format!("Columns of {}s:\n", what.noun()));
+        lines.push_str(&format!("\nColumns of {}s:\n", what.noun()));
         for Column { name, kind, meaning } in what.columns(true) {
             lines.push_str(&format!("  {name:<16} {:<15} {meaning}\n", kind.name()));
         }
