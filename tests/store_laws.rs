@@ -56,6 +56,7 @@ macro_rules! for_every_law {
             search::words_of_other_runs_are_not_found,
             search::words_that_are_gone_are_not_found,
             search::what_means_it_and_says_it_comes_first,
+            search::beside_a_vector_common_words_say_nothing,
             reads::a_listing_by_time_pages_through_all_once_the_latest_first,
             reads::a_listing_by_time_goes_over_all_tenants,
             reads::a_document_has_the_time_of_the_last_thing_that_happened,

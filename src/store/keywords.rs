@@ -18,6 +18,9 @@ const WORD_LENGTH: usize = 64;
 /// Phrases of a question that count: whoever pastes a page asks for its beginning.
 const PHRASES: usize = 64;
 
+/// A word that more than one in so many chunks have is common.
+const COMMON: u64 = 20;
+
 /// The words of a chunk, headings included, with one space between two.
 pub(super) fn of_chunk(chunk: &Chunk) -> String {
     let texts = chunk.headings.iter().chain([&chunk.text]);
@@ -52,6 +55,24 @@ impl Keywords {
         keywords.required.truncate(PHRASES);
         keywords.wanted.truncate(PHRASES);
         keywords
+    }
+
+    /// The same without the common words, for a search that goes by meaning, too: there `the` and `when` only lift
+    /// chunks that have nothing else to say. `chunks` there are, and `with_word` of them have a word. What stands in
+    /// quotes is kept.
+    pub(super) fn rare<E>(&self, chunks: u64, mut with_word: impl FnMut(&str) -> Result<u64, E>) -> Result<Self, E> {
+        let limit = (chunks / COMMON).max(1);
+        let mut rare = Self { required: self.required.clone(), wanted: Vec::new() };
+        for phrase in &self.wanted {
+            for word in phrase {
+                // A phrase is at least as rare as each of its words.
+                if with_word(word)? <= limit {
+                    rare.wanted.push(phrase.clone());
+                    break;
+                }
+            }
+        }
+        Ok(rare)
     }
 
     /// Whether there is nothing to look for.
@@ -170,6 +191,26 @@ mod tests {
         for nothing in ["", "  ", "\"\"", "-- ' * ( ) ^ :", "\0\u{301}"] {
             assert!(Keywords::parse(nothing).is_empty(), "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn common_words_are_left_out_but_for_those_in_quotes() {
+        let keywords = Keywords::parse("when is INV-the-1 the due \"the\"");
+        let with_word = |word: &str| {
+            Ok::<_, ()>(match word {
+                "the" | "when" | "inv" => 90,
+                "is" => 6,
+                "due" => 5,
+                _ => 1,
+            })
+        };
+        let rare = keywords.rare(100, with_word).unwrap();
+        assert_eq!((rare.required, rare.wanted), (phrases(&["the"]), phrases(&["inv the 1", "due"])));
+        // Among next to no chunks a word of one is rare.
+        assert_eq!(
+            Keywords::parse("one two").rare(3, |word| Ok::<_, ()>(word.len() as u64 - 2)).unwrap().wanted.len(),
+            2
+        );
     }
 
     #[test]

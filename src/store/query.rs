@@ -16,7 +16,7 @@ pub struct Query {
     /// Finds the chunks nearest in meaning.
     pub vector: Option<QueryVector>,
     /// Finds the chunks that have these words, as a person types them: one word is enough, rare ones count more, and
-    /// what stands in double quotes must be there as it stands.
+    /// what stands in double quotes must be there as it stands. Beside a vector, common words say nothing.
     pub keywords: Option<String>,
     /// Which chunks may be found at all.
     pub filter: SearchFilter,

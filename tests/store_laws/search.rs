@@ -292,9 +292,11 @@ pub async fn words_that_are_gone_are_not_found(store: Any) {
 
 pub async fn what_means_it_and_says_it_comes_first(store: Any) {
     let key = new_document();
-    // In the order of their nearness to the question.
+    // In the order of their nearness to the question; the last ones make each word of the others a rare one.
     let texts = ["nothing of it", "neither this", "tax return of 2023", "tax office"];
-    publish_texts(&store, &key, &current(5, 5, 0, 4), &texts).await;
+    let fill: Vec<_> = (4..80).map(|number| format!("passage {number}")).collect();
+    let all: Vec<_> = texts.into_iter().chain(fill.iter().map(String::as_str)).collect();
+    publish_texts(&store, &key, &current(5, 5, 0, all.len() as u32), &all).await;
     let both = Query { keywords: Some("tax return".into()), ..question(&key, 4) };
     // By rank (meaning, words): 3rd and 1st, 4th and 2nd, 1st, 2nd.
     let hits = found_texts(&store, &both, &[texts[2], texts[3], texts[0], texts[1]]).await;
@@ -313,4 +315,22 @@ pub async fn what_means_it_and_says_it_comes_first(store: Any) {
     let mut unknown = both;
     unknown.vector.as_mut().unwrap().model = "no such model".into();
     found_texts(&store, &unknown, &[texts[2], texts[3]]).await;
+}
+
+pub async fn beside_a_vector_common_words_say_nothing(store: Any) {
+    let key = new_document();
+    // Every chunk of every test stands below the same heading.
+    let texts: Vec<_> = (0..40).map(|number| format!("passage {number}")).chain(["heading heading".into()]).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    publish_texts(&store, &key, &current(5, 5, 0, 41), &texts).await;
+    let both = |words: &str| Query { keywords: Some(words.into()), ..question(&key, 2) };
+    let hits = found_texts(&store, &both("what is the heading"), &texts[..2]).await;
+    assert!(hits.iter().all(|hit| hit.keyword_score.is_none()), "{hits:?}");
+    // Alone, or in quotes, they are looked for.
+    found_texts(&store, &asking_for(&key, "heading", 1), &texts[40..]).await;
+    let hits = found_texts(&store, &both("\"heading heading\""), &[texts[40], texts[0]]).await;
+    assert_eq!(
+        hits[0].similarity.map(|cosine| (cosine * 1e4).round()),
+        Some((40_f32.to_radians().cos() * 1e4).round())
+    );
 }

@@ -114,11 +114,14 @@ impl Indexes {
         Ok(Some(ByMeaning::Memory { unit, index }))
     }
 
-    async fn by_words(&self, session: &Arc<Session>, spaces: &Arc<Spaces>, words: &str) -> Result<ByWords> {
+    async fn by_words(&self, session: &Arc<Session>, spaces: &Arc<Spaces>, query: &Query) -> Result<Option<ByWords>> {
+        let Some(words) = &query.keywords else { return Ok(None) };
         let new = || Arc::new(Index::new(Words::default(), self.refresh));
         let index = Arc::clone(self.words.get_or_init(new));
         index.refresh(session, spaces).await?;
-        Ok(ByWords { keywords: Keywords::parse(words), index })
+        let all = Keywords::parse(words);
+        let keywords = if query.vector.is_some() { index.contents().rare(&all)? } else { all };
+        Ok(Some(ByWords { keywords, index }))
     }
 }
 
@@ -155,13 +158,7 @@ pub(super) async fn search(
             None => Ok(None),
         }
     };
-    let by_words = async {
-        match &query.keywords {
-            Some(words) => indexes.by_words(session, spaces, words).await.map(Some),
-            None => Ok(None),
-        }
-    };
-    let (by_meaning, by_words) = try_join!(by_meaning, by_words)?;
+    let (by_meaning, by_words) = try_join!(by_meaning, indexes.by_words(session, spaces, query))?;
     if query.k == 0 {
         return Ok(Vec::new());
     }

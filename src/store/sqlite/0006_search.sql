@@ -36,6 +36,9 @@ CREATE VIRTUAL TABLE chunk_words USING fts5 (words, content = '', tokenize = 'as
 INSERT INTO chunk_words (chunk_words, rank) VALUES ('secure-delete', 1);
 INSERT INTO chunk_words (rowid, words) SELECT id, words_of(chunk) FROM chunks;
 
+-- How many chunks have a word.
+CREATE VIRTUAL TABLE chunk_vocabulary USING fts5vocab (chunk_words, row);
+
 -- Whatever adds, changes or deletes a chunk does so with its words.
 CREATE TRIGGER chunk_added AFTER INSERT ON chunks BEGIN
     INSERT INTO chunk_words (rowid, words) VALUES (new.id, words_of(new.chunk));

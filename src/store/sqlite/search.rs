@@ -29,8 +29,12 @@ type Found = similarity::Found<Place>;
 /// The chunks that answer a question, best first.
 pub(super) fn search(tx: &Connection, query: &Query) -> Result<Vec<Hit>> {
     let unit = query.vector.as_ref().map(similarity::unit).transpose()?;
-    let keywords = query.keywords.as_deref().map(Keywords::parse);
-    let mut depth = if unit.is_some() && keywords.is_some() { query.k.max(fusion::DEPTH) } else { query.k };
+    let mut keywords = query.keywords.as_deref().map(Keywords::parse);
+    let mut depth = query.k;
+    if let (Some(_), Some(all)) = (&unit, &keywords) {
+        depth = depth.max(fusion::DEPTH);
+        keywords = Some(rare(tx, all)?);
+    }
     loop {
         let by_meaning = match (&query.vector, &unit) {
             (Some(asked), Some(unit)) => Some(nearest(tx, asked, unit, &query.filter, depth)?),
@@ -186,6 +190,20 @@ fn with_words(tx: &Connection, keywords: &Keywords, filter: &SearchFilter, depth
         }
     }
     Ok(best.into_sorted())
+}
+
+/// The words of a question that are not common, in the chunks of all runs there are.
+fn rare(tx: &Connection, keywords: &Keywords) -> Result<Keywords> {
+    // The highest number instead of a count, which would read all: the more was removed, the more counts as rare.
+    let select = "SELECT coalesce(max(id), 0) FROM chunks";
+    let chunks =
+        tx.prepare_cached(select).and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
+    let select = "SELECT doc FROM chunk_vocabulary WHERE term = ?1";
+    let mut statement = tx.prepare_cached(select).map_err(failure)?;
+    keywords.rare(chunks.map_err(failure)?.unsigned_abs(), |word| {
+        let found = statement.query_row([word], |row| row.get::<_, i64>(0)).optional();
+        Ok(found.map_err(failure)?.map_or(0, i64::unsigned_abs))
+    })
 }
 
 /// A document by its integer; `None` where nothing is current.

@@ -65,6 +65,14 @@ impl Words {
         compute(move || held.search(&keywords, &filter, depth)).await?.map_err(failure)
     }
 
+    /// The words of a question that are not common.
+    pub(in crate::store::cql) fn rare(&self, keywords: &Keywords) -> Result<Keywords> {
+        let Some(held) = self.held() else { return Ok(Keywords::default()) };
+        let searcher = held.reader.searcher();
+        let with_word = |word: &str| searcher.doc_freq(&Term::from_field_text(held.fields.words, word));
+        keywords.rare(searcher.num_docs(), with_word).map_err(failure)
+    }
+
     fn held(&self) -> Option<Arc<Held>> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
