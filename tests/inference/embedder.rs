@@ -156,7 +156,8 @@ async fn an_empty_text_has_a_vector_and_a_text_has_a_price() {
 fn a_missing_or_altered_file_is_said_on_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let error = |folder: &Path| {
-        let model = &Catalogue::load().embedder().name;
+        let catalogue = Catalogue::load();
+        let model = &catalogue.embedder().name;
         Embedder::load(folder, model, &Config::default()).err().unwrap().to_string()
     };
 
