@@ -257,6 +257,8 @@ async fn all_kinds(app: &App) {
     };
     app.store.put_intake(&whole, &intake, run).await.unwrap();
     let published = Current {
+        attributes: intake.attributes.clone(),
+        access: intake.access.clone(),
         version,
         status: Status::Partial,
         source: source("größe.pdf"),
@@ -366,7 +368,9 @@ async fn only_what_was_asked_for_is_exported() {
     publish(&*app.store, &other, 3_000_000, 1, 0).await;
     let ids = async |more: &[&str]| {
         let rows = lines(&home, more).await;
-        rows.iter().map(|row| row["document_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        let mut ids: Vec<_> = rows.iter().map(|row| row["document_id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
     };
     assert_eq!(ids(&["--what", "documents"]).await, ["1", "2", "3", "4", "9"]);
     assert_eq!(ids(&["--what", "documents", "--tenant", "other"]).await, ["9"]);
@@ -380,8 +384,11 @@ async fn only_what_was_asked_for_is_exported() {
     let none = home.join("none.parquet");
     export(&home, &["--tenant", "nobody"], &none).await;
     assert_eq!(query(&none, "SELECT count(*) FROM export").await, json!([[0]]), "a whole file without rows");
-    let unknown = lines(&home, &["--tenant", "other", "--vectors", "--model", "unheard-of"]).await;
-    assert_eq!((&unknown[0]["model"], &unknown[0]["vector"]), (&Value::Null, &Value::Null));
+    let model = &Catalogue::load().models.last().unwrap().name.clone();
+    let lacking = lines(&home, &["--tenant", "other", "--vectors", "--model", model]).await;
+    assert_eq!((&lacking[0]["model"], &lacking[0]["vector"]), (&Value::Null, &Value::Null), "a model without vectors");
+    let said = home.deckle(["export", "--vectors", "--model", "nope", "--out", "x.jsonl"]).await.ended(2).stderr;
+    assert!(said.contains("no embedding model is named nope"), "{said}");
 }
 
 /// Exports again and again while a document flips from run to run, and others stand around it.
@@ -433,6 +440,41 @@ async fn a_document_that_moves_on_is_exported_as_one_run_of_cassandra() {
     ));
     home.deckle(["store", "apply"]).await.ended(0);
     a_moving_document(&home).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_moves_in_time_is_in_a_window_once() {
+    let home = Home::new();
+    let app = home.app();
+    const DOCUMENTS: i64 = 600;
+    for number in 1..=DOCUMENTS {
+        publish(&*app.store, &key(&format!("{number:04}")), number, 1, 0).await;
+    }
+    // Uploads of every document fail, one after the other: each moves to the front of a listing by time, and stays in
+    // the window, whose time is that of publishing.
+    let store = Arc::clone(&app.store);
+    let moving = tokio::spawn(async move {
+        for round in 0.. {
+            for number in 1..=DOCUMENTS {
+                let at = jiff::Timestamp::now().as_microsecond();
+                let failed: Ended = serde_json::from_value(json!({
+                    "run": at, "version": at, "upload_id": "u", "fingerprint": "f", "event_id": format!("{round}"),
+                    "status": "failed", "source": source("a.pdf"), "reasons": [], "at": at,
+                }))
+                .unwrap();
+                store.put_ended(&key(&format!("{number:04}")), &failed).await.unwrap();
+            }
+        }
+    });
+    for _ in 0..5 {
+        let rows = lines(&home, &["--since", "1970-01-01T00:00:00Z"]).await;
+        let mut ids: Vec<_> = rows.iter().map(|row| row["document_id"].as_str().unwrap()).collect();
+        assert!(!ids.is_sorted(), "by time");
+        ids.sort_unstable();
+        assert!(ids.iter().copied().eq((1..=DOCUMENTS).map(|number| format!("{number:04}"))), "each once: {ids:?}");
+    }
+    assert!(!moving.is_finished());
+    moving.abort();
 }
 
 /// Names in a folder.

@@ -105,7 +105,11 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let name = args.out.display().to_string();
     let target = if to_stdout { Target::stdout() } else { Target::open(&args.out).with_context(|| name.clone())? };
     let what = What::from(args.what);
-    let vectors = args.vectors.then(|| args.model.clone().unwrap_or_else(default_model));
+    let vectors = match (args.vectors, &args.model) {
+        (false, _) => None,
+        (true, Some(model)) => Some(Catalogue::load().embedder_named(model)?.name.clone()),
+        (true, None) => Some(app.roster().active().await?),
+    };
     let request = Request { what, tenant: args.tenant, since: args.since, until: args.until, vectors };
     let bar = spinner(json);
     let show = |written: Written| bar.set_message(told(what, written));
@@ -149,12 +153,6 @@ fn format(args: &Args) -> anyhow::Result<Format> {
             anyhow::bail!("--out {} does not tell the form: add --format parquet or jsonl", args.out.display())
         }
     })
-}
-
-/// The model that searches use.
-fn default_model() -> String {
-    let entry = Catalogue::load().models.into_iter().find(|entry| entry.dimension.is_some());
-    entry.map(|entry| entry.name).unwrap_or_default()
 }
 
 /// `100000 chunks of 1000 documents`.

@@ -1,6 +1,7 @@
 //! Exports for analytics: documents, pages or chunks as columns (Parquet) or lines (JSON Lines).
 //!
-//! The law: what is held is a few documents and one row group, however much is exported. A document is exported as one
+//! The law: what is held is a few documents and one row group, however much is exported (and 16 bytes for each document
+//! of a window in time). A document is exported as one
 //! run and version: one that moves on while it is read is read anew, one that is erased is left out.
 //!
 //! ```text
@@ -17,6 +18,7 @@
 //! is RFC 3339. `deckle export --help` prints all of them, from the same list.
 
 mod columns;
+mod headers;
 mod jsonl;
 mod parquet;
 mod rows;
@@ -24,7 +26,8 @@ mod target;
 
 use std::io;
 
-use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 pub use self::{
@@ -41,11 +44,9 @@ use crate::{
     blob::Blobs,
     document::BlobRef,
     error::{Failure, code},
-    store::{Current, DocumentKey, DocumentRun, Header, ListFilter, RunKey, Store},
+    store::{Current, DocumentKey, DocumentRun, Header, RunKey, Store},
 };
 
-/// Headers asked for at once.
-const HEADERS: usize = 200;
 /// Documents read ahead of the one that is written.
 const AHEAD: usize = 2;
 /// Blobs of pages read at once, of one document after the other: a single page may have megabytes.
@@ -137,7 +138,8 @@ pub async fn export(
     let (from_writer, mut progress) = mpsc::unbounded_channel();
     // It blocks on the target, and compresses.
     let writing = tokio::task::spawn_blocking(move || write(format, columns, target, rows, &from_writer));
-    let mut documents = headers(store, request)
+    let now = Timestamp::now().as_microsecond();
+    let mut documents = headers::headers(store, request, now)
         .map_ok(|header| read(store, blobs, request, header))
         .try_buffered(if request.what == What::Pages { 1 } else { AHEAD });
     let mut failed = None;
@@ -202,21 +204,6 @@ fn write(
         let _ = progress.send(written);
     }
     Err(io::Error::new(io::ErrorKind::Interrupted, "the export was given up"))
-}
-
-/// The headers that a request may want, in the order of listings.
-fn headers<'a>(store: &'a dyn Store, request: &'a Request) -> BoxStream<'a, Result<Header, Failure>> {
-    let first = ListFilter { tenant: request.tenant.clone(), limit: HEADERS, ..ListFilter::default() };
-    stream::try_unfold(Some(first), move |filter| async move {
-        let Some(mut filter) = filter else { return Ok(None) };
-        let listing = store.list(&filter).await?;
-        filter.after = listing.next;
-        let next = filter.after.is_some().then_some(filter);
-        Ok(Some((stream::iter(listing.headers.into_iter().map(Ok)), next)))
-    })
-    .try_flatten()
-    .try_filter(move |header| std::future::ready(request.admits(header)))
-    .boxed()
 }
 
 /// The rows of one document; `None` where it is nothing of what is asked for, any more or yet.

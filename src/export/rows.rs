@@ -188,7 +188,6 @@ fn document(header: &Header) -> Vec<Cell<'_>> {
     let version = current.map(|it| it.version).or(ended.map(|it| it.version)).or(header.erased_at);
     let status = current.map(|it| it.status).or(ended.map(|it| it.status)).unwrap_or(crate::record::Status::Erased);
     let source = current.map(|it| &it.source).or(ended.map(|it| &it.source));
-    let intake = header.intake.as_ref().filter(|intake| Some(intake.run) == run);
     let reasons = current.map(|it| &it.reasons).or(ended.map(|it| &it.reasons));
     let [mean, p10] = confidence(current.and_then(|it| it.confidence));
     vec![
@@ -209,8 +208,8 @@ fn document(header: &Header) -> Vec<Cell<'_>> {
         Cell::of(current, |it| Cell::Int(it.chunk_count)),
         mean,
         p10,
-        Cell::of(intake, |it| Cell::Pairs(&it.attributes)),
-        Cell::of(intake, |it| Cell::Texts(&it.access)),
+        Cell::of(current, |it| Cell::Pairs(&it.attributes)),
+        Cell::of(current, |it| Cell::Texts(&it.access)),
         Cell::of(reasons, |it| Cell::Reasons(it)),
         Cell::of(current, |it| Cell::Time(it.published_at)),
         Cell::of(ended, |it| Cell::Time(it.at)),

@@ -8,7 +8,7 @@
 mod analytics;
 mod later;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -73,8 +73,8 @@ impl Stage for Publish {
             return Ok(Vec::new());
         }
         let status = status(&enriched, header.as_ref());
-        if status == Status::Erased && !self.is_first_erased_end(&enriched, headers.appended_at_us).await? {
-            return Ok(Vec::new());
+        if status == Status::Erased {
+            return self.end_erased(enriched, headers.appended_at_us, meter).await;
         }
         let mut published = ending(&enriched, status);
         let mut feed = Feed::new(self.config, &enriched);
@@ -126,12 +126,20 @@ impl Stage for Publish {
 }
 
 impl Publish {
-    /// Whether no other record ended this erased run and version before. An erasure hides [`Ended`] too, so the one
-    /// that the log took first claims the end: the lowest claim wins for ever, and the same record again is the same.
-    async fn is_first_erased_end(&self, enriched: &Enriched, appended_at: i64) -> Result<bool> {
+    /// Ends a run that was erased while it was on its way, once, and tells nothing of what it was.
+    async fn end_erased(&self, enriched: Enriched, appended_at: i64, meter: Meter) -> Result<Vec<Output>> {
         let Envelope { tenant, document_id, run, version, .. } = &enriched.envelope;
+        // An erasure hides `Ended` too, so the record that the log took first claims the end: the lowest claim wins for
+        // ever, and the same record again is the same.
         let end = format!("erased\n{document_id}\n{run}\n{version}");
-        Ok(self.store.claim_upload(tenant, &end, appended_at).await? == appended_at)
+        if self.store.claim_upload(tenant, &end, appended_at).await? != appended_at {
+            return Ok(Vec::new());
+        }
+        let envelope = Envelope { attributes: BTreeMap::new(), access: Vec::new(), ..enriched.envelope };
+        let nothing = Enriched::without_results(envelope, Source::unknown(), Status::Erased, Vec::new());
+        let mut published = ending(&nothing, Status::Erased);
+        published.envelope.trail.push(meter.finish());
+        Ok(vec![Output::new(NAME, &published)?])
     }
 
     /// Writes chunks, vectors, figures and fields, removes what an earlier version had more, then flips the header.
