@@ -110,7 +110,7 @@ fn upload(tenant: &str, name: &str, text: &str, attributes: &[(&str, &str)], acc
     envelope.upload_id = name.to_owned();
     envelope.attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     envelope.access = access.iter().map(|principal| (*principal).to_owned()).collect();
-    let source = Source { uri: format!("inline:{name}"), ..Source::unknown() };
+    let source = Source { uri: format!("inline:{name}"), filename: name.to_owned(), ..Source::unknown() };
     let upload = Uploaded { envelope, source, options: Options::default(), content: Some(text.as_bytes().to_vec()) };
     NewRecord {
         topic: Topic::from(Uploaded::TOPIC),

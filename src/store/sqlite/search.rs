@@ -178,7 +178,7 @@ fn with_words(tx: &Connection, keywords: &Keywords, filter: &SearchFilter, depth
             (row.get(0).map_err(failure)?, row.get(1).map_err(failure)?, row.get(2).map_err(failure)?);
         // FTS5 ranks the better lower.
         let score = -row.get::<_, f64>(3).map_err(failure)? as f32;
-        if !best.admits(score) {
+        if !best.admits(score) || score < keywords.least_score {
             break;
         }
         if !documents.contains_key(&id) {
