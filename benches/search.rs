@@ -46,8 +46,10 @@ const ASKED: usize = 100;
 const CHUNKS: usize = 50;
 /// Hits of a search.
 const K: usize = 10;
-/// Texts embedded, and documents written, at once.
-const AT_ONCE: usize = 64;
+/// Texts embedded at once.
+const EMBEDDED: usize = 64;
+/// Documents written at once.
+const WRITTEN: usize = 8;
 
 /// Texts and their vectors.
 struct Passages {
@@ -164,7 +166,7 @@ async fn write(store: &dyn Store, stored: &Passages) {
             store.set_current(&key, &current(1, 1, 0, chunks.len() as u32)).await
         }
     };
-    stream::iter(documents).try_for_each_concurrent(AT_ONCE, publish).await.expect("documents are published");
+    stream::iter(documents).try_for_each_concurrent(WRITTEN, publish).await.expect("documents are published");
     println!("{} passages written in {:.1?}", stored.texts.len(), start.elapsed());
 }
 
@@ -222,7 +224,7 @@ async fn vectors(texts: &[String]) -> Vec<Vec<f32>> {
     }
     let embedder = Embedder::load(&onnx::home().join("models"), &Inference::default()).expect("run `make setup` first");
     let start = Instant::now();
-    let embedded = stream::iter(texts).map(|text| embedder.embed(text)).buffered(AT_ONCE);
+    let embedded = stream::iter(texts).map(|text| embedder.embed(text)).buffered(EMBEDDED);
     let vectors: Vec<_> =
         embedded.map_ok(|embedding| embedding.vector).try_collect().await.expect("texts are embedded");
     println!("{} texts embedded in {:.0?}", texts.len(), start.elapsed());

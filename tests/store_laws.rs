@@ -89,6 +89,7 @@ mod sqlite {
     use std::{path::Path, process::Command, sync::Arc};
 
     use deckle::store::{Store, sqlite::SqliteStore};
+    use rusqlite::Connection;
     use tempfile::TempDir;
 
     use crate::{interleavings, laws, letters, models, reads, search, turns::Turns, values::*};
@@ -205,6 +206,63 @@ mod sqlite {
         drop(store);
         let store = open(&folder.path().join("store.db"));
         assert_eq!(store.document(&key).await.unwrap().unwrap().chunks, chunks(5, 5, 0..1));
+    }
+
+    /// Two migrations, as a deckle of before had them, and what it had written.
+    #[tokio::test]
+    async fn a_store_of_before_finds_words_and_lets_nobody_see_more() {
+        let (folder, key) = (tempfile::tempdir().unwrap(), new_document());
+        let path = folder.path().join("store.db");
+        let before = Connection::open(&path).unwrap();
+        before.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY) STRICT").unwrap();
+        before.execute_batch("INSERT INTO migrations VALUES (1), (2)").unwrap();
+        before.execute_batch(include_str!("../src/store/sqlite/0001_tables.sql")).unwrap();
+        before.execute_batch(include_str!("../src/store/sqlite/0002_letters.sql")).unwrap();
+        let mut current = serde_json::to_value(current(5, 5, 0, 2)).unwrap();
+        for new in ["attributes", "access"] {
+            current.as_object_mut().unwrap().remove(new);
+        }
+        let insert = "INSERT INTO documents (id, tenant, document_id, intake_run, intake_version, intake, current_run,
+                      current_version, current, current_status, chunk_count) VALUES (7, ?, ?, 5, 5, ?, 5, 5, ?, 'published', 2)";
+        let taken_in = serde_json::to_string(&intake(5, 5)).unwrap();
+        before.execute(insert, (&key.tenant, &key.document_id, taken_in, current.to_string())).unwrap();
+        for chunk in chunks(5, 5, 0..2) {
+            let insert = "INSERT INTO chunks (document, run, chunk_no, version, chunk) VALUES (7, 5, ?, 5, ?)";
+            before.execute(insert, (chunk.chunk_no, serde_json::to_string(&chunk).unwrap())).unwrap();
+        }
+        drop(before);
+
+        let store = open(&path);
+        found(&*store, &asking_for(&key, "\"chunk 1\" ünicode", 9), &[(5, 1)]).await;
+        let seen_by = |principal: &str| {
+            let mut query = asking_for(&key, "unicode", 9);
+            query.filter.access = Some(vec![principal.into()]);
+            query
+        };
+        assert_eq!(store.search(&seen_by("group:b")).await.unwrap(), []);
+        assert_eq!(store.search(&seen_by("group:a")).await.unwrap().len(), 2);
+        // What is there takes part in all that follows.
+        store.trim_chunks(&run_of(&key, 5), 6, 1).await.unwrap();
+        found(&*store, &asking_for(&key, "unicode", 9), &[(5, 0)]).await;
+        assert_eq!(store.document(&key).await.unwrap().unwrap().chunks, chunks(5, 5, 0..1));
+    }
+
+    /// Erased text leaves neither the file nor its log, whatever the index of words needs.
+    #[tokio::test]
+    async fn erased_words_are_in_no_byte_of_the_file() {
+        let (folder, store) = new();
+        let key = new_document();
+        let word = "zymurgy";
+        let secret = deckle::document::Chunk { text: format!("the {word} of it"), ..chunk(5, 5, 0) };
+        store.put_chunks(&run_of(&key, 5), 5, &[secret]).await.unwrap();
+        store.put_chunks(&run_of(&key, 5), 5, &chunks(5, 5, 1..30)).await.unwrap();
+        store.erase(&key, 5).await.unwrap();
+        drop(store);
+        let path = folder.path().join("store.db");
+        // The last writer has gone; its log is written back and emptied.
+        Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(word.len()).any(|window| window == word.as_bytes()), "the word lingers");
     }
 
     #[test]

@@ -21,6 +21,10 @@ const PHRASES: usize = 64;
 /// A word that more than one in so many chunks have is common.
 const COMMON: u64 = 20;
 
+/// Beside a vector, what a chunk has of a question's words must be worth so much of what all of them are: less is
+/// chance, and fusion, which knows ranks alone, would take it for an answer. By the questions of `tests/search.rs`.
+const SHARE: f32 = 0.3;
+
 /// The words of a chunk, headings included, with one space between two.
 pub(super) fn of_chunk(chunk: &Chunk) -> String {
     let texts = chunk.headings.iter().chain([&chunk.text]);
@@ -32,12 +36,14 @@ pub(super) fn of_chunk(chunk: &Chunk) -> String {
 pub(super) type Phrase = Vec<String>;
 
 /// A question, as a person types it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Keywords {
     /// In double quotes: a chunk without one of these is not found.
     pub(super) required: Vec<Phrase>,
     /// The others: where none is required, one is enough.
     pub(super) wanted: Vec<Phrase>,
+    /// A chunk with a lower score says too little of it.
+    pub(super) least_score: f32,
 }
 
 impl Keywords {
@@ -57,20 +63,26 @@ impl Keywords {
         keywords
     }
 
-    /// The same without the common words, for a search that goes by meaning, too: there `the` and `when` only lift
-    /// chunks that have nothing else to say. `chunks` there are, and `with_word` of them have a word. What stands in
-    /// quotes is kept.
+    /// The same for a search that goes by meaning, too: without the common words, for `the` and `when` only lift chunks
+    /// that have nothing else to say, and without chunks that have next to nothing of the others. `chunks` there are,
+    /// and `with_word` of them have a word. What stands in quotes is kept, and enough by itself.
     pub(super) fn rare<E>(&self, chunks: u64, mut with_word: impl FnMut(&str) -> Result<u64, E>) -> Result<Self, E> {
         let limit = (chunks / COMMON).max(1);
-        let mut rare = Self { required: self.required.clone(), wanted: Vec::new() };
+        let mut rare = Self { required: self.required.clone(), ..Self::default() };
+        let mut worth = 0.0;
         for phrase in &self.wanted {
+            // A phrase is at least as rare as each of its words.
+            let mut rarest = u64::MAX;
             for word in phrase {
-                // A phrase is at least as rare as each of its words.
-                if with_word(word)? <= limit {
-                    rare.wanted.push(phrase.clone());
-                    break;
-                }
+                rarest = rarest.min(with_word(word)?);
             }
+            if rarest <= limit {
+                worth += idf(chunks, rarest);
+                rare.wanted.push(phrase.clone());
+            }
+        }
+        if rare.required.is_empty() {
+            rare.least_score = SHARE * worth;
         }
         Ok(rare)
     }
@@ -79,6 +91,12 @@ impl Keywords {
     pub(super) fn is_empty(&self) -> bool {
         self.required.is_empty() && self.wanted.is_empty()
     }
+}
+
+/// What BM25 gives a word that stands once in a chunk of mean length.
+fn idf(chunks: u64, with_word: u64) -> f32 {
+    let (chunks, with_word) = (chunks as f32, with_word as f32);
+    (1.0 + ((chunks - with_word).max(0.0) + 0.5) / (with_word + 0.5)).ln()
 }
 
 fn add(phrases: &mut Vec<Phrase>, phrase: Phrase) {
@@ -206,6 +224,12 @@ mod tests {
         };
         let rare = keywords.rare(100, with_word).unwrap();
         assert_eq!((rare.required, rare.wanted), (phrases(&["the"]), phrases(&["inv the 1", "due"])));
+        assert_eq!(rare.least_score, 0.0, "what is required is enough");
+        let rare =
+            Keywords::parse("due when nobody").rare(100, |word| Ok::<_, ()>(if word == "when" { 90 } else { 2 }));
+        // Two words that two chunks have: one of them is enough, by chance or not.
+        let one = (1.0_f32 + 98.5 / 2.5).ln();
+        assert!((rare.unwrap().least_score - SHARE * 2.0 * one).abs() < 1e-5);
         // Among next to no chunks a word of one is rare.
         assert_eq!(
             Keywords::parse("one two").rare(3, |word| Ok::<_, ()>(word.len() as u64 - 2)).unwrap().wanted.len(),

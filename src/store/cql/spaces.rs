@@ -39,6 +39,9 @@ pub(super) struct Space {
 #[derive(Debug, Default)]
 pub(super) struct Spaces {
     known: Mutex<Known>,
+    /// Held by the one task of this process that makes a table: the lock of the schema is for processes, and bears no
+    /// crowd.
+    making: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -54,6 +57,7 @@ impl Spaces {
     /// Another dimension than the one it was made with is a defect.
     pub(super) async fn for_writing(&self, session: &Session, wanted: &VectorSpace) -> Result<Option<Space>> {
         let mut known = find(&self.known().spaces, wanted);
+        let _only_one = if known.is_none() { Some(self.making.lock().await) } else { None };
         if known.is_none() {
             known = find(&self.read(session).await?, wanted);
         }

@@ -3,7 +3,7 @@
 //!
 //! The law: memory is constant in the number of vectors. Rows are scored where SQLite holds them, never collected.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
@@ -178,14 +178,15 @@ fn with_words(tx: &Connection, keywords: &Keywords, filter: &SearchFilter, depth
             (row.get(0).map_err(failure)?, row.get(1).map_err(failure)?, row.get(2).map_err(failure)?);
         // FTS5 ranks the better lower.
         let score = -row.get::<_, f64>(3).map_err(failure)? as f32;
-        if !best.admits(score) {
+        if !best.admits(score) || score < keywords.least_score {
             break;
         }
-        if !documents.contains_key(&id) {
-            documents.insert(id, find(tx, id, filter)?);
-        }
+        let document = match documents.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(find(tx, id, filter)?),
+        };
         let is_shown = |it: &Document| it.is_admitted && it.run == run && chunk_no < it.chunk_count;
-        if documents.get(&id).and_then(Option::as_ref).is_some_and(is_shown) {
+        if document.as_ref().is_some_and(is_shown) {
             best.push(Found { score, place: (id, chunk_no) });
         }
     }

@@ -3,7 +3,7 @@
 //! The law: what is published while the pass runs may be missed by it and is not lost, for the feed is followed from
 //! before its beginning.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -64,8 +64,8 @@ async fn shown(session: &Session, range: Range) -> Result<HashMap<DocumentKey, S
         }
         let document = DocumentKey { tenant, document_id };
         // Runs come from the newest on.
-        if !shown.contains_key(&document) {
-            shown.insert(document, Shown::from(&decode::<Current>(&current)?));
+        if let Entry::Vacant(entry) = shown.entry(document) {
+            entry.insert(Shown::from(&decode::<Current>(&current)?));
         }
     }
     Ok(shown)

@@ -313,7 +313,8 @@ impl Held {
         let collector =
             FilterCollector::new(DOCUMENT.to_owned(), is_admitted, TopDocs::with_limit(depth).order_by_score());
         let mut found = Vec::with_capacity(depth);
-        for (score, address) in searcher.search(&self.query(keywords), &collector)? {
+        let matching = searcher.search(&self.query(keywords), &collector)?;
+        for (score, address) in matching.into_iter().take_while(|(score, _)| *score >= keywords.least_score) {
             let (number, chunk_no) = numbers(&searcher, address)?;
             let Some((document, shown)) = documents.by_number.get(&number) else { continue };
             found.push(Found { score, place: Place { document: Arc::clone(document), chunk_no, run: shown.run } });
