@@ -15,15 +15,27 @@ use crate::{
 /// How often what is away at start is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
-static WAITING: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
+static WAITING: Mutex<BTreeMap<String, Away>> = Mutex::new(BTreeMap::new());
+
+/// A dependency that is away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Away {
+    /// How many records, stages and such wait for it.
+    pub waiting: usize,
+    /// What the last of them was told.
+    pub why: String,
+}
 
 /// Something that waits for a dependency; dropping it ends the wait.
 pub struct Waiting(String);
 
 /// Takes note that something waits, if it is for something that all need.
 pub fn waiting_for(failure: &Failure) -> Option<Waiting> {
-    let Failure::Unavailable { dependency, .. } = failure else { return None };
-    change(dependency, |count| *count += 1);
+    let Failure::Unavailable { dependency, message } = failure else { return None };
+    change(dependency, |away| {
+        away.waiting += 1;
+        away.why.clone_from(message);
+    });
     Some(Waiting(dependency.clone()))
 }
 
@@ -48,21 +60,26 @@ pub async fn until_there<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) 
 
 /// The dependencies that are away now, with how many records, stages and such wait for each.
 pub fn waits() -> BTreeMap<String, usize> {
+    away().into_iter().map(|(dependency, away)| (dependency, away.waiting)).collect()
+}
+
+/// The dependencies that are away now, and why.
+pub fn away() -> BTreeMap<String, Away> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn change(dependency: &str, by: impl FnOnce(&mut usize)) {
+fn change(dependency: &str, by: impl FnOnce(&mut Away)) {
     let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let count = waiting.entry(dependency.to_owned()).or_default();
-    by(count);
-    telemetry::waiting_for(dependency, *count);
-    if *count == 0 {
+    let away = waiting.entry(dependency.to_owned()).or_default();
+    by(away);
+    telemetry::waiting_for(dependency, away.waiting);
+    if away.waiting == 0 {
         waiting.remove(dependency);
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        change(&self.0, |count| *count = count.saturating_sub(1));
+        change(&self.0, |away| away.waiting = away.waiting.saturating_sub(1));
     }
 }

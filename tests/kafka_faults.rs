@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use copier::{Bench, Child, SESSION, within};
+use copier::{Bench, Child, SESSION, TRANSACTION, within};
 use deckle::{
     log::{Log, Partition, Topic},
     readiness,
@@ -119,6 +119,65 @@ async fn a_broker_that_stays_away_and_comes_back_costs_time_only() {
     worker.stop().await;
     bench.assert_each_once_of(&names).await;
     assert_eq!(bench.records(DeadLetter::TOPIC).await.len(), 0, "no record pays for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make soak"]
+async fn a_broker_of_three_killed_in_transactions_costs_time_only() {
+    let (all, _) = killed_in_transactions(3).await;
+    assert!(all, "nothing waits for a person");
+}
+
+/// A Kafka 4.3 whose only broker comes back may forget the transactions that it should end (KAFKA-20734). Aborts are
+/// repeated; where a commit was forgotten, its group waits and says so.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make soak"]
+async fn a_lone_broker_killed_in_transactions_doubles_and_loses_nothing() {
+    let (_, forgot) = killed_in_transactions(1).await;
+    assert!(forgot, "the broker forgot nothing: there was nothing to see");
+}
+
+/// Kills a broker while many workers are in a transaction, for longer than these may last. Tells whether all records
+/// came out, and whether the broker forgot transactions.
+async fn killed_in_transactions(nodes: usize) -> (bool, bool) {
+    const WORKERS: usize = 8;
+    let mut cluster = Broker::start(nodes).await;
+    // Of 20 to 119 ms, and always some are done: the zeros before the number make a name, not a time.
+    let mut names: Vec<String> =
+        (0..1_200).map(|at| format!("slow-{:0width$}", 20 + at % 100, width = 3 + at / 100)).collect();
+    let mut pairs = Vec::new();
+    for _ in 0..WORKERS {
+        let bench = Bench::on(cluster.brokers(), 2).await;
+        let worker = bench.start("only").await;
+        pairs.push((bench, worker));
+    }
+    for (bench, _) in &pairs {
+        bench.feed_named(&names).await;
+    }
+    for (bench, _) in &pairs {
+        bench.until_out(50).await;
+    }
+    cluster.kill(1).await;
+    tokio::time::sleep(TRANSACTION).await;
+    cluster.start_again(1).await;
+
+    names.push("last".to_owned());
+    let mut all = true;
+    for (bench, worker) in pairs {
+        bench.feed_named(&names[names.len() - 1..]).await;
+        tokio::select! {
+            () = bench.until_out(names.len()) => {
+                worker.stop().await;
+                bench.assert_each_once_of(&names).await;
+            }
+            () = bench.until_it_waits_for_a_person() => {
+                all = false;
+                bench.assert_none_twice_of(&names).await;
+            }
+        }
+    }
+    let forgot = (1..=nodes).any(|node| cluster.log(node).contains("Couldn't find leader endpoint"));
+    (all, forgot)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, Outcome};
-use crate::{readiness, stages, telemetry};
+use crate::{
+    readiness::{self, Away},
+    stages, telemetry,
+};
 
 /// Work on what is queued until told to stop.
 ///
@@ -85,13 +88,30 @@ async fn serve(listen: &str, metrics: PrometheusHandle) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 200 when nothing that all records need is away; else 503 and what it is.
+/// 200 when nothing that all records need is away; else 503, what it is and why.
 async fn ready() -> (StatusCode, String) {
-    let waits = readiness::waits();
-    if waits.is_empty() {
+    let away = readiness::away();
+    if away.is_empty() {
         return (StatusCode::OK, "ready\n".to_owned());
     }
-    let lines: String =
-        waits.iter().map(|(what, waiting)| format!("{what} is away, {waiting} wait for it\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines)
+    let line =
+        |(what, Away { waiting, why }): (&String, &Away)| format!("{what} is away, {waiting} wait for it: {why}\n");
+    (StatusCode::SERVICE_UNAVAILABLE, away.iter().map(line).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+
+    #[tokio::test]
+    async fn readiness_says_what_is_away_and_why() {
+        let waiting = readiness::waiting_for(&Failure::unavailable("the moon", "it has set"));
+        let (status, body) = ready().await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("the moon is away, 1 wait for it: it has set\n"), "{body}");
+        drop(waiting);
+        let (_, body) = ready().await;
+        assert!(!body.contains("the moon"), "{body}");
+    }
 }

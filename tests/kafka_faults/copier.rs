@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -39,6 +39,9 @@ use crate::servers;
 
 /// How long a member that gives no sign keeps its partitions.
 pub const SESSION: Duration = Duration::from_secs(3);
+
+/// After so long the broker aborts a transaction.
+pub const TRANSACTION: Duration = Duration::from_secs(5);
 
 /// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(100);
@@ -72,9 +75,10 @@ impl Bench {
         let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
         let names = ["in", "out", DeadLetter::TOPIC].map(|name| format!("{prefix}{name}"));
         let append_time = "message.timestamp.type";
-        let topics = names
-            .each_ref()
-            .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set(append_time, "LogAppendTime"));
+        let topics = names.each_ref().map(|name| {
+            // As many replicas as there are brokers, which is their default.
+            NewTopic::new(name, partitions, TopicReplication::Fixed(-1)).set(append_time, "LogAppendTime")
+        });
         for created in admin.create_topics(&topics, &AdminOptions::new()).await.unwrap() {
             created.unwrap();
         }
@@ -147,6 +151,17 @@ impl Bench {
         }
     }
 
+    /// Waits until the log has said, for longer than any broker leaves one open, that a transaction is.
+    pub async fn until_it_waits_for_a_person(&self) {
+        let mut since = Instant::now();
+        while since.elapsed() < TRANSACTION * 5 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if !self.log.health().is_err_and(|failure| failure.to_string().contains("log.transaction_open")) {
+                since = Instant::now();
+            }
+        }
+    }
+
     /// Waits until the workers have caught up but for so many records.
     pub async fn until_lag_is_below(&self, records: u64) {
         within("the workers catch up", async {
@@ -210,12 +225,29 @@ impl Bench {
 
     /// Fails the test unless every record of these names came out once, and none besides.
     pub async fn assert_each_once_of(&self, names: &[String]) {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for name in self.out().await {
-            *counts.entry(name).or_default() += 1;
+        let wrong = self.wrong(names, 1).await;
+        assert!(wrong.is_empty(), "not exactly once: {} of {}: {wrong:?}", wrong.len(), names.len());
+    }
+
+    /// Fails the test if a record came out twice, or one that never went in.
+    pub async fn assert_none_twice_of(&self, names: &[String]) {
+        let wrong = self.wrong(names, 0).await;
+        assert!(wrong.is_empty(), "more than once: {} of {}: {wrong:?}", wrong.len(), names.len());
+    }
+
+    /// Where records lie (partition and offset) that came out more than once, less often than that, or of themselves.
+    async fn wrong(&self, names: &[String], at_least: usize) -> BTreeMap<String, Vec<(i32, i64)>> {
+        let mut places: BTreeMap<String, Vec<(i32, i64)>> =
+            names.iter().map(|name| (name.clone(), Vec::new())).collect();
+        let mut strangers = BTreeMap::new();
+        for record in self.records("out").await {
+            let name = String::from_utf8(record.value.to_vec()).unwrap();
+            let place = (record.partition.number, record.offset);
+            places.get_mut(&name).unwrap_or_else(|| strangers.entry(name).or_default()).push(place);
         }
-        let wrong: Vec<_> = names.iter().filter(|name| counts.get(*name) != Some(&1)).collect();
-        assert!(wrong.is_empty() && counts.len() == names.len(), "not exactly once: {wrong:?} of {}", names.len());
+        places.retain(|_, places| places.len() < at_least || places.len() > 1);
+        places.extend(strangers);
+        places
     }
 
     /// Whether a record lies in the log that no reader of committed records can see, now and a while later.
@@ -259,7 +291,7 @@ fn open(brokers: &str, prefix: &str) -> KafkaLog {
         session_ms: SESSION.as_millis().try_into().unwrap(),
         heartbeat_ms: 500,
         revoke_ms: 1_500,
-        transaction_ms: 5_000,
+        transaction_ms: TRANSACTION.as_millis().try_into().unwrap(),
         ..Config::default()
     };
     KafkaLog::open(config).unwrap()

@@ -15,10 +15,12 @@ use rdkafka::{
     bindings::{
         rd_kafka_consumer_group_metadata, rd_kafka_consumer_group_metadata_destroy,
         rd_kafka_consumer_group_metadata_generation_id, rd_kafka_consumer_group_metadata_member_id,
+        rd_kafka_message_status, rd_kafka_msg_status_t,
     },
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
 };
 
 use super::Config;
@@ -367,6 +369,13 @@ pub(super) fn failure(what: &str, error: &KafkaError) -> Failure {
         }
         _ => Failure::unavailable(DEPENDENCY, format!("{what}: {error}")),
     }
+}
+
+/// Whether a record that was delivered, or was not, can be in the log: it was sent at least.
+pub(super) fn may_lie_in_the_log(message: &BorrowedMessage<'_>) -> bool {
+    // SAFETY: the message lives as long as the borrow, and the call only reads it.
+    let status = unsafe { rd_kafka_message_status(message.ptr()) };
+    !matches!(status, rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED)
 }
 
 /// The member id under which a consumer is in its group now; `None` while it is in none. The broker would take a

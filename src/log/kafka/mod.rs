@@ -17,7 +17,8 @@
 //! - `consumer`: the poll thread of a membership, which only polls and forwards; `lots`: its partitions,
 //!   with what was fetched and nobody wants yet; `positions`: where partitions start
 //! - `held`: what this member may commit; `reader`, `writer`: the async sides of a membership
-//! - `transaction`: begin → send → offsets → commit, one at a time; `producer`: the thread that may hang in it
+//! - `transaction`: begin → send → offsets → commit, one at a time; `producer`: the thread that may hang in it;
+//!   `touched`: what failed transactions may have left open
 //! - `tail`: reading without a group; `upkeep`: lag and trim
 
 mod client;
@@ -30,6 +31,7 @@ mod reader;
 mod record;
 mod tail;
 pub mod topics;
+mod touched;
 mod transaction;
 mod upkeep;
 mod writer;

@@ -152,9 +152,9 @@ pub(super) fn until_read<C: ConsumerContext>(
     let outcome = loop {
         let Some(consumer) = consumer.upgrade() else { break None };
         match read(shared, group, &consumer, partitions) {
-            Err(failure @ Failure::Unavailable { .. }) => {
+            Err(ref failure @ Failure::Unavailable { ref message, .. }) => {
                 tracing::warn!(group, %failure, "positions cannot be read yet");
-                shared.health.held_up(group, Some(failure.to_string()));
+                shared.health.held_up(group, Some(message.clone()));
             }
             other => break Some(other),
         }

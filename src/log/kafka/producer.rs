@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Shared, client,
+    touched::Touched,
     transaction::{Fault, Producer, Transaction, nap},
 };
 use crate::{
@@ -58,6 +59,8 @@ pub(super) struct Slot {
     settled: bool,
     /// When the last producer was fenced.
     fenced: Option<Instant>,
+    /// What failed transactions may have left open: taken back before the next one.
+    left: Touched,
 }
 
 impl ProducerThread {
@@ -76,6 +79,7 @@ impl ProducerThread {
                 producer: None,
                 settled: false,
                 fenced: None,
+                left: Touched::default(),
             };
             thread::Builder::new()
                 .name("kafka-producer".to_owned())
@@ -172,6 +176,12 @@ impl Slot {
         loop {
             match inbox.recv_timeout(SERVE) {
                 Ok(job) => job(&mut self),
+                // Readers wait for what is left open, our own group among them: not only the next transaction.
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.left.is_empty() => {
+                    if let Err(failure) = self.settled() {
+                        tracing::debug!(id = %self.id, %failure, "not taken back yet");
+                    }
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if let Some(producer) = &self.producer {
                         producer.serve();
@@ -205,7 +215,38 @@ impl Slot {
             self.settled = true;
             self.shared.health.answered();
         }
+        self.take_back()?;
         self.producer.as_mut().ok_or_else(|| Failure::defect("log.kafka: no producer"))
+    }
+
+    /// Takes back what failed transactions may have left open.
+    fn take_back(&mut self) -> Result<()> {
+        let Some(producer) = self.producer.as_mut().filter(|_| !self.left.is_empty()) else { return Ok(()) };
+        let taken_back = producer.take_back(&self.left);
+        match taken_back {
+            Ok(()) => {}
+            // A topic that is gone holds nothing open.
+            Err(Fault { error: error @ CommitError::Defect(_), broken }) => {
+                tracing::warn!(id = %self.id, %error, "what failed transactions touched cannot be touched again");
+                self.drop_producer_if(broken, &error);
+            }
+            Err(Fault { error, broken }) => {
+                self.drop_producer_if(broken, &error);
+                let why = format!("a failed transaction of {} is not taken back yet: {error}", self.id);
+                return Err(Failure::unavailable(client::DEPENDENCY, why));
+            }
+        }
+        self.left = Touched::default();
+        Ok(())
+    }
+
+    fn drop_producer_if(&mut self, broken: bool, error: &CommitError) {
+        if broken {
+            self.producer = None;
+            if matches!(error, CommitError::Fenced(_)) {
+                self.fenced = Some(Instant::now());
+            }
+        }
     }
 
     fn transact<T>(
@@ -213,18 +254,18 @@ impl Slot {
         work: impl FnOnce(Begin<'_>) -> std::result::Result<T, Fault>,
     ) -> std::result::Result<T, CommitError> {
         let producer = self.settled().map_err(|failure| CommitError::Aborted(failure.to_string()))?;
-        match work(Begin(producer)) {
+        let worked = work(Begin(producer));
+        let touched = producer.take_touched();
+        match worked {
             Ok(done) => {
                 self.shared.health.answered();
                 Ok(done)
             }
             Err(Fault { error, broken }) => {
-                if broken {
-                    self.producer = None;
-                    if matches!(error, CommitError::Fenced(_)) {
-                        self.fenced = Some(Instant::now());
-                    }
+                if matches!(error, CommitError::Aborted(_) | CommitError::Fenced(_)) {
+                    self.left.add(touched);
                 }
+                self.drop_producer_if(broken, &error);
                 Err(error)
             }
         }

@@ -13,9 +13,8 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, TopicPartitionList,
+    ClientContext,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    consumer::ConsumerGroupMetadata,
     error::{KafkaError, RDKafkaErrorCode},
     message::Message,
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig},
@@ -26,6 +25,7 @@ use super::{
     Shared,
     client::{self, Reports},
     record::{Outgoing, appended_at_us},
+    touched::{Moves, Touched},
 };
 use crate::{error::Result, log::CommitError};
 
@@ -42,6 +42,8 @@ pub(super) struct Producer {
     client: BaseProducer<Deliveries>,
     /// Whoever waited for the transaction has given up: nothing more may be done in it.
     abandoned: Arc<AtomicBool>,
+    /// What the latest transaction moves.
+    moves: Option<Arc<Moves>>,
 }
 
 /// A transaction that failed.
@@ -65,6 +67,16 @@ struct Delivered {
     times: Vec<i64>,
     /// The first failure: of which topic, and why.
     failed: Option<(String, KafkaError)>,
+    /// The partitions that have records of it, or may have.
+    partitions: Vec<(String, i32)>,
+}
+
+impl Delivered {
+    fn lies_in(&mut self, topic: &str, partition: i32) {
+        if !self.partitions.iter().any(|(t, p)| *p == partition && t == topic) {
+            self.partitions.push((topic.to_owned(), partition));
+        }
+    }
 }
 
 impl Deliveries {
@@ -93,6 +105,10 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
         let mut state = self.lock();
+        let (Ok(message) | Err((_, message))) = result;
+        if client::may_lie_in_the_log(message) {
+            state.lies_in(message.topic(), message.partition());
+        }
         match result {
             Ok(message) => {
                 let time = appended_at_us(message.timestamp().to_millis().unwrap_or(0), message.offset());
@@ -175,7 +191,7 @@ impl Producer {
         let context = Deliveries { reports: Reports::new(&shared.health), state: Mutex::default() };
         let client = BaseProducer::from_config_and_context(&client::producer(&shared.config, id), context)
             .map_err(|error| client::failure(id, &error))?;
-        Ok(Self { client, abandoned: Arc::clone(abandoned) })
+        Ok(Self { client, abandoned: Arc::clone(abandoned), moves: None })
     }
 
     fn is_abandoned(&self) -> bool {
@@ -212,9 +228,36 @@ impl Producer {
         }
     }
 
+    /// What the latest transaction touched for certain; nothing when asked again.
+    pub(super) fn take_touched(&mut self) -> Touched {
+        let partitions = std::mem::take(&mut self.client.context().lock().partitions);
+        Touched { partitions: partitions.into_iter().collect(), moves: self.moves.take() }
+    }
+
+    /// Takes back for good what transactions touched that were not committed.
+    pub(super) fn take_back(&mut self, touched: &Touched) -> std::result::Result<(), Fault> {
+        let mut transaction = self.begin()?;
+        for (topic, partition) in &touched.partitions {
+            transaction = transaction.touch(topic, *partition)?;
+        }
+        if let Err(why) = transaction.drain() {
+            return Err(transaction.abort(why));
+        }
+        let fault = match &touched.moves {
+            None => transaction.abort(CommitError::Aborted("as was meant".to_owned())),
+            // The group may refuse: that these positions are in the transaction the coordinator knows before.
+            Some(moves) => match transaction.offsets(moves) {
+                Ok(transaction) => transaction.abort(CommitError::Aborted("as was meant".to_owned())),
+                Err(refused) => refused,
+            },
+        };
+        if fault.broken { Err(fault) } else { Ok(()) }
+    }
+
     /// Begins a transaction.
     pub(super) fn begin(&mut self) -> Step<Transaction<'_>> {
         *self.client.context().lock() = Delivered::default();
+        self.moves = None;
         match self.client.begin_transaction() {
             Ok(()) => Ok(Transaction { producer: self }),
             Err(error) => Err(Fault { error: not_committed("begin", &error), broken: true }),
@@ -262,10 +305,22 @@ impl<'p> Transaction<'p> {
         }
     }
 
-    /// Moves positions with the commit.
-    pub(super) fn offsets(self, offsets: &TopicPartitionList, metadata: &ConsumerGroupMetadata) -> Step<Self> {
-        match self.insist(|client| client.send_offsets_to_transaction(offsets, metadata, TRY)) {
+    /// Sends a record that nobody shall see to a partition.
+    fn touch(self, topic: &str, partition: i32) -> Step<Self> {
+        let record = BaseRecord::with_opaque_to(topic, 0).partition(partition).key("aborted").payload("");
+        match self.producer.client.send(record) {
             Ok(()) => Ok(self),
+            Err((error, _)) => Err(self.abort(not_committed(topic, &error))),
+        }
+    }
+
+    /// Moves positions with the commit.
+    pub(super) fn offsets(self, moves: &Arc<Moves>) -> Step<Self> {
+        match self.insist(|client| client.send_offsets_to_transaction(&moves.positions, &moves.member, TRY)) {
+            Ok(()) => {
+                self.producer.moves = Some(Arc::clone(moves));
+                Ok(self)
+            }
             Err(error) => {
                 let why = not_committed("positions", &error);
                 Err(if matches!(verdict(&error), Verdict::Broken) { self.broken(why) } else { self.abort(why) })

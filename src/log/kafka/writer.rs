@@ -18,6 +18,7 @@ use super::{
     positions,
     producer::ProducerThread,
     record::{self, Outgoing},
+    touched::Moves,
     transaction::Fault,
 };
 use crate::{
@@ -75,8 +76,8 @@ impl Writer for KafkaWriter {
             for output in prepared.outputs {
                 transaction = transaction.send(output)?;
             }
-            if let Some(metadata) = ours {
-                transaction = transaction.offsets(&prepared.offsets, &metadata)?;
+            if let Some(member) = ours {
+                transaction = transaction.offsets(&Arc::new(Moves { positions: prepared.offsets, member }))?;
             }
             transaction.commit()
         });
