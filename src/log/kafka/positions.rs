@@ -100,8 +100,8 @@ pub(super) fn read<C: ConsumerContext>(
                 client::DEPENDENCY,
                 format!(
                     "log.transaction_open: a transaction that moves positions of {group} is open; brokers end it after \
-                 `log.kafka.transaction_ms`; one that outlasts that by far hangs, and `kafka-transactions.sh \
-                 find-hanging` finds it"
+                 `log.kafka.transaction_ms`; one that outlasts that by far hangs: `kafka-transactions.sh find-hanging \
+                 --max-transaction-timeout 0 --broker-id …` lists it, `abort` ends it, in __consumer_offsets last"
                 ),
             ));
         }
