@@ -38,7 +38,7 @@ pub use self::{
 use self::{
     jsonl::JsonLines,
     parquet::Parquet,
-    rows::{PageText, Rows},
+    rows::{PageText, Rows, Vectors},
 };
 use crate::{
     blob::Blobs,
@@ -244,9 +244,9 @@ async fn chunks(
 ) -> Result<Option<Rows>, Failure> {
     let Some(model) = &request.vectors else { return Ok(Some(Rows::Chunks(Box::new(run), None))) };
     let key = RunKey { document: run.header.key.clone(), run: current.run };
-    let vectors = store.vectors(&key, model).await?;
+    let vectors = Vectors { model: model.clone(), rows: store.vectors(&key, model).await? };
     let is_same = is_current(store, &run.header.key, current).await?;
-    Ok(is_same.then(|| Rows::Chunks(Box::new(run), Some((model.clone(), vectors)))))
+    Ok(is_same.then(|| Rows::Chunks(Box::new(run), Some(vectors))))
 }
 
 /// Pages, each with its text; `None` where the document moved on and took its blobs along.

@@ -134,8 +134,24 @@ pub(super) enum Rows {
     Document(Box<Header>),
     /// Its pages, each with what its blob tells; `None` for one that failed.
     Pages(Box<DocumentRun>, Vec<Option<PageText>>),
-    /// Its chunks; with vectors by chunk number, where a model was asked for.
-    Chunks(Box<DocumentRun>, Option<(String, Vec<(u32, Vec<f32>)>)>),
+    /// Its chunks; with vectors, where a model was asked for.
+    Chunks(Box<DocumentRun>, Option<Vectors>),
+}
+
+/// Vectors of one run.
+pub(super) struct Vectors {
+    /// Which model's.
+    pub(super) model: String,
+    /// By chunk number; of a model that knows several ways of cutting, the first of a number counts.
+    pub(super) rows: Vec<(u32, Vec<f32>)>,
+}
+
+impl Vectors {
+    fn of(&self, chunk_no: u32) -> Option<&[f32]> {
+        let at = self.rows.partition_point(|(other, _)| *other < chunk_no);
+        let (_, vector) = self.rows.get(at).filter(|(other, _)| *other == chunk_no)?;
+        Some(vector)
+    }
 }
 
 /// What a page's blob tells that is exported; the rest (words, boxes) is never held.
@@ -252,7 +268,7 @@ fn page<'a>(
 
 fn chunks<E>(
     run: &DocumentRun,
-    vectors: Option<&(String, Vec<(u32, Vec<f32>)>)>,
+    vectors: Option<&Vectors>,
     mut take: impl FnMut(&[Cell<'_>]) -> Result<(), E>,
 ) -> Result<(), E> {
     let Some(current) = &run.header.current else { return Ok(()) };
@@ -272,12 +288,10 @@ fn chunks<E>(
             Cell::Int(chunk.token_count),
             Cell::Places(&chunk.prov),
         ];
-        if let Some((model, rows)) = vectors {
-            // By number; of a model that knows several ways of cutting the first.
-            let at = rows.partition_point(|(chunk_no, _)| *chunk_no < chunk.chunk_no);
-            let vector = rows.get(at).filter(|(chunk_no, _)| *chunk_no == chunk.chunk_no);
-            cells.push(Cell::of(vector, |_| Cell::Text(model)));
-            cells.push(Cell::of(vector, |(_, vector)| Cell::Floats(vector)));
+        if let Some(vectors) = vectors {
+            let vector = vectors.of(chunk.chunk_no);
+            cells.push(Cell::of(vector, |_| Cell::Text(&vectors.model)));
+            cells.push(Cell::of(vector, Cell::Floats));
         }
         take(&cells)?;
     }
