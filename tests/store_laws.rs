@@ -10,10 +10,10 @@ mod interleavings;
 mod laws;
 #[path = "store_laws/letters.rs"]
 mod letters;
-#[path = "store_laws/reads.rs"]
-mod reads;
 #[path = "store_laws/models.rs"]
 mod models;
+#[path = "store_laws/reads.rs"]
+mod reads;
 #[path = "store_laws/search.rs"]
 mod search;
 #[path = "support/servers.rs"]

@@ -59,12 +59,7 @@ pub const ALL: &[Migration] = &[
         cql: include_str!("../../../schemas/store/0003_erasures.cql"),
         fill: None,
     },
-    Migration {
-        number: 4,
-        name: "models",
-        cql: include_str!("../../../schemas/store/0004_models.cql"),
-        fill: None,
-    },
+    Migration { number: 4, name: "models", cql: include_str!("../../../schemas/store/0004_models.cql"), fill: None },
 ];
 
 /// Remembers what was applied. One partition, so that it is read in order.

@@ -53,8 +53,8 @@ pub use self::{
 use self::{entries::Entered, session::Session, vectors::Vectors};
 use super::{
     Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
-    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query, RunKey,
-    Store, VectorSpace,
+    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query,
+    RunKey, Store, VectorSpace,
 };
 use crate::{
     document::{Chunk, fields::Field, figures::Figure},

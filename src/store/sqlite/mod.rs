@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use self::{connection::Connections, sets::Set};
 use super::{
     Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
-    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query, RunKey,
-    Store, VectorSpace, json::encode_rows,
+    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query,
+    RunKey, Store, VectorSpace, json::encode_rows,
 };
 use crate::{
     document::{Chunk, fields::Field, figures::Figure},
