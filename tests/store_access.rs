@@ -1,7 +1,6 @@
 //! Who is let in by a real Cassandra that wants TLS with certificates on both sides and a login.
 
 #[path = "support/servers.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
 mod servers;
 #[path = "store_laws/values.rs"]
 #[allow(dead_code, reason = "the laws use all of them")]
