@@ -350,3 +350,84 @@ fn numbers(searcher: &Searcher, address: tantivy::DocAddress) -> tantivy::Result
 fn failure(error: TantivyError) -> Failure {
     Failure::defect(format!("store: the index of words: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A document's run with a chunk for each text; none is current where there is no run.
+    fn words(document: &str, run: Option<i64>, texts: &[&str]) -> DocumentWords {
+        let source = json!({"uri": "", "filename": "", "media_type": "", "size_bytes": 0, "sha256": ""});
+        let current = run.map(|run| {
+            json!({
+                "run": run, "version": run, "status": "published", "fingerprint": "", "source": source,
+                "page_count": 0, "failed_pages": 0, "block_count": 0, "chunk_count": texts.len(), "language": "und",
+                "reasons": [], "published_at": 0, "trail": [], "access": [format!("user:{document}")],
+            })
+        });
+        let key = json!({"tenant": "t", "document_id": document});
+        let chunk = |(text, chunk_no): (&&str, u32)| -> Chunk {
+            let chunk = json!({"chunk_no": chunk_no, "headings": [], "text": text, "prov": [], "token_count": 0});
+            serde_json::from_value(chunk).unwrap()
+        };
+        DocumentWords {
+            document: serde_json::from_value(key.clone()).unwrap(),
+            header: serde_json::from_value(json!({"key": key, "current": current})).unwrap(),
+            chunks: texts.iter().zip(0..).map(chunk).collect(),
+        }
+    }
+
+    /// Document, run and chunk of what is found, in no order.
+    fn found(held: &Held, typed: &str, filter: &SearchFilter) -> Vec<(String, i64, u32)> {
+        let found = held.search(&Keywords::parse(typed), filter, 99).unwrap();
+        let mut places: Vec<_> = found
+            .into_iter()
+            .map(|Found { place, .. }| (place.document.document_id.clone(), place.run, place.chunk_no))
+            .collect();
+        places.sort();
+        places
+    }
+
+    fn place(document: &str, run: i64, chunk_no: u32) -> (String, i64, u32) {
+        (document.into(), run, chunk_no)
+    }
+
+    #[test]
+    fn a_document_read_anew_takes_the_place_of_what_was_held() {
+        let (held, all) = (Held::new().unwrap(), SearchFilter::default());
+        held.replace(vec![words("a", Some(1), &["one", "two"]), words("b", Some(1), &["one"])]).unwrap();
+        assert_eq!(found(&held, "one", &all), [place("a", 1, 0), place("b", 1, 0)]);
+        for run in 2..30 {
+            held.replace(vec![words("a", Some(run), &["three", "one", "four"])]).unwrap();
+            assert_eq!(found(&held, "one", &all), [place("a", run, 1), place("b", 1, 0)]);
+            assert_eq!(found(&held, "two", &all), []);
+            assert_eq!(held.reader.searcher().num_docs(), 4, "rows of older runs are held");
+        }
+        held.replace(vec![words("a", None, &[]), words("c", None, &[])]).unwrap();
+        assert_eq!(found(&held, "one three", &all), [place("b", 1, 0)]);
+        let documents = held.documents.read().unwrap();
+        assert_eq!((documents.by_number.len(), documents.numbers.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_entered_is_found_once_it_is_shown() {
+        let (held, all) = (Held::new().unwrap(), SearchFilter::default());
+        let DocumentWords { document, header, chunks } = words("a", Some(1), &["one"]);
+        let number = held.add_document(document, Shown::from(&header.unwrap().current.unwrap()));
+        held.add_rows(chunks.iter().map(|chunk| Row::of(number, chunk)).collect()).unwrap();
+        assert_eq!(found(&held, "one", &all), []);
+        held.replace(Vec::new()).unwrap();
+        assert_eq!(found(&held, "one", &all), [place("a", 1, 0)]);
+    }
+
+    #[test]
+    fn a_filter_takes_no_place_from_what_it_admits() {
+        let held = Held::new().unwrap();
+        held.replace(vec![words("a", Some(1), &["one"; 20]), words("b", Some(1), &["one and many others"])]).unwrap();
+        let filter = SearchFilter { access: Some(vec!["user:b".into()]), ..SearchFilter::default() };
+        let first = held.search(&Keywords::parse("one"), &filter, 1).unwrap();
+        assert_eq!(first.iter().map(|found| found.place.document.document_id.as_str()).collect::<Vec<_>>(), ["b"]);
+    }
+}
