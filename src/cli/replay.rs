@@ -11,11 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{
-    Context, Outcome, complain,
-    dead_letters::redrive::parse_rate,
-    print_json,
-    run::stop_signal,
-    say, table, time,
+    Context, Outcome, complain, dead_letters::redrive::parse_rate, print_json, run::stop_signal, say, table, time,
 };
 use crate::{
     app::App,
