@@ -115,8 +115,9 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         () = stop_signal() => true,
     };
     bar.finish_and_clear();
-    // More may have been published since it was counted.
-    let had = found.documents - found.lacking;
+    // Of those that were counted. Records of a replay that was cut off may have brought theirs since.
+    let others = if interrupted { found.lacking } else { (embedded + left.len()) as u64 };
+    let had = found.documents.saturating_sub(others);
     let state = decided.state(model).unwrap_or(ModelState::Building);
     if json {
         let left: Vec<_> = left.iter().map(for_programs).collect();
