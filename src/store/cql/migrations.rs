@@ -19,7 +19,7 @@ pub use super::fills::Fill;
 use super::{
     Config, fills,
     replication::Replication,
-    schema::{self, change_schema, with_schema_lock},
+    schema::{self, Settling, change_schema, with_schema_lock},
     session::Session,
     statements::statements,
 };
@@ -104,7 +104,7 @@ pub async fn check(config: &Config, wanted: &[Migration]) -> Result<Found> {
 pub(super) async fn ready(config: &Config) -> Result<Session> {
     let session = Session::connect(config).await?;
     plan(config, ALL, &look(&session, config).await?).check()?;
-    session.use_keyspace().await?;
+    use_keyspace(&session).await?;
     Ok(session)
 }
 
@@ -126,7 +126,7 @@ pub async fn apply(config: &Config, wanted: &[Migration]) -> Result<Vec<Differen
     if first.is_in_order() {
         return Ok(done);
     }
-    session.use_keyspace().await?;
+    use_keyspace(&session).await?;
     for table in [schema::TABLE, TABLE] {
         change_schema(&session, table).await?;
     }
@@ -222,10 +222,26 @@ async fn look(session: &Session, config: &Config) -> Result<Found> {
     Ok(Found { nodes, replication, applied })
 }
 
+async fn use_keyspace(session: &Session) -> Result<()> {
+    let settling = Settling::new();
+    loop {
+        match session.use_keyspace().await {
+            Ok(()) => return Ok(()),
+            Err(failure) => settling.refused(failure).await?,
+        }
+    }
+}
+
 async fn applied(session: &Session) -> Result<Vec<Applied>> {
-    session.use_keyspace().await?;
+    use_keyspace(session).await?;
     let select = "SELECT number, name, sha256, applied_at, deckle FROM migrations WHERE part = 0";
-    let rows: Vec<(i32, String, String, CqlTimestamp, String)> = session.read(select, ()).await?;
+    let settling = Settling::new();
+    let rows = loop {
+        match session.read::<(i32, String, String, CqlTimestamp, String)>(select, ()).await {
+            Ok(rows) => break rows,
+            Err(failure) => settling.refused(failure).await?,
+        }
+    };
     let applied = rows.into_iter().map(|(number, name, sha256, CqlTimestamp(applied_at), deckle)| {
         Ok(Applied {
             number: u32::try_from(number).map_err(|_| Failure::defect(format!("migration {number}")))?,

@@ -27,6 +27,8 @@ const RENEW: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(250);
 /// How long it is tried. A holder at work may need long, on a cluster of many nodes.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long what the schema tells of may be unknown to its server.
+const SETTLE: Duration = Duration::from_secs(10);
 /// A schema change waits for every node's disk; servers give themselves ten seconds and more.
 const CHANGE: Duration = Duration::from_secs(60);
 
@@ -51,6 +53,28 @@ pub(super) async fn change_schema(session: &Session, cql: &str) -> Result<()> {
     }
     driver.query_unpaged(statement, ()).await.map_err(failure)?;
     driver.await_schema_agreement().await.map_err(failure).map(drop)
+}
+
+/// Patience with a server that tells of a keyspace or a table in its `system_schema` and does not know it yet: another
+/// process is having it made at this moment.
+pub(super) struct Settling(Instant);
+
+impl Settling {
+    pub(super) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Waits a little where the server refused something that needs what is being made.
+    ///
+    /// # Errors
+    /// The refusal itself, once it lasts, and every other failure.
+    pub(super) async fn refused(&self, failure: Failure) -> Result<()> {
+        if !matches!(failure, Failure::Defect { .. }) || self.0.elapsed() > SETTLE {
+            return Err(failure);
+        }
+        tokio::time::sleep(LOOK).await;
+        Ok(())
+    }
 }
 
 /// Does some work while no other process, here or elsewhere, does any under the same lock.
