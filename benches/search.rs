@@ -25,7 +25,7 @@ use std::{
 use deckle::{
     document::Chunk,
     inference::{Config as Inference, onnx},
-    models::minilm::Embedder,
+    models::{Catalogue, minilm::Embedder},
     store::{
         DocumentKey, Hit, Query, QueryVector, Store, VectorSpace,
         cql::{self, CqlStore, Search, ann, migrations},
@@ -222,7 +222,9 @@ async fn vectors(texts: &[String]) -> Vec<Vec<f32>> {
     {
         return bytes.chunks_exact(dimension * size_of::<f32>()).map(bytemuck::pod_collect_to_vec).collect();
     }
-    let embedder = Embedder::load(&onnx::home().join("models"), &Inference::default()).expect("run `make setup` first");
+    let (models, catalogue) = (onnx::home().join("models"), Catalogue::load());
+    let model = &catalogue.embedder().name;
+    let embedder = Embedder::load(&models, model, &Inference::default()).expect("run `make setup` first");
     let start = Instant::now();
     let embedded = stream::iter(texts).map(|text| embedder.embed(text)).buffered(EMBEDDED);
     let vectors: Vec<_> =

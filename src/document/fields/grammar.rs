@@ -56,7 +56,7 @@ fn split_label<'w, 'a>(words: &'w [Word<'a>]) -> Option<(&'w [Word<'a>], &'w [Wo
     is_label(label).then_some((label, rest))
 }
 
-/// A value, and what begins with the next label behind it. Where a label might reach back into the value (`Name: Ines
+/// A value, and what begins with the next label behind it. Where a label might reach back into the value (`Name: Maria
 /// Halloran Date: 14 March`) there is no telling; only a number ends a value for certain.
 fn until_next_label<'w, 'a>(words: &'w [Word<'a>]) -> Option<(&'w [Word<'a>], &'w [Word<'a>])> {
     let Some(colon) = words.iter().position(|word| word.text.ends_with(':')) else { return Some((words, &[])) };

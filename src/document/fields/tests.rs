@@ -88,7 +88,7 @@ fn several_on_a_line_are_told_apart_by_gaps_or_numbers() {
     assert_eq!(found(&["Invoice number: 4711        Date: 17 April 2026"]), both);
     assert_eq!(found(&["Invoice number:        Date: 17 April 2026"]), both[1..]);
     // Whose word Halloran is cannot be known.
-    assert_eq!(found(&["Name: Ines Halloran Date: 14 March 2026"]), []);
+    assert_eq!(found(&["Name: Maria Halloran Date: 14 March 2026"]), []);
 }
 
 #[test]
