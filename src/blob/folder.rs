@@ -100,10 +100,11 @@ impl Folder {
         let folder = target.parent().unwrap_or(&self.root);
         let mut copy = copy;
         for _ in 0..MOVES {
-            self.make_folder(folder)?;
+            let is_new = !folder.is_dir();
+            std::fs::create_dir_all(folder)?;
             match copy.persist(&target) {
-                Ok(_) => return sync_folder(folder).or_else(unless_missing),
-                // The document was removed between the two lines above.
+                Ok(_) => return self.sync(folder, is_new),
+                // The document was removed between the two lines above, which is why nothing slow stands there.
                 Err(e) if e.error.kind() == io::ErrorKind::NotFound => copy = e.file,
                 Err(e) => return Err(e.error),
             }
@@ -111,16 +112,11 @@ impl Folder {
         Err(io::Error::other("the folder of the document is removed again and again"))
     }
 
-    /// Makes a folder below the root; a new one is durable in each folder above it.
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
-        if folder.is_dir() {
-            return Ok(());
-        }
-        std::fs::create_dir_all(folder)?;
-        for above in folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.root)) {
-            sync_folder(above)?;
-        }
-        Ok(())
+    /// Makes the names in a folder below the root durable; its own, if it is new, in each folder above it.
+    fn sync(&self, folder: &Path, is_new: bool) -> io::Result<()> {
+        sync_folder(folder).or_else(unless_missing)?;
+        let above = folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
+        above.filter(|_| is_new).try_for_each(sync_folder)
     }
 
     fn load(&self, blob: &BlobRef) -> Result<Bytes> {

@@ -116,8 +116,8 @@ pub struct Current {
     /// What its upload said of it; filterable.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
-    /// Who may find it, as its upload said; empty = everybody.
-    #[serde(default)]
+    /// Who may find it, as its upload said; empty = everybody. Nobody, where it was published before this was kept.
+    #[serde(default = "nobody")]
     pub access: Vec<String>,
     /// Why pages or the document failed.
     pub reasons: Vec<Reason>,
@@ -125,6 +125,11 @@ pub struct Current {
     pub published_at: i64,
     /// What each stage did.
     pub trail: Vec<TrailEntry>,
+}
+
+/// A list that has no principal: names are not empty.
+fn nobody() -> Vec<String> {
+    vec![String::new()]
 }
 
 /// How the newest run that ended did so, results or not.

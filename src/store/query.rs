@@ -133,7 +133,7 @@ fn is_media_type(media_type: &str, range: &str) -> bool {
 
 /// Whether one of those who ask is on a document's list; an empty list is everybody's.
 fn may_see(asking: &[String], access: &[String]) -> bool {
-    access.is_empty() || asking.iter().any(|principal| access.contains(principal))
+    access.is_empty() || asking.iter().any(|principal| !principal.is_empty() && access.contains(principal))
 }
 
 /// A chunk found.
@@ -207,6 +207,7 @@ mod tests {
             (SearchFilter { access: Some(names(&["user:c", "user:b"])), ..all() }, true),
             (SearchFilter { access: Some(names(&["user:c", "USER:B", "group:a2"])), ..all() }, false),
             (SearchFilter { access: Some(Vec::new()), ..all() }, false),
+            (SearchFilter { access: Some(names(&[""])), ..all() }, false),
         ] {
             assert_eq!(filter.admits("t", &facets()), admits, "{filter:?}");
         }
@@ -216,5 +217,21 @@ mod tests {
     fn a_document_without_a_list_of_access_is_everybodys() {
         let nobody = SearchFilter { access: Some(Vec::new()), ..SearchFilter::default() };
         assert!(nobody.admits("t", &Facets { access: Vec::new(), ..facets() }));
+    }
+
+    #[test]
+    fn a_document_of_before_lists_were_kept_is_nobodys() {
+        let current: Current = serde_json::from_value(serde_json::json!({
+            "run": 5, "version": 5, "status": "published", "fingerprint": "", "page_count": 0, "failed_pages": 0,
+            "source": {"uri": "", "filename": "", "media_type": "", "size_bytes": 0, "sha256": ""}, "block_count": 0,
+            "chunk_count": 0, "language": "und", "reasons": [], "published_at": 0, "trail": [],
+        }))
+        .unwrap();
+        let facets = Facets::from(&current);
+        for asking in ["", "user:a"] {
+            let filter = SearchFilter { access: Some(vec![asking.into()]), ..SearchFilter::default() };
+            assert!(!filter.admits("t", &facets), "{asking:?}");
+        }
+        assert!(SearchFilter::default().admits("t", &facets), "whoever is trusted sees all");
     }
 }
