@@ -11,7 +11,7 @@ use rdkafka::{
     Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::RDKafkaErrorCode,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 
 use super::{
@@ -44,7 +44,7 @@ pub(super) fn committed<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: &[Partition],
 ) -> Result<BTreeMap<Partition, Option<Position>>> {
-    let what = |error| client::failure("committed positions", &error);
+    let what = |error| failure_of_assigned("committed positions", &error);
     let answer = consumer.committed_offsets(list(config, partitions), PATIENCE).map_err(what)?;
     let mut positions = BTreeMap::new();
     for partition in partitions {
@@ -59,14 +59,34 @@ pub(super) fn committed<C: ConsumerContext>(
     Ok(positions)
 }
 
-/// The lowest offset that a partition keeps, and the one above the last that readers may see. A partition that was
-/// just made, or whose leader just went, is waited for.
-#[expect(clippy::disallowed_methods, reason = "whoever asks a broker waits for it")]
+/// What an error means where a member has the partition: the group knows it, so a broker that does not has just come
+/// back, and will.
+fn failure_of_assigned(what: &str, error: &KafkaError) -> Failure {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+            Failure::unavailable(client::DEPENDENCY, format!("{what}: {error}"))
+        }
+        _ => client::failure(what, error),
+    }
+}
+
+/// The lowest offset that a partition keeps, and the one above the last that readers may see.
 pub(super) fn bounds<C: ConsumerContext>(
     config: &Config,
     consumer: &BaseConsumer<C>,
     partition: &Partition,
 ) -> Result<(i64, i64)> {
+    watermarks(config, consumer, partition).map_err(|error| client::failure(&partition.to_string(), &error))
+}
+
+/// The same. A partition that was just made, or whose leader just went, is waited for.
+#[expect(clippy::disallowed_methods, reason = "whoever asks a broker waits for it")]
+fn watermarks<C: ConsumerContext>(
+    config: &Config,
+    consumer: &BaseConsumer<C>,
+    partition: &Partition,
+) -> std::result::Result<(i64, i64), KafkaError> {
     use RDKafkaErrorCode as Code;
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -77,7 +97,7 @@ pub(super) fn bounds<C: ConsumerContext>(
         let leaderless =
             matches!(error.rdkafka_error_code(), Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable));
         if !leaderless || Instant::now() >= deadline {
-            return Err(client::failure(&partition.to_string(), &error));
+            return Err(error);
         }
         thread::sleep(RETRY);
     }
@@ -109,7 +129,8 @@ pub(super) fn read<C: ConsumerContext>(
     };
     let mut positions = Vec::new();
     for (partition, committed) in committed {
-        let (start, end) = bounds(config, consumer, &partition)?;
+        let bounds = watermarks(config, consumer, &partition);
+        let (start, end) = bounds.map_err(|error| failure_of_assigned(&partition.to_string(), &error))?;
         let position = committed.unwrap_or_else(|| Position::at(start));
         check(&partition, position.next, (start, end))?;
         positions.push((partition, position));
@@ -163,4 +184,21 @@ pub(super) fn until_read<C: ConsumerContext>(
     };
     shared.health.held_up(group, None);
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_of_ours_that_a_broker_does_not_know_yet_is_waited_for() {
+        use RDKafkaErrorCode as Code;
+        for code in [Code::UnknownPartition, Code::UnknownTopic, Code::UnknownTopicOrPartition] {
+            let error = KafkaError::MetadataFetch(code);
+            assert!(matches!(failure_of_assigned("topic[0]", &error), Failure::Unavailable { .. }), "{code:?}");
+            assert!(matches!(client::failure("topic[0]", &error), Failure::Defect { .. }), "{code:?}");
+        }
+        let refused = KafkaError::MetadataFetch(Code::TopicAuthorizationFailed);
+        assert!(matches!(failure_of_assigned("topic[0]", &refused), Failure::Defect { .. }));
+    }
 }
