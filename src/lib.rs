@@ -19,7 +19,7 @@
 //! A row may use the rows above it; `tests/architecture.rs` holds this over every `crate::` path.
 //!
 //! ```text
-//! 1  error, telemetry, document
+//! 1  error, telemetry, document, pixmap
 //! 2  record
 //! 3  log, store, blob, inference, sandbox
 //! 4  decode (sandbox), models (inference, sandbox)
@@ -31,6 +31,7 @@
 
 pub mod document;
 pub mod error;
+pub mod pixmap;
 pub mod telemetry;
 
 pub mod record;

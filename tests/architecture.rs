@@ -9,7 +9,7 @@ use std::{
 };
 
 /// What every row from 3 on may use.
-const BASE: &[&str] = &["error", "telemetry", "document", "record"];
+const BASE: &[&str] = &["error", "telemetry", "document", "pixmap", "record"];
 /// Rows 3 to 6.
 const MIDDLE: &[&str] = &[
     "log",
@@ -34,6 +34,7 @@ const TABLE: &[(&str, u8, &[&[&str]])] = &[
     ("error", 1, &[]),
     ("telemetry", 1, &[&["error"]]),
     ("document", 1, &[&["error"]]),
+    ("pixmap", 1, &[&["error"]]),
     ("record", 2, &[&["error", "telemetry", "document"]]),
     ("log", 3, &[BASE]),
     ("store", 3, &[BASE]),

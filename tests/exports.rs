@@ -22,6 +22,7 @@ fn block(kind: BlockKind, text: &str) -> Block {
         table: None,
         confidence: Some(0.912_345),
         method: Method::Ocr,
+        image: None,
     }
 }
 
@@ -36,6 +37,7 @@ fn table() -> Block {
         row_span,
         column_span,
         header: row_index < 2,
+        row_header: false,
         text: text.to_owned(),
         prov: (row_index > 0).then(|| Locator::on_page(1, Bbox { left: 1.0, top: 2.0, right: 3.0, bottom: 4.0 })),
     };

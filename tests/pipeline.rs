@@ -478,6 +478,7 @@ async fn assembled(app: &App, document_id: &str) -> Vec<u8> {
         table: None,
         confidence: None,
         method: Method::TextLayer,
+        image: None,
     };
     let document = Document {
         filename: format!("{document_id}.txt"),

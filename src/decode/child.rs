@@ -4,13 +4,13 @@ use super::{
     CONFIG_VARIABLE, Check, Config, Opened,
     format::{self, Asked, Format},
     formats,
-    raster::Grey,
     request::{Outcome, Rendered, Request, Secret},
     sniff::{self, Identity},
     tesseract::{self, Tesseract},
 };
 use crate::{
     error::{Failure, Result, code},
+    pixmap::Pixmap,
     sandbox::{self, File},
 };
 use serde::Serialize;
@@ -48,14 +48,15 @@ impl Workshop {
                     let ask = |format: &mut dyn Format, asked: &Asked<'_>| format.render_page(asked, page_no);
                     self.with_format(file, &media_type, password.as_ref(), ask)
                 });
-                return match rendered.and_then(|(rendered, grey)| Ok((rendered, grey.to_png()?))) {
+                return match rendered.and_then(|(rendered, picture)| Ok((rendered, picture.to_png()?))) {
                     Ok((rendered, png)) => (encode(Ok(rendered)), png),
                     Err(failure) => (encode::<Rendered>(Err(failure)), Vec::new()),
                 };
             }
             Request::Recognise { dpi, languages } => {
-                encode(Grey::from_png(attachment, self.config.max_pixels).and_then(|picture| {
-                    Tesseract::for_languages(&mut self.tesseract, &languages, &self.config)?.recognise(&picture, dpi)
+                encode(Pixmap::from_png(attachment, self.config.max_pixels).and_then(|picture| {
+                    Tesseract::for_languages(&mut self.tesseract, &languages, &self.config)?
+                        .recognise(&picture.into_grey(), dpi)
                 }))
             }
             Request::Check => encode(Ok(self.check())),

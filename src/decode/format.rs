@@ -1,8 +1,9 @@
 //! What a decoder of one format offers. A new format is a file that implements [`Format`], and its line in [`super::formats`].
 
-use super::{Check, Config, Opened, PageContent, raster::Grey, request::Rendered};
+use super::{Check, Config, Opened, PageContent, request::Rendered};
 use crate::{
     error::{Failure, Result, code},
+    pixmap::Pixmap,
     sandbox::File,
 };
 
@@ -35,7 +36,7 @@ pub trait Format {
     }
 
     /// Renders a page, counted from 1, upright and in grey.
-    fn render_page(&mut self, asked: &Asked<'_>, _page_no: u32) -> Result<(Rendered, Grey)> {
+    fn render_page(&mut self, asked: &Asked<'_>, _page_no: u32) -> Result<(Rendered, Pixmap)> {
         Err(no_pages(asked))
     }
 

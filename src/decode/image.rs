@@ -15,7 +15,6 @@ use super::{
     Config, Opened, PageContent,
     exif::{self, Geometry},
     format::{Asked, Format},
-    raster::Grey,
     request::Rendered,
     sniff,
     text_layer::{Picture, Signals},
@@ -23,6 +22,7 @@ use super::{
 use crate::{
     document::Bbox,
     error::{Failure, Result, code},
+    pixmap::{Channels, Pixmap},
 };
 
 /// Where a file states no resolution.
@@ -58,7 +58,7 @@ impl Format for Decoder {
     }
 
     /// The picture, upright and grey, in its own resolution.
-    fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Grey)> {
+    fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Pixmap)> {
         only_page(page_no)?;
         let (bytes, config) = (&asked.file.bytes, asked.config);
         let header = Header::read(bytes, asked.media_type, config)?;
@@ -79,7 +79,7 @@ impl Format for Decoder {
             rotation,
         };
         let (width, height) = (grey.width(), grey.height());
-        Ok((rendered, Grey { width, height, pixels: grey.into_luma8().into_raw() }))
+        Ok((rendered, Pixmap { width, height, channels: Channels::Grey, pixels: grey.into_luma8().into_raw() }))
     }
 }
 

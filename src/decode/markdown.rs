@@ -214,6 +214,7 @@ impl Reader {
             row_span: 1,
             column_span: 1,
             header: self.in_head,
+            row_header: false,
             text,
             prov: None,
         });

@@ -18,7 +18,6 @@ mod format;
 mod image;
 mod markdown;
 mod pdf;
-mod raster;
 mod request;
 mod sniff;
 mod tesseract;

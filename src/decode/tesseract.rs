@@ -5,10 +5,11 @@ use std::{fs, path::Path};
 use tesseract_rs::{TessPageSegMode, TesseractAPI, TesseractError};
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Config, Recognised, raster::Grey};
+use super::{Config, Recognised};
 use crate::{
     document::{Bbox, Line, Method, Word},
     error::{Failure, Result, code},
+    pixmap::Pixmap,
 };
 
 /// BCP 47 primary subtags (and scripts, where they decide) with Tesseract's names. Tesseract's own three-letter names
@@ -169,7 +170,7 @@ impl Tesseract {
     }
 
     /// Recognises a page of the given resolution.
-    pub fn recognise(&mut self, picture: &Grey, dpi: f32) -> Result<Recognised> {
+    pub fn recognise(&mut self, picture: &Pixmap, dpi: f32) -> Result<Recognised> {
         let failed = |e: TesseractError| Failure::defect(format!("tesseract failed: {e}"));
         let (width, height) = (picture.width as i32, picture.height as i32);
         self.api.set_image(&picture.pixels, width, height, 1, width).map_err(failed)?;

@@ -150,5 +150,6 @@ pub fn block(kind: BlockKind, text: String) -> Block {
         table: None,
         confidence: None,
         method: Method::TextLayer,
+        image: None,
     }
 }

@@ -135,6 +135,7 @@ mod tests {
             row_span: 1,
             column_span: 1,
             header: true,
+            row_header: false,
             text: "Day".into(),
             prov: Some(Locator::on_page(2, Bbox::default())),
         };

@@ -11,6 +11,8 @@ pub mod figures;
 pub mod layout;
 pub mod markdown;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Reason;
@@ -194,8 +196,56 @@ pub struct BlobRef {
     pub media_type: String,
 }
 
-/// One page: its lines, and after layout its blocks.
+/// What is drawn on a page besides text and pictures: evidence for tables and figures.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Drawing {
+    /// Straight horizontal and vertical strokes, as boxes; the thinner side is at most a few points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Bbox>,
+    /// Boxes of all other paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<Bbox>,
+}
+
+/// What a layout model says of a part of a page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Region {
+    /// What it takes it for.
+    pub kind: RegionKind,
+    /// Where.
+    pub bbox: Bbox,
+    /// How sure it is, 0..1.
+    pub score: f32,
+}
+
+/// The classes of the CDLA data set, which the layout model was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegionKind {
+    /// Running text.
+    Text,
+    /// A heading of any level.
+    Title,
+    /// A picture or drawing.
+    Figure,
+    /// The caption of a figure.
+    FigureCaption,
+    /// A table.
+    Table,
+    /// The caption of a table.
+    TableCaption,
+    /// A page header.
+    Header,
+    /// A page footer.
+    Footer,
+    /// An entry of a bibliography.
+    Reference,
+    /// Mathematics.
+    Equation,
+}
+
+/// One page: its lines, and after layout its blocks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Page {
     /// Counted from 1.
     pub page_no: u32,
@@ -205,10 +255,13 @@ pub struct Page {
     pub height: f32,
     /// Clockwise degrees already applied to make it upright: 0, 90, 180 or 270.
     pub rotation: u16,
+    /// Degrees that the picture was turned clockwise besides, to level its lines; 0 for a text layer.
+    #[serde(default)]
+    pub skew: f32,
     /// Resolution of `image`, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpi: Option<f32>,
-    /// The upright rendering that OCR read (PNG).
+    /// The upright, levelled rendering that models read (PNG).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<BlobRef>,
     /// Where the lines came from; `None` for an empty page.
@@ -217,11 +270,20 @@ pub struct Page {
     /// Why the text layer was taken or not, in one word of [`layout`]'s rule; for the trail.
     #[serde(default)]
     pub decision: String,
+    /// What the decision was made from, by the signals' names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signals: BTreeMap<String, f32>,
     /// All lines, in no particular order.
     pub lines: Vec<Line>,
     /// Regions of figures found in the file (not in text), for layout.
     #[serde(default)]
     pub images: Vec<Bbox>,
+    /// What is drawn on the page besides.
+    #[serde(default)]
+    pub drawing: Drawing,
+    /// What the layout model sees; empty where it was not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<Region>,
     /// Blocks in reading order; empty before the vision stage.
     #[serde(default)]
     pub blocks: Vec<Block>,
@@ -292,6 +354,9 @@ pub struct Block {
     pub confidence: Option<f32>,
     /// How its text was obtained.
     pub method: Method,
+    /// The picture itself (PNG), when it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<BlobRef>,
 }
 
 /// A table's grid.
@@ -318,6 +383,9 @@ pub struct Cell {
     pub column_span: u32,
     /// Whether it heads a column.
     pub header: bool,
+    /// Whether it heads its row.
+    #[serde(default)]
+    pub row_header: bool,
     /// Its text.
     pub text: String,
     /// Its box, where known.

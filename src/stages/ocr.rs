@@ -136,13 +136,11 @@ impl Ocr {
             width: content.width,
             height: content.height,
             rotation: content.rotation,
-            dpi: None,
-            image: None,
             method,
             decision,
             lines,
             images: content.images,
-            blocks: Vec::new(),
+            ..Page::default()
         }
     }
 

@@ -17,13 +17,13 @@ use self::{
 use super::{
     Check, Config, Opened, PageContent,
     format::{Asked, Format},
-    raster::Grey,
     request::Rendered,
     sniff,
 };
 use crate::{
     document::Bbox,
     error::{Failure, Result, code},
+    pixmap::{Channels, Pixmap},
 };
 
 /// PDF allows pages of at most 14,400 points; some writers go beyond, and garbage far beyond.
@@ -87,7 +87,7 @@ impl Format for Decoder {
         Ok(objects::read(&page, &view))
     }
 
-    fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Grey)> {
+    fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Pixmap)> {
         let config = asked.config;
         let file = self.file(asked)?;
         let page = page(file, page_no)?;
@@ -116,7 +116,7 @@ impl Format for Decoder {
         })?;
         let (width_px, height_px) = (width as u32, height as u32);
         let rendered = Rendered { dpi, width_px, height_px, page_width, page_height, rotation: view.rotation() };
-        Ok((rendered, Grey { width: width_px, height: height_px, pixels }))
+        Ok((rendered, Pixmap { width: width_px, height: height_px, channels: Channels::Grey, pixels }))
     }
 
     fn check(&mut self, config: &Config) -> Option<Check> {

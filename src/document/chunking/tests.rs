@@ -17,6 +17,7 @@ fn block(kind: BlockKind, text: &str) -> Block {
         table: None,
         confidence: None,
         method: Method::TextLayer,
+        image: None,
     }
 }
 
@@ -36,6 +37,7 @@ fn table(rows: &[&[&str]]) -> Block {
             row_span: 1,
             column_span: 1,
             header: row == 0,
+            row_header: false,
             text: (*text).to_owned(),
             prov: None,
         })

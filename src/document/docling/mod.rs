@@ -188,7 +188,16 @@ impl Writer<'_> {
 }
 
 fn empty_cell(row_index: u32, column_index: u32) -> Cell {
-    Cell { row_index, column_index, row_span: 1, column_span: 1, header: false, text: String::new(), prov: None }
+    Cell {
+        row_index,
+        column_index,
+        row_span: 1,
+        column_span: 1,
+        header: false,
+        row_header: false,
+        text: String::new(),
+        prov: None,
+    }
 }
 
 fn cell_item(cell: &Cell) -> Value {

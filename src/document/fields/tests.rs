@@ -44,7 +44,7 @@ fn page(page_no: u32, lines: Vec<Line>) -> Page {
         decision: String::new(),
         lines,
         images: Vec::new(),
-        blocks: Vec::new(),
+        ..Page::default()
     };
     layout::analyse(&mut page);
     page

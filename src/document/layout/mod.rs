@@ -227,6 +227,7 @@ fn finish(
         table: None,
         confidence: (chars > 0).then(|| (sum / chars as f64) as f32),
         method: method.unwrap_or(Method::TextLayer),
+        image: None,
     };
     rest(&mut block);
     block

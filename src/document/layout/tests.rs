@@ -48,7 +48,7 @@ fn page(lines: Vec<Line>) -> Page {
         decision: String::new(),
         lines,
         images: Vec::new(),
-        blocks: Vec::new(),
+        ..Page::default()
     }
 }
 

@@ -17,6 +17,7 @@ fn block(kind: BlockKind, text: &str) -> Block {
         table: None,
         confidence: None,
         method: Method::TextLayer,
+        image: None,
     }
 }
 
@@ -91,6 +92,7 @@ fn a_document_reads_well() {
         row_span: 1,
         column_span,
         header: row_index == 0,
+        row_header: false,
         text: text.to_owned(),
         prov: None,
     };
@@ -197,6 +199,7 @@ proptest! {
                 row_span: 1,
                 column_span: 1,
                 header: false,
+                row_header: false,
                 text: text.clone(),
                 prov: None,
             })

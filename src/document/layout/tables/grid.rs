@@ -126,6 +126,7 @@ impl<'a> Grid<'a> {
                     row_span: 1,
                     column_span: (last - first + 1) as u32,
                     header: row_index < header_rows,
+                    row_header: false,
                     text: text::join(segments.iter().map(|segment| segment.text.as_str())),
                     prov: Some(Locator::on_page(page_no, bbox)),
                 });

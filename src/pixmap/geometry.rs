@@ -1,0 +1,90 @@
+//! Cutting, turning and scaling.
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+
+use super::{Channels, Pixmap};
+use crate::error::{Failure, Result};
+
+impl Pixmap {
+    /// The part of it from `left`, `top` on; what would lie outside is left out.
+    pub fn cut(&self, left: u32, top: u32, width: u32, height: u32) -> Self {
+        let (left, top) = (left.min(self.width), top.min(self.height));
+        let (width, height) = (width.min(self.width - left), height.min(self.height - top));
+        let count = self.channels.count();
+        let row_bytes = self.width as usize * count;
+        let mut pixels = Vec::with_capacity(width as usize * height as usize * count);
+        for y in top..top + height {
+            let from = y as usize * row_bytes + left as usize * count;
+            pixels.extend_from_slice(&self.pixels[from..from + width as usize * count]);
+        }
+        Self { width, height, channels: self.channels, pixels }
+    }
+
+    /// Turned clockwise by quarter turns.
+    pub fn turned(self, quarters: u16) -> Self {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let count = self.channels.count();
+        let from = |x: usize, y: usize| &self.pixels[(y * width + x) * count..][..count];
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        match quarters % 4 {
+            0 => return self,
+            1 => (0..width).for_each(|x| (0..height).rev().for_each(|y| pixels.extend_from_slice(from(x, y)))),
+            2 => (0..height).rev().for_each(|y| (0..width).rev().for_each(|x| pixels.extend_from_slice(from(x, y)))),
+            _ => (0..width).rev().for_each(|x| (0..height).for_each(|y| pixels.extend_from_slice(from(x, y)))),
+        }
+        let (width, height) = if quarters % 2 == 1 { (self.height, self.width) } else { (self.width, self.height) };
+        Self { width, height, channels: self.channels, pixels }
+    }
+
+    /// Scaled bilinearly, over as many pixels as shrinking needs.
+    ///
+    /// # Errors
+    /// A defect when the pixels are not as many as width, height and channels say, or a side is 0.
+    pub fn resized(&self, width: u32, height: u32) -> Result<Self> {
+        let defect = |what: String| Failure::defect(format!("cannot scale a picture: {what}"));
+        let kind = match self.channels {
+            Channels::Grey => PixelType::U8,
+            Channels::Rgb => PixelType::U8x3,
+        };
+        let source = ImageRef::new(self.width, self.height, &self.pixels, kind).map_err(|e| defect(e.to_string()))?;
+        let mut scaled = Image::new(width, height, kind);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        Resizer::new().resize(&source, &mut scaled, &options).map_err(|e| defect(e.to_string()))?;
+        Ok(Self { width, height, channels: self.channels, pixels: scaled.into_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(width: u32, height: u32) -> Pixmap {
+        Pixmap { width, height, channels: Channels::Grey, pixels: (0..(width * height) as u8).collect() }
+    }
+
+    #[test]
+    fn a_quarter_turn_is_clockwise_and_four_of_them_are_none() {
+        let picture = numbered(3, 2);
+        let turned = picture.clone().turned(1);
+        assert_eq!((turned.width, turned.height, &turned.pixels[..]), (2, 3, &[3, 0, 4, 1, 5, 2][..]));
+        assert_eq!(picture.clone().turned(1).turned(3), picture);
+        assert_eq!(picture.clone().turned(2).pixels, [5, 4, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn a_cut_stays_inside() {
+        let picture = numbered(4, 3);
+        assert_eq!(picture.cut(2, 1, 9, 9).pixels, [6, 7, 10, 11]);
+        assert!(picture.cut(9, 9, 2, 2).pixels.is_empty());
+    }
+
+    #[test]
+    fn scaling_keeps_an_even_tone() {
+        let even = Pixmap { width: 40, height: 30, channels: Channels::Rgb, pixels: vec![77; 40 * 30 * 3] };
+        let scaled = even.resized(13, 7).unwrap();
+        assert_eq!(scaled.pixels, vec![77; 13 * 7 * 3]);
+    }
+}
