@@ -260,10 +260,11 @@ impl Config {
         self.home.join("data")
     }
 
-    /// The decoders' settings, their library found.
+    /// The decoders' settings, their libraries found.
     pub fn decode(&self) -> decode::Config {
         let pdfium = self.decode.pdfium.clone().unwrap_or_else(|| self.libraries());
-        decode::Config { pdfium: Some(pdfium), ..self.decode.clone() }
+        let heif = self.decode.heif.clone().unwrap_or_else(|| self.libraries());
+        decode::Config { pdfium: Some(pdfium), heif: Some(heif), ..self.decode.clone() }
     }
 
     /// ONNX Runtime's settings, its library found.

@@ -22,10 +22,10 @@ pub struct Asked<'a> {
 /// A decoder, living in one child; it may keep what it has loaded and opened.
 pub trait Format {
     /// The media types that it reads, as `sniff.rs` names them.
-    fn media_types(&self) -> &'static [&'static str];
+    fn media_types(&self) -> &[&'static str];
 
     /// What people call them.
-    fn names(&self) -> &'static [&'static str];
+    fn names(&self) -> &[&'static str];
 
     /// Finds out how many pages the file has, or reads all of a file without pages.
     fn open(&mut self, asked: &Asked<'_>) -> Result<Opened>;
@@ -35,7 +35,7 @@ pub trait Format {
         Err(no_pages(asked))
     }
 
-    /// Renders a page, counted from 1, upright and in grey.
+    /// Renders a page, counted from 1, upright; in grey, or in colour where it has pictures in colour.
     fn render_page(&mut self, asked: &Asked<'_>, _page_no: u32) -> Result<(Rendered, Pixmap)> {
         Err(no_pages(asked))
     }
@@ -46,7 +46,7 @@ pub trait Format {
     }
 }
 
-/// What deckle reads, for messages: `PDF, PNG, JPEG, plain text and Markdown`.
+/// What deckle reads, for messages: `PDF, PNG, JPEG, …, plain text and Markdown`.
 pub fn names(formats: &[Box<dyn Format>]) -> String {
     let names: Vec<&str> = formats.iter().flat_map(|format| format.names()).copied().collect();
     match names.split_last() {

@@ -6,14 +6,13 @@
 //! | format | file | what it gives |
 //! |---|---|---|
 //! | PDF | `pdf/` | pages: lines with boxes, pictures' boxes, signals, renderings |
-//! | PNG, JPEG | `image.rs` | one page: a rendering |
+//! | PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC | `image/` | a page, of TIFF one per picture in it: a rendering |
 //! | plain text | `text.rs` | blocks |
 //! | Markdown | `markdown.rs` | blocks |
 //!
 //! A format more is a file here and its line in [`formats`]; and one in `sniff.rs`, if that does not know it by name yet.
 
 mod child;
-mod exif;
 mod format;
 mod image;
 mod markdown;
@@ -47,7 +46,7 @@ use request::{Outcome, Request, Secret};
 fn formats() -> Vec<Box<dyn format::Format>> {
     vec![
         Box::new(pdf::Decoder::default()),
-        Box::new(image::Decoder),
+        Box::new(image::Decoder::default()),
         Box::new(text::Decoder),
         Box::new(markdown::Decoder),
     ]
@@ -62,14 +61,18 @@ const CONFIG_VARIABLE: &str = "DECKLE_DECODE_CONFIG";
 pub struct Config {
     /// Folder that holds `libpdfium.so`; `None` asks the system's library search.
     pub pdfium: Option<PathBuf>,
+    /// Folder that holds `libheif.so.1`; `None`, or a folder without it, asks the system's library search.
+    pub heif: Option<PathBuf>,
     /// Folder that holds `eng.traineddata` and its like; `None` is the place where Debian installs them.
     pub tessdata: Option<PathBuf>,
     /// Longest file in bytes.
     pub max_bytes: u64,
     /// Most pages of one file.
     pub max_pages: u32,
-    /// Most pixels of one picture or rendering; larger pages are rendered at a lower resolution.
+    /// Most pixels of a page's picture; larger pages are rendered, and larger pictures kept, at a lower resolution.
     pub max_pixels: u64,
+    /// Most pixels of a picture in a file; one that has more is refused before any of it is decoded.
+    pub max_source_pixels: u64,
     /// Resolution for rendering pages.
     pub render_dpi: f32,
 }
@@ -78,10 +81,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             pdfium: None,
+            heif: None,
             tessdata: None,
             max_bytes: 256 << 20,
             max_pages: 5_000,
             max_pixels: 50_000_000,
+            max_source_pixels: 400_000_000,
             render_dpi: 200.0,
         }
     }
@@ -136,7 +141,7 @@ pub struct PageContent {
 /// The picture of one upright page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raster {
-    /// Grey, 8 bits, PNG.
+    /// PNG of 8 bits a channel: grey, or in colour where the page has pictures in colour.
     pub png: Bytes,
     /// Pixels per inch.
     pub dpi: f32,
@@ -190,6 +195,7 @@ impl Decoders {
     /// Makes the pool too: children of `program sandbox` that may read what the decoders need and nothing else.
     pub fn start(program: &Path, mut sandbox: sandbox::Config, config: Config) -> Self {
         sandbox.readable.extend(config.pdfium.clone());
+        sandbox.readable.extend(config.heif.clone());
         sandbox.readable.push(config.tessdata());
         let text = serde_json::to_string(&config).expect("paths and numbers are always JSON");
         let env = vec![(CONFIG_VARIABLE.to_owned(), text)];
@@ -237,7 +243,7 @@ impl Decoders {
         Ok(self.ask(Some(file), &request, &[]).await?.0)
     }
 
-    /// Renders one page, counted from 1, upright and in grey.
+    /// Renders one page, counted from 1, upright; in grey, or in colour where the page has pictures in colour.
     ///
     /// # Errors
     /// As [`Decoders::read_page`].

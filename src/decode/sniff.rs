@@ -9,6 +9,16 @@ pub const PDF: &str = "application/pdf";
 pub const PNG: &str = "image/png";
 /// JPEG.
 pub const JPEG: &str = "image/jpeg";
+/// TIFF.
+pub const TIFF: &str = "image/tiff";
+/// WebP.
+pub const WEBP: &str = "image/webp";
+/// GIF.
+pub const GIF: &str = "image/gif";
+/// BMP.
+pub const BMP: &str = "image/bmp";
+/// HEIC.
+pub const HEIC: &str = "image/heic";
 /// Plain text.
 pub const PLAIN: &str = "text/plain";
 /// Markdown.
@@ -33,11 +43,8 @@ pub struct Identity {
 pub fn identify(bytes: &[u8], filename: &str) -> Result<Identity> {
     let identity = |(name, media_type)| Ok(Identity { media_type, name });
     let head = &bytes[..bytes.len().min(PDF_HEADER_WITHIN)];
-    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        return identity(("a PNG image", PNG));
-    }
-    if bytes.starts_with(b"\xFF\xD8\xFF") {
-        return identity(("a JPEG image", JPEG));
+    if let Some(media_type) = picture(bytes) {
+        return identity((describe(media_type), media_type));
     }
     if let Some(found) = other_binary(bytes) {
         return identity(found);
@@ -61,6 +68,36 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
+/// The kinds of pictures that are read, by more than their first two letters where texts begin with those too.
+fn picture(bytes: &[u8]) -> Option<&'static str> {
+    const TIFF_STARTS: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
+    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return Some(PNG);
+    }
+    if bytes.starts_with(b"\xFF\xD8\xFF") {
+        return Some(JPEG);
+    }
+    // Canon's raw pictures are TIFF with letters behind.
+    if TIFF_STARTS.iter().any(|start| bytes.starts_with(start)) && bytes.get(8..10) != Some(b"CR") {
+        return Some(TIFF);
+    }
+    // Reserved zeroes, and the length of one of BMP's headers.
+    let is_bmp = |header: &[u8; 18]| header[6..10] == [0; 4] && header[15..] == [0; 3] && header[14] >= 12;
+    if bytes.starts_with(b"BM") && bytes.first_chunk::<18>().is_some_and(is_bmp) {
+        return Some(BMP);
+    }
+    is_heic(bytes).then_some(HEIC)
+}
+
+/// A box `ftyp` with a brand of HEVC pictures (ISO/IEC 23008-12), first or among the compatible ones.
+fn is_heic(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return false };
+    let end = (u32::from_be_bytes(*length) as usize).clamp(8, 1024);
+    let Some(brands) = rest.strip_prefix(b"ftyp") else { return false };
+    let mut brands = brands[..brands.len().min(end - 8)].chunks_exact(4);
+    brands.any(|brand| [b"heic", b"heix", b"heim", b"heis"].iter().any(|heic| *heic == brand))
+}
+
 /// Other binary formats that deckle knows by name.
 fn other_binary(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
@@ -70,6 +107,10 @@ fn other_binary(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         return Some(("an old Microsoft Office document or Outlook message", "application/x-ole-storage"));
     }
     let kind = infer::get(bytes)?;
+    // Two letters are no BMP: what is one was seen before.
+    if kind.mime_type() == BMP {
+        return None;
+    }
     // Its text matchers are loose, and text is judged below; %PDF is looked for further in.
     if matches!(kind.matcher_type(), infer::MatcherType::Text) || kind.mime_type() == PDF {
         return None;
@@ -79,11 +120,14 @@ fn other_binary(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
 
 fn describe(media_type: &str) -> &'static str {
     match media_type {
-        "image/tiff" => "a TIFF image",
-        "image/gif" => "a GIF image",
-        "image/webp" => "a WebP image",
-        "image/heif" | "image/heic" => "a HEIC image",
-        "image/bmp" => "a BMP image",
+        PNG => "a PNG image",
+        JPEG => "a JPEG image",
+        TIFF => "a TIFF image",
+        GIF => "a GIF image",
+        WEBP => "a WebP image",
+        HEIC => "a HEIC image",
+        "image/heif" => "a HEIF image",
+        BMP => "a BMP image",
         "image/avif" => "an AVIF image",
         "image/jp2" => "a JPEG 2000 image",
         "application/gzip" => "a gzip archive",

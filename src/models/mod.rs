@@ -5,6 +5,7 @@
 
 pub mod embedders;
 pub mod minilm;
+pub mod orientation;
 
 use std::{fs::File, io, path::Path};
 

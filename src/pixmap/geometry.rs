@@ -1,4 +1,4 @@
-//! Cutting, turning and scaling.
+//! Cutting, turning, levelling and scaling.
 
 use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
@@ -39,6 +39,64 @@ impl Pixmap {
         Self { width, height, channels: self.channels, pixels }
     }
 
+    /// Left and right exchanged.
+    pub fn mirrored(mut self) -> Self {
+        let count = self.channels.count();
+        for row in self.pixels.chunks_exact_mut((self.width as usize * count).max(1)) {
+            row.reverse();
+            // Within a pixel the channels stand the wrong way round now.
+            row.chunks_exact_mut(count).for_each(<[u8]>::reverse);
+        }
+        self
+    }
+
+    /// Turned counter-clockwise by a few degrees, so that lines that sloped downwards to the right by as many lie
+    /// level. The picture grows to hold its own corners; what is new is white.
+    pub fn levelled(&self, degrees: f32) -> Self {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let (w, h) = (self.width as f32, self.height as f32);
+        let (width, height) = (w * cos.abs() + h * sin.abs(), w * sin.abs() + h * cos.abs());
+        let mut level = Self::white(width.round() as u32, height.round() as u32, self.channels);
+        let (centre_x, centre_y) = ((level.width as f32 - 1.0) / 2.0, (level.height as f32 - 1.0) / 2.0);
+        let count = self.channels.count();
+        for (y, row) in level.pixels.chunks_exact_mut(level.width as usize * count).enumerate() {
+            let dy = y as f32 - centre_y;
+            for (x, pixel) in row.chunks_exact_mut(count).enumerate() {
+                let dx = x as f32 - centre_x;
+                let from_x = dx * cos - dy * sin + (w - 1.0) / 2.0;
+                let from_y = dx * sin + dy * cos + (h - 1.0) / 2.0;
+                if from_x > -1.0 && from_y > -1.0 && from_x < w && from_y < h {
+                    self.between(from_x, from_y, pixel);
+                }
+            }
+        }
+        level
+    }
+
+    /// The colour at a place between pixels; white outside.
+    fn between(&self, x: f32, y: f32, pixel: &mut [u8]) {
+        let (left, top) = (x.floor(), y.floor());
+        // In 256ths: the four weights of a place come to 2¹⁶.
+        let (right_part, lower_part) = (((x - left) * 256.0) as u32, ((y - top) * 256.0) as u32);
+        let (left, top, count) = (left as i64, top as i64, self.channels.count());
+        let row = |y: i64, x: i64| -> Option<&[u8]> {
+            let inside = x >= 0 && y >= 0 && x < i64::from(self.width) && y < i64::from(self.height);
+            inside.then(|| &self.pixels[(y as usize * self.width as usize + x as usize) * count..][..count])
+        };
+        let corners = [row(top, left), row(top, left + 1), row(top + 1, left), row(top + 1, left + 1)];
+        let weights = [
+            (256 - right_part) * (256 - lower_part),
+            right_part * (256 - lower_part),
+            (256 - right_part) * lower_part,
+            right_part * lower_part,
+        ];
+        for (channel, value) in pixel.iter_mut().enumerate() {
+            let of = |corner: &Option<&[u8]>| corner.map_or(255, |pixel| u32::from(pixel[channel]));
+            let sum: u32 = corners.iter().zip(weights).map(|(corner, weight)| of(corner) * weight).sum();
+            *value = ((sum + 32_768) >> 16) as u8;
+        }
+    }
+
     /// Scaled bilinearly, over as many pixels as shrinking needs.
     ///
     /// # Errors
@@ -72,6 +130,12 @@ mod tests {
         assert_eq!((turned.width, turned.height, &turned.pixels[..]), (2, 3, &[3, 0, 4, 1, 5, 2][..]));
         assert_eq!(picture.clone().turned(1).turned(3), picture);
         assert_eq!(picture.clone().turned(2).pixels, [5, 4, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn mirroring_keeps_the_colours() {
+        let row = Pixmap { width: 2, height: 1, channels: Channels::Rgb, pixels: vec![1, 2, 3, 4, 5, 6] };
+        assert_eq!(row.mirrored().pixels, [4, 5, 6, 1, 2, 3]);
     }
 
     #[test]

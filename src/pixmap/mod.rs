@@ -3,7 +3,11 @@
 //! The law: only pictures of our own making are decoded here (renderings of a [`crate::sandbox`] child); a file's own
 //! bytes never are.
 
+mod colour;
+#[cfg(test)]
+mod drawn;
 mod geometry;
+mod skew;
 
 use std::io::Cursor;
 

@@ -16,6 +16,7 @@ pub mod publish;
 pub mod roster;
 pub mod sources;
 pub mod split;
+pub mod upright;
 pub mod vision;
 
 use std::{collections::BTreeMap, marker::PhantomData, sync::Arc, time::Instant};

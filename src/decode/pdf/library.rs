@@ -11,7 +11,10 @@ use bytes::Bytes;
 use pdfium_render::prelude::*;
 
 use super::geometry::{Matrix, Rect};
-use crate::error::{Failure, Result, code};
+use crate::{
+    error::{Failure, Result, code},
+    pixmap::Channels,
+};
 
 /// `FPDF_ERR_…` of `fpdfview.h`.
 const ERROR_PASSWORD: c_ulong = 4;
@@ -19,6 +22,8 @@ const ERROR_SECURITY: c_ulong = 5;
 
 /// `FPDFBitmap_Gray`.
 const BITMAP_GREY: i32 = 1;
+/// `FPDFBitmap_BGR`: blue first. The order is changed here and not by PDFium.
+const BITMAP_BGR: i32 = 2;
 
 /// `FPDF_ANNOT | FPDF_RENDER_LIMITEDIMAGECACHE`. Never `FPDF_REVERSE_BYTE_ORDER`: with grey it kills the process.
 const RENDER_FLAGS: i32 = 0x01 | 0x200;
@@ -333,13 +338,26 @@ impl PdfPage<'_> {
         (!handle.is_null()).then_some(TextPage { page: self, pdfium: self.pdfium, handle })
     }
 
-    /// Renders the page, turned by /Rotate, in grey, with annotations and form fields. `None` when PDFium cannot get
-    /// the memory.
-    pub fn render(&self, width: i32, height: i32) -> Option<Vec<u8>> {
+    /// Width and height of a picture in its own pixels. Does not decode it.
+    pub fn pixel_size(&self, image: Object<'_>) -> Option<(u32, u32)> {
+        let (mut width, mut height) = (0, 0);
+        // SAFETY: the object belongs to an open page and is a picture; both are written to.
+        let ok = unsafe { self.pdfium.FPDFImageObj_GetImagePixelSize(image.handle, &raw mut width, &raw mut height) };
+        (ok != 0).then_some((width, height))
+    }
+
+    /// Renders the page, turned by /Rotate, with annotations and form fields; rows without padding. `None` when PDFium
+    /// cannot get the memory.
+    pub fn render(&self, width: i32, height: i32, channels: Channels) -> Option<Vec<u8>> {
+        let format = match channels {
+            Channels::Grey => BITMAP_GREY,
+            Channels::Rgb => BITMAP_BGR,
+        };
+        let count = channels.count();
         // SAFETY: the bitmap is ours from creation to destruction; its buffer is `stride` × `height` bytes, and
-        // `stride` is at least `width` for one byte a pixel.
+        // `stride` is at least `width` times the bytes of a pixel.
         unsafe {
-            let bitmap = self.pdfium.FPDFBitmap_CreateEx(width, height, BITMAP_GREY, std::ptr::null_mut(), 0);
+            let bitmap = self.pdfium.FPDFBitmap_CreateEx(width, height, format, std::ptr::null_mut(), 0);
             if bitmap.is_null() {
                 return None;
             }
@@ -349,15 +367,18 @@ impl PdfPage<'_> {
                 self.pdfium.FPDF_FFLDraw(form.handle, bitmap, self.handle, 0, 0, width, height, 0, RENDER_FLAGS);
             }
             let stride = usize::try_from(self.pdfium.FPDFBitmap_GetStride(bitmap)).unwrap_or(0);
-            let (width, height) = (width as usize, height as usize);
+            let (row_bytes, height) = (width as usize * count, height as usize);
             let buffer: *const u8 = self.pdfium.FPDFBitmap_GetBuffer(bitmap).cast();
-            let mut pixels = Vec::with_capacity(width * height);
-            if !buffer.is_null() && stride >= width {
+            let mut pixels = Vec::with_capacity(row_bytes * height);
+            if !buffer.is_null() && stride >= row_bytes {
                 let padded = std::slice::from_raw_parts(buffer, stride * height);
-                padded.chunks_exact(stride).for_each(|row| pixels.extend_from_slice(&row[..width]));
+                padded.chunks_exact(stride).for_each(|row| pixels.extend_from_slice(&row[..row_bytes]));
             }
             self.pdfium.FPDFBitmap_Destroy(bitmap);
-            (pixels.len() == width * height).then_some(pixels)
+            if channels == Channels::Rgb {
+                pixels.chunks_exact_mut(count).for_each(|pixel| pixel.swap(0, 2));
+            }
+            (pixels.len() == row_bytes * height).then_some(pixels)
         }
     }
 }

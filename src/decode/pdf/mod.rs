@@ -6,6 +6,7 @@ mod geometry;
 mod library;
 mod lines;
 mod objects;
+mod pictures;
 
 use bytes::Bytes;
 use unicode_normalization::UnicodeNormalization;
@@ -89,34 +90,30 @@ impl Format for Decoder {
 
     fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Pixmap)> {
         let config = asked.config;
-        let file = self.file(asked)?;
-        let page = page(file, page_no)?;
+        let page = page(self.file(asked)?, page_no)?;
         let view = View::of(&page)?;
+        let pictures = pictures::of(&page, &view);
+        pictures::within(&pictures, page_no, config)?;
         let (page_width, page_height) = (view.width, view.height);
-        let square_inches = f64::from(page_width) * f64::from(page_height) / (72.0 * 72.0);
-        let allowed_dpi = (config.max_pixels as f64 / square_inches).sqrt() as f32;
-        let dpi = config.render_dpi.min(allowed_dpi * 0.999);
-        if dpi < LEAST_DPI {
-            return Err(Failure::rejected(
-                code::LIMIT_PIXELS,
-                format!(
-                    "page {page_no} measures {page_width:.0} × {page_height:.0} points; within {} pixels \
-                     (decode.max_pixels) it would be unreadable",
-                    config.max_pixels
-                ),
-            ));
-        }
+        let area = page_width * page_height;
+        let dpi = resolution(page_no, &view, pictures::dpi(&pictures, area, config.render_dpi), config)?;
         let pixels = |points: f32| ((points * dpi / 72.0).round() as i32).max(1);
         let (width, height) = (pixels(page_width), pixels(page_height));
-        let pixels = page.render(width, height).ok_or_else(|| {
+        let figures = pictures::figures(&pictures, area);
+        let channels = if figures.is_empty() { Channels::Grey } else { Channels::Rgb };
+        let pixels = page.render(width, height, channels).ok_or_else(|| {
             Failure::rejected(
                 code::LIMIT_MEMORY,
                 format!("no memory to render page {page_no} ({width} × {height} pixels)"),
             )
         })?;
         let (width_px, height_px) = (width as u32, height as u32);
+        let mut picture = Pixmap { width: width_px, height: height_px, channels, pixels };
+        if !pictures::any_colourful(&picture, &figures, dpi) {
+            picture = picture.into_grey();
+        }
         let rendered = Rendered { dpi, width_px, height_px, page_width, page_height, rotation: view.rotation() };
-        Ok((rendered, Pixmap { width: width_px, height: height_px, channels: Channels::Grey, pixels }))
+        Ok((rendered, picture))
     }
 
     fn check(&mut self, config: &Config) -> Option<Check> {
@@ -161,6 +158,28 @@ fn page(file: &PdfFile, page_no: u32) -> Result<PdfPage<'_>> {
     }
     let damaged = || Failure::rejected(code::PDF_DAMAGED, format!("page {page_no} is damaged and cannot be read"));
     file.page(page_no - 1).ok_or_else(damaged)
+}
+
+/// The resolution that was asked for, or what `decode.max_pixels` leaves of it.
+///
+/// # Errors
+/// `limit.pixels` when that is too little to read.
+fn resolution(page_no: u32, view: &View, asked: f32, config: &Config) -> Result<f32> {
+    let View { width, height, .. } = view;
+    let square_inches = f64::from(*width) * f64::from(*height) / (72.0 * 72.0);
+    let allowed = (config.max_pixels as f64 / square_inches).sqrt() as f32;
+    let dpi = asked.min(allowed * 0.999);
+    if dpi >= LEAST_DPI {
+        return Ok(dpi);
+    }
+    Err(Failure::rejected(
+        code::LIMIT_PIXELS,
+        format!(
+            "page {page_no} measures {width:.0} × {height:.0} points; within {} pixels (decode.max_pixels) it would \
+             be unreadable",
+            config.max_pixels
+        ),
+    ))
 }
 
 /// Titles that writing programs put in by themselves say nothing.

@@ -17,10 +17,10 @@ use crate::{
 };
 
 /// Forms may hold forms; deeper ones are an attack or a mistake.
-const DEEPEST_FORM: u8 = 12;
+pub const DEEPEST_FORM: u8 = 12;
 
 /// Objects looked at on one page. The largest maps have some 100,000.
-const MOST_OBJECTS: usize = 500_000;
+pub const MOST_OBJECTS: usize = 500_000;
 
 /// From this weight on a font is bold (CSS: semi-bold).
 const BOLD_WEIGHT: i32 = 600;

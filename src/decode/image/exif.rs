@@ -1,11 +1,11 @@
-//! The three things that a picture's metadata says about its geometry: orientation and resolution, from EXIF, JFIF or
-//! PNG chunks. Anything odd is taken as not said.
+//! What a picture's metadata says about its geometry: orientation and resolution, from EXIF, JFIF, the chunks of PNG and
+//! the headers of BMP and TIFF. Anything odd is taken as not said.
 
 /// What the metadata says.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Geometry {
     /// EXIF orientation, 1 to 8.
-    pub orientation: Option<u8>,
+    pub orientation: Option<u16>,
     /// Pixels per inch.
     pub dpi: Option<f32>,
 }
@@ -24,7 +24,7 @@ pub fn of_jpeg(bytes: &[u8]) -> Geometry {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let Some(content) = length.checked_sub(2).and_then(|n| tail.get(..n)) else { break };
         match marker {
-            0xE1 if content.starts_with(b"Exif\0\0") && exif == Geometry::default() => exif = of_tiff(&content[6..]),
+            0xE1 if content.starts_with(b"Exif\0\0") && exif == Geometry::default() => exif = of_exif(content),
             0xE0 if content.starts_with(b"JFIF\0") => jfif = of_jfif(content),
             0xDA => break,
             _ => {}
@@ -63,7 +63,7 @@ pub fn of_png(bytes: &[u8]) -> Geometry {
                 geometry.dpi = sane(per_metre / 100.0 * INCHES_PER_CENTIMETRE);
             }
             (b"eXIf", content) => {
-                let exif = of_tiff(content);
+                let exif = of_exif(content);
                 geometry = Geometry { orientation: exif.orientation, dpi: geometry.dpi.or(exif.dpi) };
             }
             (b"IDAT", _) => break,
@@ -95,9 +95,9 @@ fn of_jfif(content: &[u8]) -> Option<f32> {
     }
 }
 
-/// The first directory of a TIFF structure, which is what EXIF is.
-fn of_tiff(tiff: &[u8]) -> Geometry {
-    directory(tiff).unwrap_or_default()
+/// The first directory of a TIFF structure, which is what EXIF is; some writers put JPEG's mark in front.
+pub fn of_exif(exif: &[u8]) -> Geometry {
+    directory(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif)).unwrap_or_default()
 }
 
 fn directory(tiff: &[u8]) -> Option<Geometry> {
@@ -118,7 +118,7 @@ fn directory(tiff: &[u8]) -> Option<Geometry> {
     let (mut orientation, mut resolution, mut unit) = (None, None, 2);
     for entry in (0..usize::from(u16_at(start)?)).map(|i| start + 2 + i * 12) {
         match u16_at(entry)? {
-            0x0112 => orientation = u8::try_from(u16_at(entry + 8)?).ok().filter(|o| (1..=8).contains(o)),
+            0x0112 => orientation = Some(u16_at(entry + 8)?).filter(|o| (1..=8).contains(o)),
             0x011A => {
                 let at = u32_at(entry + 8)? as usize;
                 resolution = u32_at(at).zip(u32_at(at + 4)).map(|(n, d)| n as f32 / d as f32);
@@ -127,12 +127,25 @@ fn directory(tiff: &[u8]) -> Option<Geometry> {
             _ => {}
         }
     }
-    let dpi = match unit {
-        2 => resolution,
-        3 => resolution.map(|r| r * INCHES_PER_CENTIMETRE),
+    Some(Geometry { orientation, dpi: resolution.and_then(|resolution| tiff_dpi(resolution, unit)) })
+}
+
+/// A resolution in a unit of TIFF: 2 is per inch, 3 per centimetre, 1 says no more than the shape of a pixel.
+pub fn tiff_dpi(resolution: f32, unit: u16) -> Option<f32> {
+    match unit {
+        2 => sane(resolution),
+        3 => sane(resolution * INCHES_PER_CENTIMETRE),
         _ => None,
-    };
-    Some(Geometry { orientation, dpi: dpi.and_then(sane) })
+    }
+}
+
+/// What a BMP's header says, in pixels per metre; the older header of 12 bytes says nothing.
+pub fn of_bmp(bytes: &[u8]) -> Geometry {
+    const OLD_HEADER: u32 = 12;
+    let u32_at = |at: usize| bytes.get(at..)?.first_chunk::<4>().map(|four| u32::from_le_bytes(*four));
+    let per_metre = u32_at(14).filter(|length| *length > OLD_HEADER).and_then(|_| u32_at(38));
+    let dpi = per_metre.and_then(|per_metre| sane(per_metre as f32 / 100.0 * INCHES_PER_CENTIMETRE));
+    Geometry { orientation: None, dpi }
 }
 
 fn sane(dpi: f32) -> Option<f32> {
@@ -151,9 +164,9 @@ mod tests {
         let big = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
         let little = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
         for exif in [&big[..], &little[..]] {
-            assert_eq!(of_tiff(exif), Geometry { orientation: Some(6), dpi: None });
+            assert_eq!(of_exif(exif), Geometry { orientation: Some(6), dpi: None });
             // Cut anywhere, it says less and breaks nothing.
-            (0..exif.len()).for_each(|n| assert!(of_tiff(&exif[..n]).dpi.is_none()));
+            (0..exif.len()).for_each(|n| assert!(of_exif(&exif[..n]).dpi.is_none()));
         }
     }
 
