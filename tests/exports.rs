@@ -5,6 +5,7 @@ use std::process::Command;
 
 use deckle::document::canonical::canonical;
 use deckle::document::docling::to_docling;
+use deckle::document::facts::{Destination, FormField, FormFieldKind, Link};
 use deckle::document::markdown::to_markdown;
 use deckle::document::{Bbox, Block, BlockKind, Cell, Confidence, Document, Locator, Method, PageInfo, Table};
 use deckle::error::Reason;
@@ -55,7 +56,7 @@ fn table() -> Block {
 fn page(page_no: u32, reason: Option<Reason>) -> PageInfo {
     let method = reason.is_none().then_some(Method::Ocr);
     let confidence = reason.is_none().then_some(Confidence { mean: 0.9, p10: 0.5 });
-    PageInfo { page_no, width: 595.276, height: 841.89, rotation: 0, method, confidence, reason }
+    PageInfo { page_no, width: 595.276, height: 841.89, method, confidence, reason, ..PageInfo::default() }
 }
 
 fn document(filename: &str, media_type: &str, pages: Vec<PageInfo>, blocks: Vec<Block>) -> Document {
@@ -64,12 +65,55 @@ fn document(filename: &str, media_type: &str, pages: Vec<PageInfo>, blocks: Vec<
         media_type: media_type.to_owned(),
         sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
         size_bytes: 12,
-        title: None,
         pages,
         blocks,
-        fields: Vec::new(),
-        confidence: None,
+        ..Document::default()
     }
+}
+
+/// A page with a form that was filled in, and links: one over a whole line, one over a word.
+fn form() -> Document {
+    let at = |top: f32, right: f32| Bbox { left: 50.0, top, right, bottom: top + 12.0 };
+    let line = |top: f32, text: &str| Block {
+        prov: vec![Locator::on_page(1, at(top, 250.0))],
+        ..block(BlockKind::Text, text)
+    };
+    let link = |bbox: Bbox, uri: &str| Link { bbox, uri: Some(uri.to_owned()), destination: None };
+    let field = |name: &str, kind: FormFieldKind, value: Option<&str>, checked: Option<bool>| FormField {
+        name: name.to_owned(),
+        kind,
+        label: None,
+        value: value.map(str::to_owned),
+        checked,
+        options: Vec::new(),
+        required: false,
+        read_only: false,
+        bbox: at(300.0, 100.0),
+    };
+    let mut page = page(1, None);
+    page.links = vec![
+        link(at(100.0, 245.0), "https://example.org/bolts?kind=1"),
+        link(at(120.0, 80.0), "https://example.org/"),
+        link(at(140.0, 250.0), "javascript:alert(1)"),
+        Link {
+            bbox: at(160.0, 250.0),
+            uri: None,
+            destination: Some(Destination { page_no: 1, top: None, stated: [None, None] }),
+        },
+    ];
+    page.form_fields = vec![
+        field("applicant.name", FormFieldKind::Text, Some("Ada"), None),
+        field("applicant.city", FormFieldKind::Text, None, None),
+        field("consent", FormFieldKind::CheckBox, Some("Yes"), Some(true)),
+        field("send", FormFieldKind::PushButton, None, None),
+    ];
+    let blocks = vec![
+        line(100.0, "https://example.org/bolts"),
+        line(120.0, "Bolts are sold there and elsewhere"),
+        line(140.0, "A link that runs a program"),
+        line(160.0, "See above"),
+    ];
+    document("form.pdf", "application/pdf", vec![page], blocks)
 }
 
 /// Every kind of block, spans, nested lists, captions above and below.
@@ -122,6 +166,7 @@ fn samples() -> Vec<(&'static str, Document)> {
     let weird: Vec<Block> = weird.iter().map(|text| block(BlockKind::Text, text)).chain([odd]).collect();
     vec![
         ("everything", everything()),
+        ("form", form()),
         (
             "no-pages",
             document(
@@ -173,6 +218,29 @@ fn docling_core_loads_every_kind_of_document() {
 #[test]
 fn docling_json_is_stable() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&to_docling(&everything())).expect("JSON"));
+}
+
+#[test]
+fn a_line_that_is_one_link_has_its_address_and_a_form_its_values() {
+    let docling = to_docling(&form());
+    let addresses: Vec<_> = docling["texts"].as_array().unwrap().iter().map(|text| text.get("hyperlink")).collect();
+    assert_eq!(addresses, [Some(&"https://example.org/bolts?kind=1".into()), None, None, None]);
+    let [form] = &docling["form_items"].as_array().unwrap()[..] else { panic!("{}", docling["form_items"]) };
+    let cells = form["graph"]["cells"].as_array().unwrap();
+    let told: Vec<_> = cells.iter().map(|cell| (&cell["label"], cell["text"].as_str().unwrap())).collect();
+    let label = |name: &str| serde_json::Value::from(name);
+    let (key, value, checkbox) = (label("key"), label("value"), label("checkbox"));
+    assert_eq!(
+        told,
+        [
+            (&key, "applicant.name"),
+            (&value, "Ada"),
+            (&key, "applicant.city"),
+            (&value, ""),
+            (&key, "consent"),
+            (&checkbox, "selected"),
+        ]
+    );
 }
 
 #[test]

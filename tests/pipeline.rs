@@ -483,13 +483,8 @@ async fn assembled(app: &App, document_id: &str) -> Vec<u8> {
     let document = Document {
         filename: format!("{document_id}.txt"),
         media_type: "text/plain".to_owned(),
-        sha256: String::new(),
-        size_bytes: 0,
-        title: None,
-        pages: Vec::new(),
         blocks: vec![block],
-        fields: Vec::new(),
-        confidence: None,
+        ..Document::default()
     };
     let bytes = serde_json::to_vec(&document).unwrap();
     let blob = app.blobs.put("acme", document_id, "application/json", bytes.into()).await.unwrap();

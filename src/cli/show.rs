@@ -53,6 +53,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         facts(&header)?;
         if let Some(run) = &run {
             pages(run)?;
+            decisions(run)?;
             cost(run)?;
             outline(&app, &header).await?;
             figures(run)?;
@@ -168,6 +169,26 @@ fn pages(run: &DocumentRun) -> anyhow::Result<()> {
 /// `3`, or `3 to 5`.
 fn span(first: String, last: String) -> String {
     if first == last { first } else { format!("{first} to {last}") }
+}
+
+/// What was decided about the pages' text, such as `pages: 3 text layer, 2 recognised (no text layer)`.
+fn decisions(run: &DocumentRun) -> anyhow::Result<()> {
+    let trail = run.header.current.iter().flat_map(|current| &current.trail);
+    let told: Vec<String> = trail
+        .flat_map(|entry| &entry.decisions)
+        .map(|(decision, pages)| format!("{pages} {}", in_words(decision)))
+        .collect();
+    if told.is_empty() { Ok(()) } else { say(format_args!("pages: {}", told.join(", "))) }
+}
+
+/// A decision of [`crate::decode::text_layer`] for people; an unknown one is why a page was recognised.
+fn in_words(decision: &str) -> String {
+    match decision {
+        "text_layer" => "text layer".to_owned(),
+        "text_layer_and_images" => "text layer with pictures recognised".to_owned(),
+        "empty" => "empty".to_owned(),
+        why => format!("recognised ({})", why.replace('_', " ")),
+    }
 }
 
 fn cost(run: &DocumentRun) -> anyhow::Result<()> {

@@ -43,6 +43,13 @@ impl Workshop {
                 let ask = |format: &mut dyn Format, asked: &Asked<'_>| format.read_page(asked, page_no);
                 self.with_format(file, &media_type, password.as_ref(), ask)
             })),
+            Request::ReadFacts { media_type, password, look_into_attachments } => {
+                encode(needed(file).and_then(|file| {
+                    let ask =
+                        |format: &mut dyn Format, asked: &Asked<'_>| format.read_facts(asked, look_into_attachments);
+                    self.with_format(file, &media_type, password.as_ref(), ask)
+                }))
+            }
             Request::RenderPage { media_type, page_no, password } => {
                 let rendered = needed(file).and_then(|file| {
                     let ask = |format: &mut dyn Format, asked: &Asked<'_>| format.render_page(asked, page_no);

@@ -2,6 +2,7 @@
 
 use super::{Check, Config, Opened, PageContent, request::Rendered};
 use crate::{
+    document::facts::Facts,
     error::{Failure, Result, code},
     pixmap::Pixmap,
     sandbox::File,
@@ -33,6 +34,11 @@ pub trait Format {
     /// Reads the text layer of a page, counted from 1.
     fn read_page(&mut self, asked: &Asked<'_>, _page_no: u32) -> Result<PageContent> {
         Err(no_pages(asked))
+    }
+
+    /// Reads what the file says of itself; attachments are unpacked and hashed only if asked for.
+    fn read_facts(&mut self, _asked: &Asked<'_>, _look_into_attachments: bool) -> Result<Facts> {
+        Ok(Facts::default())
     }
 
     /// Renders a page, counted from 1, upright; in grey, or in colour where it has pictures in colour.

@@ -36,7 +36,10 @@ pub use child::child;
 pub use crate::sandbox::File;
 
 use crate::{
-    document::{Bbox, Block, Line},
+    document::{
+        Bbox, Block, Line,
+        facts::{Facts, FormField, Link},
+    },
     error::{Failure, Result, code},
     sandbox,
 };
@@ -122,7 +125,7 @@ pub struct Opened {
 }
 
 /// What one page says of itself, before any recognition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PageContent {
     /// Width in points of the upright page.
     pub width: f32,
@@ -136,6 +139,12 @@ pub struct PageContent {
     pub images: Vec<Bbox>,
     /// What [`text_layer::judge`] needs.
     pub signals: text_layer::Signals,
+    /// Links on the page.
+    pub links: Vec<Link>,
+    /// Form fields on the page; what was filled in stands among the lines as well.
+    pub form_fields: Vec<FormField>,
+    /// From the file's own coordinates to points of the upright page; see [`crate::document::Page::from_user_space`].
+    pub from_user_space: Option<[f32; 6]>,
 }
 
 /// The picture of one upright page.
@@ -241,6 +250,24 @@ impl Decoders {
         let password = password.map(Secret::new);
         let request = Request::ReadPage { media_type: media_type.to_owned(), page_no, password };
         Ok(self.ask(Some(file), &request, &[]).await?.0)
+    }
+
+    /// Reads what a file says of itself. A file never fails for its facts: where they, or its attachments, are too much
+    /// for a child, they are missing, and [`Facts::cut_short`] says so.
+    ///
+    /// # Errors
+    /// Only those that another attempt may mend.
+    pub async fn read_facts(&self, file: &File, media_type: &str, password: Option<&str>) -> Result<Metered<Facts>> {
+        for look_into_attachments in [true, false] {
+            let (media_type, password) = (media_type.to_owned(), password.map(Secret::new));
+            let request = Request::ReadFacts { media_type, password, look_into_attachments };
+            match self.ask(Some(file), &request, &[]).await {
+                Ok((facts, _)) => return Ok(facts),
+                Err(failure) if failure.is_retryable() => return Err(failure),
+                Err(failure) => tracing::warn!(sha256 = file.sha256, look_into_attachments, %failure, "facts not read"),
+            }
+        }
+        Ok(Metered { value: Facts { cut_short: true, ..Facts::default() }, cpu_us: 0 })
     }
 
     /// Renders one page, counted from 1, upright; in grey, or in colour where the page has pictures in colour.

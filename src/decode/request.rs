@@ -37,6 +37,8 @@ pub enum Request {
     Open { filename: String, password: Option<Secret> },
     /// Text layer and signals of a page.
     ReadPage { media_type: String, page_no: u32, password: Option<Secret> },
+    /// What the file says of itself.
+    ReadFacts { media_type: String, password: Option<Secret>, look_into_attachments: bool },
     /// A page as a picture.
     RenderPage { media_type: String, page_no: u32, password: Option<Secret> },
     /// Recognise the attached PNG.

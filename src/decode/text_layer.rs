@@ -5,6 +5,8 @@
 
 mod words;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Bbox, Line};
@@ -109,6 +111,32 @@ impl Signals {
         self.words = WordCounts::of(lines.iter().flat_map(|line| &line.words).map(|word| word.text.as_str()));
     }
 
+    /// What the rule compares with its thresholds, by name; for the trail.
+    pub fn named(&self) -> BTreeMap<String, f32> {
+        let w = &self.words;
+        [
+            ("characters", self.characters as f32),
+            ("paths", self.paths as f32),
+            ("pictures", self.pictures.len() as f32),
+            ("largest_picture", self.largest_picture()),
+            ("unmapped", share(self.unmapped, self.characters)),
+            ("invisible", share(self.invisible, self.characters)),
+            ("silent", self.silent_share()),
+            ("words", w.words as f32),
+            ("latin", share(w.latin, w.letters)),
+            ("shaped", share(w.shaped, w.words)),
+            ("stop_words", share(w.stop_words, w.words)),
+            ("plausible", share(w.plausible, w.spelled)),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    fn silent_share(&self) -> f32 {
+        if self.text_area > 0.0 { self.silent_area / self.text_area } else { 0.0 }
+    }
+
     /// Whether some of the text means nothing, although it is used.
     pub fn is_suspect(&self) -> bool {
         share(self.unmapped, self.characters) > threshold::SUSPECT
@@ -151,7 +179,7 @@ pub fn judge(signals: &Signals) -> Decision {
         return Decision::Ocr("invisible");
     }
     // 5. Text that is drawn but gives no characters.
-    if s.text_area > 0.0 && s.silent_area / s.text_area > t::SILENT {
+    if s.silent_share() > t::SILENT {
         return Decision::Ocr("silent");
     }
     // 6. A good text layer; pictures without text over them may be pictures of text.

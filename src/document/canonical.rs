@@ -25,9 +25,12 @@ pub fn canonical(document: &Document) -> Value {
             "rotation": page.rotation,
             "method": page.method,
             "failed": page.reason.as_ref().map(|reason| reason.code.as_str()),
+            "links": page.links.iter().map(|link| json!([link.uri, link.destination.map(|to| to.page_no)])).collect::<Vec<_>>(),
+            "form_fields": page.form_fields.iter().map(|field| json!([field.name, field.value, field.checked])).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "blocks": document.blocks.iter().map(block).collect::<Vec<_>>(),
         "fields": document.fields.iter().map(field).collect::<Vec<_>>(),
+        "facts": document.facts,
         "confidences": confidences,
     })
 }

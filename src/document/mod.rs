@@ -6,10 +6,12 @@
 pub mod canonical;
 pub mod chunking;
 pub mod docling;
+pub mod facts;
 pub mod fields;
 pub mod figures;
 pub mod layout;
 pub mod markdown;
+pub mod outline;
 
 use std::collections::BTreeMap;
 
@@ -267,7 +269,8 @@ pub struct Page {
     /// Where the lines came from; `None` for an empty page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
-    /// Why the text layer was taken or not, in one word of [`layout`]'s rule; for the trail.
+    /// Why the text layer was taken or not, in one word: `text_layer`, `text_layer_and_images`, `empty`, or why the page
+    /// was recognised, as `no_text_layer`; for the trail.
     #[serde(default)]
     pub decision: String,
     /// What the decision was made from, by the signals' names.
@@ -281,6 +284,16 @@ pub struct Page {
     /// What is drawn on the page besides.
     #[serde(default)]
     pub drawing: Drawing,
+    /// Links on the page.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<facts::Link>,
+    /// Form fields on the page; what was filled in stands among the lines as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub form_fields: Vec<facts::FormField>,
+    /// From the file's own coordinates to points of the upright page: x is `a x + c y + e`, y is `b x + d y + f`.
+    /// `None` where the file has none, or the picture was turned besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_user_space: Option<[f32; 6]>,
     /// What the layout model sees; empty where it was not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<Region>,
@@ -394,7 +407,7 @@ pub struct Cell {
 }
 
 /// What the assembled document keeps of each page.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PageInfo {
     /// Counted from 1.
     pub page_no: u32,
@@ -413,10 +426,16 @@ pub struct PageInfo {
     /// Why it could not be read, if it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// Links on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<facts::Link>,
+    /// Form fields on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub form_fields: Vec<facts::FormField>,
 }
 
 /// A whole document: what exports, chunks and readers are made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Document {
     /// Its file name, without folders.
     pub filename: String,
@@ -439,6 +458,9 @@ pub struct Document {
     /// Confidence over all pages; `None` for text layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,
+    /// What the file says of itself.
+    #[serde(default, skip_serializing_if = "facts::Facts::is_empty")]
+    pub facts: facts::Facts,
 }
 
 /// A piece of a document that fits the embedding model.

@@ -158,6 +158,12 @@ pub struct TrailEntry {
     pub bytes: i64,
     /// Tokens embedded.
     pub tokens: i64,
+    /// Pages by what was decided about their text: `text_layer`, `no_text_layer`, `unmapped` and so on.
+    #[serde(default)]
+    pub decisions: BTreeMap<String, i64>,
+    /// What a page's decision was made from, by name. Of one page only: sums of them would say nothing.
+    #[serde(default)]
+    pub signals: BTreeMap<String, f64>,
 }
 
 impl TrailEntry {
@@ -169,6 +175,10 @@ impl TrailEntry {
         self.pages += other.pages;
         self.bytes += other.bytes;
         self.tokens += other.tokens;
+        for (decision, pages) in &other.decisions {
+            *self.decisions.entry(decision.clone()).or_default() += pages;
+        }
+        self.signals.clear();
     }
 }
 

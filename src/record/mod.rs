@@ -132,6 +132,9 @@ pub struct PageSplit {
     pub page_no: i32,
     /// Pages of the document.
     pub page_count: i32,
+    /// What the file says of itself, as JSON ([`crate::document::facts::Facts`]); `None` where it says nothing.
+    #[serde(default)]
+    pub facts: Option<BlobRef>,
 }
 event! {
     PageSplit, "pages.split",
@@ -157,6 +160,9 @@ pub struct PageRead {
     /// Why it failed.
     #[serde(default)]
     pub reason: Option<Reason>,
+    /// What the file says of itself, as JSON ([`crate::document::facts::Facts`]); `None` where it says nothing.
+    #[serde(default)]
+    pub facts: Option<BlobRef>,
 }
 event! {
     PageRead, "pages.read",
@@ -182,6 +188,9 @@ pub struct PageAnalysed {
     /// Why it failed.
     #[serde(default)]
     pub reason: Option<Reason>,
+    /// What the file says of itself, as JSON ([`crate::document::facts::Facts`]); `None` where it says nothing.
+    #[serde(default)]
+    pub facts: Option<BlobRef>,
 }
 event! {
     PageAnalysed, "pages.analysed",

@@ -29,7 +29,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Meter, Output, Parts, Stage, claim_check, compute};
 use crate::{
     blob::Blobs,
-    document::{Confidence, Document, Page, PageInfo, fields, layout},
+    document::{Confidence, Document, Page, PageInfo, facts::Facts, fields, layout, outline},
     error::{Failure, Reason, Result, code},
     record::{Assembled, Enriched, Event, PageAnalysed, Source, Status, TrailEntry, wire::Headers},
     store::{DocumentKey, PageRow, RunKey, Store},
@@ -257,8 +257,12 @@ impl Assemble {
             event.failed_pages = last.page_count;
             return Ok(Some(Built::Nothing(Box::new(event))));
         }
+        let facts: Facts = match &last.facts {
+            Some(blob) => claim_check::get_json(&*self.blobs, blob).await?,
+            None => Facts::default(),
+        };
         let source = last.source.clone();
-        let (document, cpu_us) = compute(move || assembled(&source, &rows, &pages)).await?;
+        let (document, cpu_us) = compute(move || assembled(&source, facts, &rows, &pages)).await?;
         meter.cpu(cpu_us).count(document.pages.len(), 0, 0);
         let envelope = envelope.caused(Assembled::TOPIC, "");
         let document = claim_check::put_json(&*self.blobs, &envelope, &document).await?;
@@ -297,22 +301,32 @@ fn numbers(analysed: &PageAnalysed) -> Result<(u32, u32)> {
     }
 }
 
-fn assembled(source: &Source, rows: &[PageRow], pages: &BTreeMap<u32, Page>) -> Document {
-    let (title, blocks) = layout::assemble_blocks(pages.values().collect());
+fn assembled(source: &Source, mut facts: Facts, rows: &[PageRow], pages: &BTreeMap<u32, Page>) -> Document {
+    let (title, mut blocks) = layout::assemble_blocks(pages.values().collect());
+    facts.locate(|page_no| pages.get(&page_no));
+    outline::set_levels(&mut blocks, &facts.outline);
     Document {
         filename: source.filename.clone(),
         media_type: source.media_type.clone(),
         sha256: source.sha256.clone(),
         size_bytes: u64::try_from(source.size_bytes).unwrap_or(0),
-        title,
-        pages: rows.iter().map(|row| page_info(row, pages.get(&row.page_no))).collect(),
+        title: title.or_else(|| facts.information.telling_title().map(str::to_owned)),
+        pages: rows.iter().map(|row| page_info(row, pages)).collect(),
         blocks,
         fields: fields::of_pages(pages.values()),
         confidence: Confidence::of_lines(pages.values().flat_map(|page| &page.lines)),
+        facts,
     }
 }
 
-fn page_info(row: &PageRow, page: Option<&Page>) -> PageInfo {
+fn page_info(row: &PageRow, pages: &BTreeMap<u32, Page>) -> PageInfo {
+    let page = pages.get(&row.page_no);
+    let mut links = page.map(|page| page.links.clone()).unwrap_or_default();
+    for destination in links.iter_mut().filter_map(|link| link.destination.as_mut()) {
+        if let Some(page) = pages.get(&destination.page_no) {
+            destination.locate(page);
+        }
+    }
     PageInfo {
         page_no: row.page_no,
         width: page.map_or(0.0, |page| page.width),
@@ -321,6 +335,8 @@ fn page_info(row: &PageRow, page: Option<&Page>) -> PageInfo {
         method: row.method,
         confidence: row.confidence,
         reason: row.reason.clone(),
+        links,
+        form_fields: page.map(|page| page.form_fields.clone()).unwrap_or_default(),
     }
 }
 
@@ -333,7 +349,7 @@ fn summed(rows: &[PageRow]) -> Vec<TrailEntry> {
                 known.add(entry);
                 known.model = known.model.take().or_else(|| entry.model.clone());
             }
-            None => trail.push(entry.clone()),
+            None => trail.push(TrailEntry { signals: BTreeMap::new(), ..entry.clone() }),
         }
     }
     trail.sort_by_key(|entry| super::NAMES.iter().position(|name| *name == entry.stage));

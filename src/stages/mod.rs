@@ -282,6 +282,14 @@ impl Meter {
         self
     }
 
+    /// Takes note of what was decided about a page's text, and from what.
+    pub fn decided(&mut self, decision: &str, signals: &BTreeMap<String, f32>) -> &mut Self {
+        *self.entry.decisions.entry(decision.to_owned()).or_default() += 1;
+        let finite = signals.iter().filter(|(_, value)| value.is_finite());
+        self.entry.signals = finite.map(|(name, value)| (name.clone(), f64::from(*value))).collect();
+        self
+    }
+
     /// Stops the clock.
     pub fn finish(mut self) -> TrailEntry {
         self.entry.wall_us = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);

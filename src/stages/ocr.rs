@@ -62,6 +62,7 @@ impl Stage for Ocr {
     async fn process(&self, _: &Headers, split: PageSplit) -> Result<Vec<Output>> {
         let mut meter = Meter::start(NAME, &self.config_hash);
         let page = self.read(&mut meter, &split).await?;
+        meter.decided(&page.decision, &page.signals);
         let mut envelope = split.envelope.caused(PageRead::TOPIC, &split.page_no.to_string());
         let blob = claim_check::put_json(&*self.blobs, &envelope, &page).await?;
         envelope.trail.push(meter.finish());
@@ -72,6 +73,7 @@ impl Stage for Ocr {
             page_count: split.page_count,
             page: Some(blob),
             reason: None,
+            facts: split.facts,
         };
         Ok(vec![Output::new(NAME, &read)?])
     }
@@ -86,6 +88,7 @@ impl Stage for Ocr {
             page_count: input.map_or(super::number(headers.page_count), |input| input.page_count),
             page: None,
             reason: Some(failure.reason(NAME, u32::try_from(page_no).ok())),
+            facts: input.and_then(|input| input.facts.clone()),
         };
         Ok(vec![Output::new(NAME, &read)?])
     }
@@ -113,10 +116,10 @@ impl Ocr {
             OcrMode::Off => Decision::TextLayer,
         };
         match decision {
-            Decision::Empty => Ok(self.page(&ask, content, Vec::new(), None, "empty".to_owned())),
+            Decision::Empty => Ok(self.page(&ask, content, Vec::new(), None, decision.name())),
             Decision::TextLayer => {
                 let lines = content.lines.clone();
-                Ok(self.page(&ask, content, lines, Some(Method::TextLayer), "text_layer".to_owned()))
+                Ok(self.page(&ask, content, lines, Some(Method::TextLayer), decision.name()))
             }
             Decision::Ocr(why) => self.recognise_page(meter, &ask, content, why).await,
             Decision::TextLayerAndImages(boxes) => self.recognise_images(meter, &ask, content, &boxes).await,
@@ -129,7 +132,7 @@ impl Ocr {
         content: PageContent,
         lines: Vec<Line>,
         method: Option<Method>,
-        decision: String,
+        decision: &str,
     ) -> Page {
         Page {
             page_no: ask.page_no,
@@ -137,9 +140,13 @@ impl Ocr {
             height: content.height,
             rotation: content.rotation,
             method,
-            decision,
+            decision: decision.to_owned(),
+            signals: content.signals.named(),
             lines,
             images: content.images,
+            links: content.links,
+            form_fields: content.form_fields,
+            from_user_space: content.from_user_space,
             ..Page::default()
         }
     }
@@ -150,7 +157,7 @@ impl Ocr {
         let envelope = &ask.split.envelope;
         let image = self.blobs.put(&envelope.tenant, &envelope.document_id, "image/png", raster.png.clone()).await?;
         let lines = self.recognise(meter, ask, &raster).await?;
-        let mut page = self.page(ask, content, lines, Some(Method::Ocr), format!("ocr: {why}"));
+        let mut page = self.page(ask, content, lines, Some(Method::Ocr), why);
         page.width = raster.page_width;
         page.height = raster.page_height;
         page.rotation = raster.rotation;
@@ -177,7 +184,8 @@ impl Ocr {
             let found = self.recognise(meter, ask, &cut).await?;
             lines.extend(found.into_iter().map(|line| moved(line, origin)));
         }
-        let mut page = self.page(ask, content, lines, Some(Method::TextLayer), "text_layer, images by ocr".to_owned());
+        let decision = Decision::TextLayerAndImages(Vec::new());
+        let mut page = self.page(ask, content, lines, Some(Method::TextLayer), decision.name());
         page.dpi = Some(raster.dpi);
         Ok(page)
     }

@@ -15,7 +15,7 @@ use super::{Files, Meter, Output, Parts, Sources, Stage, claim_check, sources::F
 use crate::{
     blob::{Address, Blobs},
     decode::{Decoders, Opened},
-    document::{Document, fields},
+    document::{BlobRef, Document, fields},
     error::{Failure, Result, code},
     record::{Assembled, Enriched, Envelope, PageSplit, Source, Status, Uploaded, wire::Headers},
     store::{DocumentKey, Intake, Store},
@@ -152,7 +152,10 @@ impl Split {
         };
         self.store.put_intake(&key, &intake, upload.envelope.version).await?;
         match opened.page_count {
-            Some(page_count) => pages(&upload, page_count, meter),
+            Some(page_count) => {
+                let facts = self.facts(&mut meter, &upload).await?;
+                pages(&upload, page_count, facts, meter)
+            }
             None => self.document_at_once(upload, opened, meter).await,
         }
     }
@@ -194,6 +197,19 @@ impl Split {
         Ok(opened.value)
     }
 
+    /// What the file says of itself, in the blob store; nothing where it says nothing.
+    async fn facts(&self, meter: &mut Meter, upload: &Uploaded) -> Result<Option<BlobRef>> {
+        let blob = claim_check::source_blob(&upload.envelope, &upload.source)?;
+        let file = self.files.get(&blob).await?;
+        let password = upload.options.password.as_deref();
+        let facts = self.decoders.read_facts(&file, &upload.source.media_type, password).await?;
+        meter.cpu(facts.cpu_us);
+        if facts.value.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(claim_check::put_json(&*self.blobs, &upload.envelope, &facts.value).await?))
+    }
+
     async fn document_at_once(&self, upload: Uploaded, opened: Opened, meter: Meter) -> Result<Vec<Output>> {
         let document = Document {
             filename: upload.source.filename.clone(),
@@ -201,10 +217,9 @@ impl Split {
             sha256: upload.source.sha256.clone(),
             size_bytes: u64::try_from(upload.source.size_bytes).unwrap_or(0),
             title: opened.title,
-            pages: Vec::new(),
             fields: fields::of_blocks(&opened.blocks),
             blocks: opened.blocks,
-            confidence: None,
+            ..Document::default()
         };
         let mut envelope = upload.envelope.caused(<Assembled as crate::record::Event>::TOPIC, "");
         let blob = claim_check::put_json(&*self.blobs, &envelope, &document).await?;
@@ -222,7 +237,7 @@ impl Split {
     }
 }
 
-fn pages(upload: &Uploaded, page_count: u32, meter: Meter) -> Result<Vec<Output>> {
+fn pages(upload: &Uploaded, page_count: u32, facts: Option<BlobRef>, meter: Meter) -> Result<Vec<Output>> {
     let count = i32::try_from(page_count).map_err(|_| Failure::defect("a document of more than 2^31 pages"))?;
     let mut trail = vec![meter.finish()];
     (1..=count)
@@ -238,6 +253,7 @@ fn pages(upload: &Uploaded, page_count: u32, meter: Meter) -> Result<Vec<Output>
                     options: upload.options.clone(),
                     page_no,
                     page_count: count,
+                    facts: facts.clone(),
                 },
             )
         })

@@ -63,6 +63,7 @@ impl Stage for Vision {
             page_count: read.page_count,
             page,
             reason: read.reason,
+            facts: read.facts,
         };
         Ok(vec![Output::new(NAME, &analysed)?])
     }
@@ -77,6 +78,7 @@ impl Stage for Vision {
             page_count: input.map_or(super::number(headers.page_count), |input| input.page_count),
             page: None,
             reason: Some(failure.reason(NAME, u32::try_from(page_no).ok())),
+            facts: input.and_then(|input| input.facts.clone()),
         };
         Ok(vec![Output::new(NAME, &analysed)?])
     }

@@ -74,6 +74,8 @@ pub fn full_envelope() -> Envelope {
             pages: 4,
             bytes: 5_000_000_000,
             tokens: 6,
+            decisions: BTreeMap::from([("text_layer".into(), 3), ("no_text_layer".into(), 1)]),
+            signals: BTreeMap::from([("unmapped".into(), 0.25), ("characters".into(), 1e9)]),
         }],
     }
 }
@@ -149,11 +151,12 @@ impl Sample for Uploaded {
 
 impl Sample for PageSplit {
     fn full() -> Self {
-        Self { envelope: full_envelope(), source: source(), options: options(), page_no: 3, page_count: 3_000 }
+        let facts = Some(blob("facts"));
+        Self { envelope: full_envelope(), source: source(), options: options(), page_no: 3, page_count: 3_000, facts }
     }
     fn minimal() -> Self {
         let options = Options::default();
-        Self { envelope: minimal_envelope(), source: minimal_source(), options, page_no: 1, page_count: 1 }
+        Self { envelope: minimal_envelope(), source: minimal_source(), options, page_no: 1, page_count: 1, facts: None }
     }
 }
 
@@ -166,11 +169,12 @@ impl Sample for PageRead {
             page_count: 3_000,
             page: Some(blob("page")),
             reason: Some(reason()),
+            facts: Some(blob("facts")),
         }
     }
     fn minimal() -> Self {
         let (envelope, source) = (minimal_envelope(), minimal_source());
-        Self { envelope, source, page_no: 1, page_count: 1, page: None, reason: None }
+        Self { envelope, source, page_no: 1, page_count: 1, page: None, reason: None, facts: None }
     }
 }
 
@@ -183,11 +187,12 @@ impl Sample for PageAnalysed {
             page_count: 3_000,
             page: Some(blob("page")),
             reason: Some(reason()),
+            facts: Some(blob("facts")),
         }
     }
     fn minimal() -> Self {
         let (envelope, source) = (minimal_envelope(), minimal_source());
-        Self { envelope, source, page_no: 1, page_count: 1, page: None, reason: None }
+        Self { envelope, source, page_no: 1, page_count: 1, page: None, reason: None, facts: None }
     }
 }
 

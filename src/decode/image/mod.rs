@@ -167,7 +167,7 @@ impl Format for Decoder {
         let pictures = vec![Picture { bbox, text_share: 0.0 }];
         let signals = Signals { page_area: bbox.area(), pictures, ..Signals::default() };
         let rotation = header.orientation.degrees();
-        Ok(PageContent { width, height, rotation, lines: Vec::new(), images: vec![bbox], signals })
+        Ok(PageContent { width, height, rotation, images: vec![bbox], signals, ..PageContent::default() })
     }
 
     /// The picture, upright, in its own resolution or, where it has too many pixels, a whole fraction of it.

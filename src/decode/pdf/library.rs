@@ -1,14 +1,24 @@
 //! The few calls of PDFium that deckle makes, with owned handles that close themselves.
 //!
 //! The crate's own layer hides what the text-layer rule needs (characters without a mapping, objects inside forms) and
-//! rounds coordinates to whole pixels; so this goes to its bindings. Every `unsafe` in `decode/pdf` is in this file, and
+//! rounds coordinates to whole pixels; so this goes to its bindings. Every `unsafe` in `decode/pdf` is in this module, and
 //! all of them rest on the same facts: a handle is closed once, by its owner, before what it belongs to; indexes come
 //! from PDFium's own counts; and a process uses PDFium from one thread.
 
-use std::{ffi::c_ulong, path::Path, pin::Pin};
+mod annotations;
+mod document;
+
+use std::{
+    ffi::{c_ulong, c_void},
+    path::Path,
+    pin::Pin,
+};
 
 use bytes::Bytes;
 use pdfium_render::prelude::*;
+
+pub use annotations::{Widget, WidgetKind};
+pub use document::{Bookmark, Embedded, Place, Target};
 
 use super::geometry::{Matrix, Rect};
 use crate::{
@@ -27,12 +37,6 @@ const BITMAP_BGR: i32 = 2;
 
 /// `FPDF_ANNOT | FPDF_RENDER_LIMITEDIMAGECACHE`. Never `FPDF_REVERSE_BYTE_ORDER`: with grey it kills the process.
 const RENDER_FLAGS: i32 = 0x01 | 0x200;
-
-/// `FPDF_ANNOT_WIDGET`.
-const ANNOTATION_WIDGET: i32 = 20;
-
-/// `FPDF_FORMFIELD_COMBOBOX`, `…_LISTBOX`, `…_TEXTFIELD`: the fields whose value is a text.
-const TEXT_FIELDS: [i32; 3] = [4, 5, 6];
 
 type Bindings = &'static dyn PdfiumLibraryBindings;
 
@@ -143,12 +147,6 @@ impl PdfFile {
     pub fn page_count(&self) -> u32 {
         // SAFETY: the document is open.
         u32::try_from(unsafe { self.pdfium.FPDF_GetPageCount(self.handle) }).unwrap_or(0)
-    }
-
-    /// The title in the document's information dictionary, as it stands there.
-    pub fn title(&self) -> String {
-        // SAFETY: the document is open; PDFium writes at most the announced length.
-        utf16(|buffer, len| unsafe { self.pdfium.FPDF_GetMetaText(self.handle, "Title", buffer.cast(), len) })
     }
 
     /// Loads a page, counted from 0.
@@ -303,34 +301,6 @@ impl PdfPage<'_> {
         (String::from_utf8_lossy(name).into_owned(), weight)
     }
 
-    /// The text fields of a form that have a value: their boxes and values.
-    pub fn fields(&self) -> Vec<(Rect, String)> {
-        let Some(form) = &self.file.form else { return Vec::new() };
-        let mut fields = Vec::new();
-        // SAFETY: form and page are open; the annotation is closed before the next one is opened, and its texts are
-        // written within the announced length.
-        unsafe {
-            for i in 0..self.pdfium.FPDFPage_GetAnnotCount(self.handle) {
-                let annotation = self.pdfium.FPDFPage_GetAnnot(self.handle, i);
-                if annotation.is_null() {
-                    continue;
-                }
-                let mut r = FS_RECTF { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
-                let is_text = self.pdfium.FPDFAnnot_GetSubtype(annotation) == ANNOTATION_WIDGET
-                    && TEXT_FIELDS.contains(&self.pdfium.FPDFAnnot_GetFormFieldType(form.handle, annotation));
-                if is_text && self.pdfium.FPDFAnnot_GetRect(annotation, &raw mut r) != 0 {
-                    let value = utf16(|buffer, len| {
-                        self.pdfium.FPDFAnnot_GetFormFieldValue(form.handle, annotation, buffer, len)
-                    });
-                    fields.push((Rect { left: r.left, bottom: r.bottom, right: r.right, top: r.top }, value));
-                }
-                self.pdfium.FPDFPage_CloseAnnot(annotation);
-            }
-        }
-        fields.retain(|(_, value)| !value.trim().is_empty());
-        fields
-    }
-
     /// The page's characters.
     pub fn text(&self) -> Option<TextPage<'_>> {
         // SAFETY: the page is open.
@@ -466,12 +436,23 @@ impl TextPage<'_> {
     }
 }
 
-/// Reads a UTF-16LE text by PDFium's custom: asked with nothing, it tells the length in bytes with the final NUL.
+/// Texts of more bytes are left out: no title or value is that long.
+const LONGEST_TEXT: c_ulong = 1 << 20;
+
+/// Reads a UTF-16LE text by PDFium's custom: asked with nothing, it tells the length in bytes with the final NUL. It
+/// writes only where the buffer holds all of it.
 fn utf16(mut get: impl FnMut(*mut FPDF_WCHAR, c_ulong) -> c_ulong) -> String {
-    const LONGEST: c_ulong = 1 << 20;
-    let bytes = get(std::ptr::null_mut(), 0).min(LONGEST);
+    let bytes = get(std::ptr::null_mut(), 0).min(LONGEST_TEXT);
     let mut units = vec![0u16; (bytes / 2) as usize];
     get(units.as_mut_ptr().cast(), bytes);
     let text = units.split(|&unit| unit == 0).next().unwrap_or_default();
     String::from_utf16_lossy(text)
+}
+
+/// Reads a text of single bytes by the same custom. Files put UTF-8 where ASCII is asked for.
+fn ascii(mut get: impl FnMut(*mut c_void, c_ulong) -> c_ulong) -> String {
+    let len = get(std::ptr::null_mut(), 0).min(LONGEST_TEXT);
+    let mut bytes = vec![0u8; len as usize];
+    get(bytes.as_mut_ptr().cast(), len);
+    String::from_utf8_lossy(bytes.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
 }

@@ -2,6 +2,9 @@
 //!
 //! The law: coordinates leave this module as points of the upright page, with the origin at its top left.
 
+mod annotations;
+mod date;
+mod facts;
 mod geometry;
 mod library;
 mod lines;
@@ -9,10 +12,9 @@ mod objects;
 mod pictures;
 
 use bytes::Bytes;
-use unicode_normalization::UnicodeNormalization;
 
 use self::{
-    geometry::Rect,
+    geometry::{Matrix, Rect},
     library::{Library, PdfFile, PdfPage},
 };
 use super::{
@@ -22,7 +24,7 @@ use super::{
     sniff,
 };
 use crate::{
-    document::Bbox,
+    document::{Bbox, facts::Facts},
     error::{Failure, Result, code},
     pixmap::{Channels, Pixmap},
 };
@@ -77,15 +79,20 @@ impl Format for Decoder {
         Ok(Opened {
             media_type: sniff::PDF.to_owned(),
             page_count: Some(page_count),
-            title: useful_title(&file.title()),
+            title: None,
             blocks: Vec::new(),
         })
     }
 
     fn read_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<PageContent> {
-        let page = page(self.file(asked)?, page_no)?;
+        let file = self.file(asked)?;
+        let page = page(file, page_no)?;
         let view = View::of(&page)?;
-        Ok(objects::read(&page, &view))
+        Ok(objects::read(file, &page, &view))
+    }
+
+    fn read_facts(&mut self, asked: &Asked<'_>, look_into_attachments: bool) -> Result<Facts> {
+        Ok(facts::read(self.file(asked)?, look_into_attachments))
     }
 
     fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Pixmap)> {
@@ -182,19 +189,6 @@ fn resolution(page_no: u32, view: &View, asked: f32, config: &Config) -> Result<
     ))
 }
 
-/// Titles that writing programs put in by themselves say nothing.
-fn useful_title(title: &str) -> Option<String> {
-    let title: String = title.nfc().collect();
-    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
-    let lower = title.to_lowercase();
-    let automatic = ["untitled", "microsoft word - ", "microsoft powerpoint - ", "powerpoint presentation"];
-    let is_file_name = [".doc", ".docx", ".indd", ".qxd", ".tex", ".dvi", ".pdf", ".ppt", ".pptx", ".xls", ".xlsx"];
-    let useless = title.is_empty()
-        || automatic.iter().any(|a| lower.starts_with(a))
-        || is_file_name.iter().any(|end| lower.ends_with(end));
-    (!useless).then_some(title)
-}
-
 /// From the page's own coordinates to points of the upright page.
 struct View {
     visible: Rect,
@@ -217,21 +211,26 @@ impl View {
         self.quarter_turns * 90
     }
 
-    /// A box on the upright page, cut at its edges; `None` where nothing of it is on the page.
-    fn bbox(&self, rect: Rect) -> Option<Bbox> {
+    /// From the page's own coordinates to points of the upright page.
+    fn from_user_space(&self) -> Matrix {
         let v = self.visible;
-        let (left, right, top, bottom) = match self.quarter_turns {
-            0 => (rect.left - v.left, rect.right - v.left, v.top - rect.top, v.top - rect.bottom),
-            1 => (rect.bottom - v.bottom, rect.top - v.bottom, rect.left - v.left, rect.right - v.left),
-            2 => (v.right - rect.right, v.right - rect.left, rect.bottom - v.bottom, rect.top - v.bottom),
-            _ => (v.top - rect.top, v.top - rect.bottom, v.right - rect.right, v.right - rect.left),
+        let turned = match self.quarter_turns {
+            0 => Matrix([1.0, 0.0, 0.0, -1.0, -v.left, v.top]),
+            1 => Matrix([0.0, 1.0, 1.0, 0.0, -v.bottom, -v.left]),
+            2 => Matrix([-1.0, 0.0, 0.0, 1.0, v.right, -v.bottom]),
+            _ => Matrix([0.0, -1.0, -1.0, 0.0, v.top, v.right]),
         };
         // PDFium scales pages that state a user unit.
-        let turned = self.quarter_turns % 2 == 1;
         let (across, up) = (v.right - v.left, v.top - v.bottom);
-        let (natural_width, natural_height) = if turned { (up, across) } else { (across, up) };
-        let (sx, sy) = (self.width / natural_width, self.height / natural_height);
-        let bbox = Bbox { left: left * sx, top: top * sy, right: right * sx, bottom: bottom * sy };
+        let (width, height) = if self.quarter_turns % 2 == 1 { (up, across) } else { (across, up) };
+        turned.then(&Matrix([self.width / width, 0.0, 0.0, self.height / height, 0.0, 0.0]))
+    }
+
+    /// A box on the upright page, cut at its edges; `None` where nothing of it is on the page.
+    fn bbox(&self, rect: Rect) -> Option<Bbox> {
+        let upright = self.from_user_space().apply(rect);
+        // Here y grows downwards.
+        let bbox = Bbox { left: upright.left, top: upright.bottom, right: upright.right, bottom: upright.top };
         let finite = [bbox.left, bbox.top, bbox.right, bbox.bottom].iter().all(|n| n.is_finite());
         let touches = bbox.left < self.width && bbox.right > 0.0 && bbox.top < self.height && bbox.bottom > 0.0;
         (finite && touches).then_some(Bbox {

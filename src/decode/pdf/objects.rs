@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    View,
+    View, annotations,
     geometry::{Matrix, Rect},
-    library::{Object, ObjectKind, PdfPage, TextPage},
+    library::{Object, ObjectKind, PdfFile, PdfPage, TextPage},
     lines::{Builder, Glyph},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         PageContent,
         text_layer::{Picture, Signals},
     },
-    document::{Bbox, Line, Method, Word},
+    document::{Bbox, Line},
 };
 
 /// Forms may hold forms; deeper ones are an attack or a mistake.
@@ -29,7 +29,7 @@ const BOLD_WEIGHT: i32 = 600;
 const FREE_SHARE: f32 = 0.5;
 
 /// Reads a page.
-pub fn read(page: &PdfPage<'_>, view: &View) -> PageContent {
+pub fn read(file: &PdfFile, page: &PdfPage<'_>, view: &View) -> PageContent {
     let mut found = Found::default();
     found.walk(page, view, page.objects().collect(), &Matrix::IDENTITY, 0);
     let mut signals = Signals { page_area: view.width * view.height, paths: found.paths, ..Signals::default() };
@@ -42,26 +42,21 @@ pub fn read(page: &PdfPage<'_>, view: &View) -> PageContent {
     }
     signals.count_words(&lines);
     (signals.text_area, signals.silent_area) = found.text_areas(&seen);
-    lines.extend(page.fields().into_iter().filter_map(|(rect, value)| field(view.bbox(rect)?, &value)));
+    let (form_fields, filled_in) = annotations::fields(page, view);
+    lines.extend(filled_in);
     let images: Vec<Bbox> = found.images;
     signals.pictures = images.iter().map(|bbox| Picture { bbox: *bbox, text_share: covered(bbox, &ink) }).collect();
-    PageContent { width: view.width, height: view.height, rotation: view.rotation(), lines, images, signals }
-}
-
-/// A form field's value as a line: PDFium draws it, but its text layer does not have it.
-fn field(bbox: Bbox, value: &str) -> Option<Line> {
-    use unicode_normalization::UnicodeNormalization;
-    let text = value.nfc().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ");
-    (!text.is_empty()).then(|| Line {
-        words: vec![Word { text: text.clone(), bbox, confidence: None }],
-        text,
-        bbox,
-        polygon: None,
-        confidence: None,
-        method: Method::TextLayer,
-        font_size: None,
-        bold: false,
-    })
+    PageContent {
+        width: view.width,
+        height: view.height,
+        rotation: view.rotation(),
+        lines,
+        images,
+        signals,
+        links: annotations::links(file, page, view),
+        form_fields,
+        from_user_space: Some(view.from_user_space().0),
+    }
 }
 
 /// The share of a box that ink covers, at most 1; overlaps count twice, which text hardly has.

@@ -4,8 +4,11 @@
 //! Every item stands once in one of the flat lists (`texts`, `tables`, `pictures`, `groups`); the trees hold JSON
 //! pointers only. Page headers and footers stand in the body's tree, marked by `content_layer`, as docling itself does.
 
+mod forms;
 mod names;
 mod tree;
+
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
@@ -20,7 +23,7 @@ pub fn to_docling(document: &Document) -> Value {
     let mut tree = Tree::default();
     let captions = caption_owners(&document.blocks);
     let mut owners: Vec<Option<String>> = vec![None; document.blocks.len()];
-    let mut writer = Writer { document, lists: Vec::new() };
+    let mut writer = Writer { document, links: links(document), lists: Vec::new() };
     for (index, block) in document.blocks.iter().enumerate() {
         if captions[index].is_none() {
             owners[index] = Some(writer.block(&mut tree, block));
@@ -34,14 +37,13 @@ pub fn to_docling(document: &Document) -> Value {
             tree.push_ref(&owner, "captions", &caption);
         }
     }
+    forms::write(&mut tree, document);
     let mut root = Map::new();
     root.insert("schema_name".into(), json!("DoclingDocument"));
     root.insert("version".into(), json!(SCHEMA_VERSION));
     root.insert("name".into(), json!(names::stem(&document.filename)));
     root.insert("origin".into(), origin(document));
     tree.write(&mut root);
-    root.insert("key_value_items".into(), json!([]));
-    root.insert("form_items".into(), json!([]));
     root.insert("pages".into(), pages(document));
     Value::Object(root)
 }
@@ -65,8 +67,25 @@ fn pages(document: &Document) -> Value {
     Value::Object(pages.collect())
 }
 
+/// The addresses that pages link to, with their boxes. Other schemes than these run something on some machines, and an
+/// export goes to programs that know nothing of where it came from.
+fn links(document: &Document) -> HashMap<u32, Vec<(Bbox, &str)>> {
+    const SCHEMES: [&str; 4] = ["http://", "https://", "mailto:", "ftp://"];
+    let is_address = |uri: &&str| {
+        let begins = |scheme: &str| uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        SCHEMES.iter().any(|scheme| begins(scheme)) && uri.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let links = document.pages.iter().filter(|page| !page.links.is_empty()).map(|page| {
+        let found = page.links.iter().filter_map(|link| Some((link.bbox, link.uri.as_deref().filter(is_address)?)));
+        (page.page_no, found.collect())
+    });
+    links.collect()
+}
+
 struct Writer<'a> {
     document: &'a Document,
+    /// Addresses on each page, with their boxes.
+    links: HashMap<u32, Vec<(Bbox, &'a str)>>,
     /// The open list groups by nesting, each with its last item.
     lists: Vec<(String, Option<String>)>,
 }
@@ -120,6 +139,9 @@ impl Writer<'_> {
             "orig": text,
             "text": text,
         });
+        if let Some(uri) = self.hyperlink(block) {
+            item["hyperlink"] = json!(uri);
+        }
         match block.kind {
             BlockKind::SectionHeader => item["level"] = json!(block.level.unwrap_or(1).clamp(1, 100)),
             BlockKind::ListItem => {
@@ -136,6 +158,24 @@ impl Writer<'_> {
             _ => {}
         }
         item
+    }
+
+    /// The address of a block that is one link: links over most of it, all to one place.
+    fn hyperlink(&self, block: &Block) -> Option<&str> {
+        /// Boxes of links are drawn by hand or end before the last letter.
+        const MOST: f32 = 0.6;
+        let [place] = &block.prov[..] else { return None };
+        let (page_no, bbox) = (place.page_no?, place.bbox?);
+        let mut over = self.links.get(&page_no)?.iter().filter(|(link, _)| link.overlap(&bbox) > 0.0).peekable();
+        let (_, uri) = over.peek()?;
+        let mut covered = 0.0;
+        for (link, other) in over {
+            if other != uri {
+                return None;
+            }
+            covered += link.overlap(&bbox);
+        }
+        (covered >= bbox.area() * MOST).then_some(uri)
     }
 
     fn floating(&self, block: &Block, label: &str) -> Value {

@@ -13,6 +13,7 @@ pub struct Tree {
     texts: Vec<Value>,
     tables: Vec<Value>,
     pictures: Vec<Value>,
+    form_items: Vec<Value>,
 }
 
 impl Tree {
@@ -21,6 +22,7 @@ impl Tree {
             "groups" => &mut self.groups,
             "tables" => &mut self.tables,
             "pictures" => &mut self.pictures,
+            "form_items" => &mut self.form_items,
             _ => &mut self.texts,
         }
     }
@@ -73,5 +75,7 @@ impl Tree {
         root.insert("texts".into(), Value::Array(self.texts));
         root.insert("pictures".into(), Value::Array(self.pictures));
         root.insert("tables".into(), Value::Array(self.tables));
+        root.insert("key_value_items".into(), Value::Array(Vec::new()));
+        root.insert("form_items".into(), Value::Array(self.form_items));
     }
 }

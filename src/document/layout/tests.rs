@@ -396,10 +396,8 @@ fn a_page_of_a_paper_reads_well() {
         sha256: "00".repeat(32),
         size_bytes: 1,
         title,
-        pages: Vec::new(),
         blocks,
-        fields: Vec::new(),
-        confidence: None,
+        ..crate::document::Document::default()
     };
     insta::assert_snapshot!(markdown::to_markdown(&document));
 }

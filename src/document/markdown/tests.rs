@@ -31,11 +31,8 @@ fn document(blocks: Vec<Block>) -> Document {
         media_type: "application/pdf".to_owned(),
         sha256: "00".repeat(32),
         size_bytes: 1,
-        title: None,
-        pages: Vec::new(),
         blocks,
-        fields: Vec::new(),
-        confidence: None,
+        ..Document::default()
     }
 }
 
@@ -130,9 +127,6 @@ fn a_document_reads_well() {
         page_no: 3,
         width: 1.0,
         height: 1.0,
-        rotation: 0,
-        method: None,
-        confidence: None,
         reason: Some(Reason {
             code: "limit.time".to_owned(),
             message: "took longer than 60 s".to_owned(),
@@ -140,6 +134,7 @@ fn a_document_reads_well() {
             page_no: Some(3),
             retryable: false,
         }),
+        ..PageInfo::default()
     }];
     insta::assert_snapshot!(to_markdown(&document));
 }
