@@ -20,7 +20,7 @@ use super::{
     text_layer::{Picture, Signals},
 };
 use crate::{
-    document::Bbox,
+    document::{Bbox, Drawing},
     error::{Failure, Result, code},
     pixmap::{Channels, Pixmap},
 };
@@ -54,7 +54,7 @@ impl Format for Decoder {
         let pictures = vec![Picture { bbox, text_share: 0.0 }];
         let signals = Signals { page_area: bbox.area(), pictures, ..Signals::default() };
         let rotation = header.rotation();
-        Ok(PageContent { width, height, rotation, lines: Vec::new(), images: vec![bbox], signals })
+        Ok(PageContent { width, height, rotation, lines: Vec::new(), images: vec![bbox], drawing: Drawing::default(), signals })
     }
 
     /// The picture, upright and grey, in its own resolution.

@@ -37,7 +37,7 @@ pub use child::child;
 pub use crate::sandbox::File;
 
 use crate::{
-    document::{Bbox, Block, Line},
+    document::{Bbox, Block, Drawing, Line},
     error::{Failure, Result, code},
     sandbox,
 };
@@ -129,6 +129,9 @@ pub struct PageContent {
     pub lines: Vec<Line>,
     /// Boxes of the pictures on the page.
     pub images: Vec<Bbox>,
+    /// What is drawn on the page besides.
+    #[serde(default)]
+    pub drawing: Drawing,
     /// What [`text_layer::judge`] needs.
     pub signals: text_layer::Signals,
 }

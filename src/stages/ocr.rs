@@ -140,6 +140,7 @@ impl Ocr {
             decision,
             lines,
             images: content.images,
+            drawing: content.drawing,
             ..Page::default()
         }
     }

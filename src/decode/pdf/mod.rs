@@ -6,6 +6,7 @@ mod geometry;
 mod library;
 mod lines;
 mod objects;
+mod paths;
 
 use bytes::Bytes;
 use unicode_normalization::UnicodeNormalization;

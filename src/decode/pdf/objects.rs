@@ -7,6 +7,7 @@ use super::{
     geometry::{Matrix, Rect},
     library::{Object, ObjectKind, PdfPage, TextPage},
     lines::{Builder, Glyph},
+    paths::Paths,
 };
 use crate::{
     decode::{
@@ -45,7 +46,8 @@ pub fn read(page: &PdfPage<'_>, view: &View) -> PageContent {
     lines.extend(page.fields().into_iter().filter_map(|(rect, value)| field(view.bbox(rect)?, &value)));
     let images: Vec<Bbox> = found.images;
     signals.pictures = images.iter().map(|bbox| Picture { bbox: *bbox, text_share: covered(bbox, &ink) }).collect();
-    PageContent { width: view.width, height: view.height, rotation: view.rotation(), lines, images, signals }
+    let drawing = found.drawn.finish();
+    PageContent { width: view.width, height: view.height, rotation: view.rotation(), lines, images, drawing, signals }
 }
 
 /// A form field's value as a line: PDFium draws it, but its text layer does not have it.
@@ -77,6 +79,7 @@ fn covered(bbox: &Bbox, ink: &[Bbox]) -> f32 {
 #[derive(Default)]
 struct Found<'p> {
     paths: u32,
+    drawn: Paths,
     images: Vec<Bbox>,
     texts: Vec<(Object<'p>, Bbox)>,
     objects: usize,
@@ -91,7 +94,10 @@ impl<'p> Found<'p> {
             }
             let bbox = || view.bbox(outer.apply(page.bounds(object)?));
             match page.kind(object) {
-                ObjectKind::Path => self.paths = self.paths.saturating_add(1),
+                ObjectKind::Path => {
+                    self.paths = self.paths.saturating_add(1);
+                    self.drawn.add(page, view, object, outer);
+                }
                 ObjectKind::Image => self.images.extend(bbox()),
                 ObjectKind::Text => self.texts.extend(bbox().map(|bbox| (object, bbox))),
                 ObjectKind::Form if depth < DEEPEST_FORM => {
