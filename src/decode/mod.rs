@@ -37,7 +37,7 @@ pub use crate::sandbox::File;
 
 use crate::{
     document::{
-        Bbox, Block, Line,
+        Bbox, Block, Drawing, Line,
         facts::{Facts, FormField, Link},
     },
     error::{Failure, Result, code},
@@ -137,6 +137,9 @@ pub struct PageContent {
     pub lines: Vec<Line>,
     /// Boxes of the pictures on the page.
     pub images: Vec<Bbox>,
+    /// What is drawn on the page besides.
+    #[serde(default)]
+    pub drawing: Drawing,
     /// What [`text_layer::judge`] needs.
     pub signals: text_layer::Signals,
     /// Links on the page.

@@ -147,6 +147,7 @@ impl Ocr {
             links: content.links,
             form_fields: content.form_fields,
             from_user_space: content.from_user_space,
+            drawing: content.drawing,
             ..Page::default()
         }
     }

@@ -21,12 +21,23 @@ impl Matrix {
     /// Changes nothing.
     pub const IDENTITY: Self = Self([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
 
+    /// A transformed point.
+    pub fn point(&self, (x, y): (f32, f32)) -> (f32, f32) {
+        let [a, b, c, d, e, f] = self.0;
+        (a * x + c * y + e, b * x + d * y + f)
+    }
+
+    /// How much longer or shorter it makes things, on the whole.
+    pub fn scale(&self) -> f32 {
+        let [a, b, c, d, ..] = self.0;
+        (a * d - b * c).abs().sqrt()
+    }
+
     /// The box around a transformed box.
     pub fn apply(&self, rect: Rect) -> Rect {
-        let [a, b, c, d, e, f] = self.0;
         let corners =
             [(rect.left, rect.bottom), (rect.left, rect.top), (rect.right, rect.bottom), (rect.right, rect.top)];
-        let points = corners.map(|(x, y)| (a * x + c * y + e, b * x + d * y + f));
+        let points = corners.map(|corner| self.point(corner));
         points.iter().fold(Rect { left: f32::MAX, bottom: f32::MAX, right: f32::MIN, top: f32::MIN }, |r, &(x, y)| {
             Rect { left: r.left.min(x), bottom: r.bottom.min(y), right: r.right.max(x), top: r.top.max(y) }
         })

@@ -38,6 +38,16 @@ const BITMAP_BGR: i32 = 2;
 /// `FPDF_ANNOT | FPDF_RENDER_LIMITEDIMAGECACHE`. Never `FPDF_REVERSE_BYTE_ORDER`: with grey it kills the process.
 const RENDER_FLAGS: i32 = 0x01 | 0x200;
 
+/// `FPDF_SEGMENT_BEZIERTO`, `…_MOVETO`.
+const SEGMENT_BEZIER: i32 = 1;
+const SEGMENT_MOVE: i32 = 2;
+
+/// Colours whose every channel is this bright cannot be told from the paper.
+const PAPER_WHITE: u32 = 250;
+
+/// What is less opaque (of 255) is not seen.
+const FAINTEST_ALPHA: u32 = 12;
+
 type Bindings = &'static dyn PdfiumLibraryBindings;
 
 /// PDFium, loaded and initialised. Once per process.
@@ -206,6 +216,18 @@ pub struct Object<'p> {
     page: std::marker::PhantomData<&'p ()>,
 }
 
+/// What a path object draws, in the path's own coordinates.
+pub struct Outlines {
+    /// Corners of each subpath; a closed one ends where it begins.
+    pub subpaths: Vec<Vec<(f32, f32)>>,
+    /// Whether any of it is a curve, whose points are left out.
+    pub curved: bool,
+    /// Whether a fill is seen.
+    pub filled: bool,
+    /// The pen's width, in the path's own units, where a stroke is seen.
+    pub stroked: Option<f32>,
+}
+
 impl PdfPage<'_> {
     /// Width and height in points after /Rotate.
     pub fn size(&self) -> (f32, f32) {
@@ -276,6 +298,62 @@ impl PdfPage<'_> {
         // SAFETY: the object belongs to an open page and `m` is written to; a refusal leaves it.
         unsafe { self.pdfium.FPDFPageObj_GetMatrix(object.handle, &raw mut m) };
         Matrix([m.a, m.b, m.c, m.d, m.e, m.f])
+    }
+
+    /// A path object's outlines and how they are painted. `None` above `most` segments: a map or a drawing.
+    pub fn outlines(&self, path: Object<'_>, most: usize) -> Option<Outlines> {
+        let (mut fill, mut stroke) = (0, 0);
+        let mut width = 1.0;
+        // SAFETY: the object is a path of an open page, the three are written to, and the index of each segment is
+        // below the count.
+        unsafe {
+            self.pdfium.FPDFPath_GetDrawMode(path.handle, &raw mut fill, &raw mut stroke);
+            self.pdfium.FPDFPageObj_GetStrokeWidth(path.handle, &raw mut width);
+            let count = self.pdfium.FPDFPath_CountSegments(path.handle);
+            if usize::try_from(count).ok()? > most {
+                return None;
+            }
+            let mut outlines = Outlines {
+                subpaths: Vec::new(),
+                curved: false,
+                filled: fill != 0 && self.shows(path, false),
+                stroked: (stroke != 0 && self.shows(path, true)).then_some(width),
+            };
+            for i in 0..count {
+                let segment = self.pdfium.FPDFPath_GetPathSegment(path.handle, i);
+                let (mut x, mut y) = (0.0, 0.0);
+                if segment.is_null() || self.pdfium.FPDFPathSegment_GetPoint(segment, &raw mut x, &raw mut y) == 0 {
+                    continue;
+                }
+                match self.pdfium.FPDFPathSegment_GetType(segment) {
+                    SEGMENT_MOVE => outlines.subpaths.push(vec![(x, y)]),
+                    SEGMENT_BEZIER => outlines.curved = true,
+                    _ => {
+                        let Some(open) = outlines.subpaths.last_mut() else { continue };
+                        open.push((x, y));
+                    }
+                }
+                let closes = self.pdfium.FPDFPathSegment_GetClose(segment) != 0;
+                if let Some(open) = outlines.subpaths.last_mut().filter(|open| closes && open.first() != open.last()) {
+                    open.extend(open.first().copied());
+                }
+            }
+            Some(outlines)
+        }
+    }
+
+    /// Whether an object's fill or stroke can be seen on white paper.
+    fn shows(&self, object: Object<'_>, stroke: bool) -> bool {
+        let (mut r, mut g, mut b, mut alpha) = (0, 0, 0, 255);
+        // SAFETY: the object belongs to an open page and the four are written to; a refusal (a pattern) leaves them.
+        unsafe {
+            let (r, g, b, a) = (&raw mut r, &raw mut g, &raw mut b, &raw mut alpha);
+            match stroke {
+                true => self.pdfium.FPDFPageObj_GetStrokeColor(object.handle, r, g, b, a),
+                false => self.pdfium.FPDFPageObj_GetFillColor(object.handle, r, g, b, a),
+            }
+        };
+        alpha > FAINTEST_ALPHA && [r, g, b].into_iter().min().is_some_and(|darkest| darkest < PAPER_WHITE)
     }
 
     /// Whether a text object is drawn invisibly (mode 3, or 7: only clipping).

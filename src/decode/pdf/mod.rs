@@ -9,6 +9,7 @@ mod geometry;
 mod library;
 mod lines;
 mod objects;
+mod paths;
 mod pictures;
 
 use bytes::Bytes;

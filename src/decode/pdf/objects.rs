@@ -7,6 +7,7 @@ use super::{
     geometry::{Matrix, Rect},
     library::{Object, ObjectKind, PdfFile, PdfPage, TextPage},
     lines::{Builder, Glyph},
+    paths::Paths,
 };
 use crate::{
     decode::{
@@ -52,6 +53,7 @@ pub fn read(file: &PdfFile, page: &PdfPage<'_>, view: &View) -> PageContent {
         rotation: view.rotation(),
         lines,
         images,
+        drawing: found.drawn.finish(),
         signals,
         links: annotations::links(file, page, view),
         form_fields,
@@ -72,6 +74,7 @@ fn covered(bbox: &Bbox, ink: &[Bbox]) -> f32 {
 #[derive(Default)]
 struct Found<'p> {
     paths: u32,
+    drawn: Paths,
     images: Vec<Bbox>,
     texts: Vec<(Object<'p>, Bbox)>,
     objects: usize,
@@ -86,7 +89,10 @@ impl<'p> Found<'p> {
             }
             let bbox = || view.bbox(outer.apply(page.bounds(object)?));
             match page.kind(object) {
-                ObjectKind::Path => self.paths = self.paths.saturating_add(1),
+                ObjectKind::Path => {
+                    self.paths = self.paths.saturating_add(1);
+                    self.drawn.add(page, view, object, outer);
+                }
                 ObjectKind::Image => self.images.extend(bbox()),
                 ObjectKind::Text => self.texts.extend(bbox().map(|bbox| (object, bbox))),
                 ObjectKind::Form if depth < DEEPEST_FORM => {

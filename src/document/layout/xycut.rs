@@ -58,8 +58,14 @@ pub struct Leaf<'a> {
 /// Deeper regions are read as they stand; real pages need about five levels.
 const DEPTH: usize = 12;
 
-/// Orders lines and pictures; tables are found on the way, in each region before it is cut.
-pub fn order<'a>(lines: Vec<&'a Measured<'a>>, pictures: &[(Bbox, Vec<usize>)], metrics: &Metrics) -> Vec<Leaf<'a>> {
+/// Orders lines and pictures; tables are found on the way: those in rules first, the others in each region before it
+/// is cut.
+pub fn order<'a>(
+    lines: Vec<&'a Measured<'a>>,
+    pictures: &[(Bbox, Vec<usize>)],
+    rules: &[Bbox],
+    metrics: &Metrics,
+) -> Vec<Leaf<'a>> {
     let mut owner = std::collections::HashMap::new();
     for (number, (_, inside)) in pictures.iter().enumerate() {
         owner.extend(inside.iter().map(|index| (*index, number)));
@@ -73,7 +79,7 @@ pub fn order<'a>(lines: Vec<&'a Measured<'a>>, pictures: &[(Bbox, Vec<usize>)], 
         }
     }
     let mut cutter = Cutter { metrics, leaves: Vec::new(), open: Vec::new() };
-    cutter.region(items, 0);
+    cutter.region(tables::ruled(items, rules, metrics), 0);
     cutter.close();
     cutter.leaves
 }

@@ -1,10 +1,18 @@
-//! Tables by their aligned columns: precision before recall.
+//! Tables: by their rules, and by their aligned columns. Precision before recall.
 //!
-//! Lines are cut into segments at wide spaces, segments into rows ([`segments`]). A run of rows whose segments fall
+//! Rules are looked at first, for the whole page ([`ruled`]): strokes that touch are a frame ([`rules`]), a frame makes
+//! a lattice of cells ([`lattice`]), and text divides those further where only some of the rules were drawn
+//! ([`framed`]). What is left is looked at region by region ([`lift`]): lines are cut into segments at wide spaces, segments into rows ([`segments`]). A run of rows whose segments fall
 //! into the same columns, with white gaps between the columns over all rows, is a table if it looks like one
 //! ([`grid`]): short cells, filled for the most part, edges aligned. Columns of running text never are.
+//!
+//! The law: the cells of a table tile its grid, and every line of it belongs to the block.
 
+mod cells;
+mod framed;
 mod grid;
+mod lattice;
+mod rules;
 mod segments;
 
 use std::collections::HashSet;
@@ -13,10 +21,82 @@ use super::super::{Bbox, Table};
 use super::xycut::Item;
 use super::{Measured, Metrics};
 use grid::Grid;
+use rules::{Frame, Stroke};
 use segments::{PROSE, Row};
 
 /// A table has at least this many rows with two cells or more.
 const LEAST_ROWS: usize = 3;
+
+/// At most this many frames of a page are looked at, the largest first.
+const MOST_FRAMES: usize = 300;
+
+/// Replaces the lines of every table that rules make on a page by the table; everything else stays as it is.
+pub fn ruled<'a>(items: Vec<Item<'a>>, rules: &[Bbox], metrics: &Metrics) -> Vec<Item<'a>> {
+    if rules.is_empty() {
+        return items;
+    }
+    let (mut frames, stacks) = rules::frames(rules);
+    frames.retain(|frame| !frame.across.is_empty() && !frame.down.is_empty());
+    // The smallest first: a table in a box is a table, the box around it is none.
+    frames.sort_by(|a, b| a.bbox().area().total_cmp(&b.bbox().area()));
+    frames.drain(..frames.len().saturating_sub(MOST_FRAMES));
+    let mut lines: Vec<&'a Measured<'a>> = Vec::new();
+    let mut rest = Vec::new();
+    for item in items {
+        match item {
+            Item::Line(line) => lines.push(line),
+            other => rest.push(other),
+        }
+    }
+    frames.extend(stacks.iter().flat_map(|stack| parts(stack, &lines)));
+    for frame in frames {
+        let bbox = frame.bbox();
+        let inside: Vec<&'a Measured<'a>> = lines.iter().filter(|line| stands_in(&line.bbox, &bbox)).copied().collect();
+        if let Some((table, inside)) = framed::build(&frame, &inside, metrics) {
+            let own: HashSet<usize> = inside.iter().map(|line| line.index).collect();
+            lines.retain(|line| !own.contains(&line.index));
+            let bbox = inside.iter().fold(bbox, |bbox, line| bbox.union(&line.bbox));
+            rest.push(Item::Table { bbox, lines: inside, table });
+        }
+    }
+    rest.extend(lines.into_iter().map(Item::Line));
+    rest
+}
+
+/// Whether the middle of a box lies in another.
+fn stands_in(bbox: &Bbox, frame: &Bbox) -> bool {
+    let (x, y) = ((bbox.left + bbox.right) / 2.0, (bbox.top + bbox.bottom) / 2.0);
+    x > frame.left && x < frame.right && y > frame.top && y < frame.bottom
+}
+
+/// The parts of a stack of rules between which all lines are rows of cells: what a page's own rules have between them
+/// is running text.
+fn parts(stack: &Frame, lines: &[&Measured<'_>]) -> Vec<Frame> {
+    let bbox = stack.bbox();
+    let is_whole = |stroke: &Stroke| stroke.length() >= bbox.width() * 0.9;
+    let whole: Vec<f32> = stack.across.iter().filter(|stroke| is_whole(stroke)).map(|stroke| stroke.at).collect();
+    let is_tabular = |top: f32, bottom: f32| {
+        let band = Bbox { top, bottom, ..bbox };
+        let inside: Vec<&Measured<'_>> = lines.iter().filter(|line| stands_in(&line.bbox, &band)).copied().collect();
+        let rows = segments::rows(&inside);
+        let tabular = rows.iter().filter(|row| row.is_tabular()).count();
+        tabular > 0 && tabular * 2 >= rows.len()
+    };
+    let mut parts: Vec<(f32, f32)> = Vec::new();
+    for pair in whole.windows(2) {
+        if is_tabular(pair[0], pair[1]) {
+            match parts.last_mut() {
+                Some(part) if part.1 == pair[0] => part.1 = pair[1],
+                _ => parts.push((pair[0], pair[1])),
+            }
+        }
+    }
+    let of = |(top, bottom): (f32, f32)| {
+        let across = stack.across.iter().filter(|s| s.at >= top && s.at <= bottom).copied().collect();
+        Frame { across, down: Vec::new() }
+    };
+    parts.into_iter().map(of).collect()
+}
 
 /// Replaces the lines of every table in a region by the table; everything else stays as it is.
 pub fn lift<'a>(items: Vec<Item<'a>>, metrics: &Metrics) -> Vec<Item<'a>> {
@@ -98,16 +178,13 @@ fn build_any<'a>(run: &[Row<'a>], metrics: &Metrics, depth: usize) -> Vec<Found<
     found
 }
 
-/// White gaps between columns, from the rows that have all their cells.
-fn column_edges(core: &[&Row<'_>], least: f32) -> Vec<(f32, f32)> {
-    let mut edges: Vec<(f32, i32)> = Vec::new();
-    for segment in core.iter().flat_map(|row| &row.segments) {
-        edges.push((segment.bbox.left, 1));
-        edges.push((segment.bbox.right, -1));
-    }
+/// The columns that white gaps part, from the left and right edges of all cells in `rows` rows that have all their
+/// cells.
+fn column_edges(cells: impl Iterator<Item = (f32, f32)>, rows: usize, least: f32) -> Vec<(f32, f32)> {
+    let mut edges: Vec<(f32, i32)> = cells.flat_map(|(left, right)| [(left, 1), (right, -1)]).collect();
     edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
     // One row in twelve may bridge a gap: a heading over two columns, a cell that runs over.
-    let tolerated = (core.len() / 12) as i32;
+    let tolerated = (rows / 12) as i32;
     let mut columns: Vec<(f32, f32)> = Vec::new();
     let mut depth = 0;
     for (x, step) in edges {
@@ -136,7 +213,8 @@ fn build<'a>(run: &[Row<'a>], metrics: &Metrics) -> Option<Found<'a>> {
     tabular.iter().for_each(|row| histogram[row.segments.len()] += 1);
     let usual = (2..=most).max_by_key(|width| histogram[*width] * width)?;
     let core: Vec<&Row<'_>> = tabular.iter().filter(|row| row.segments.len() >= usual).copied().collect();
-    let columns = column_edges(&core, metrics.body * 0.4);
+    let cells = core.iter().flat_map(|row| &row.segments).map(|segment| (segment.bbox.left, segment.bbox.right));
+    let columns = column_edges(cells, core.len(), metrics.body * 0.4);
     if columns.len() < 2 || columns.len() * 4 < usual * 3 || core.len() < LEAST_ROWS {
         return None;
     }

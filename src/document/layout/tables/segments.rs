@@ -50,6 +50,35 @@ impl<'a> Segment<'a> {
         }
     }
 
+    /// Cuts a segment where borders stand between its words.
+    pub fn cut(&self, borders: &[f32]) -> Vec<Self> {
+        let column = |word: &Span<'_>| borders.partition_point(|border| *border <= (word.left + word.right) / 2.0);
+        let Some(first) = self.words.first().map(column) else { return vec![self.clone()] };
+        if self.words.iter().all(|word| column(word) == first) {
+            return vec![self.clone()];
+        }
+        let mut pieces: Vec<(usize, Vec<Span<'a>>)> = Vec::new();
+        for word in &self.words {
+            match pieces.last_mut() {
+                Some((at, words)) if *at == column(word) => words.push(*word),
+                _ => pieces.push((column(word), vec![*word])),
+            }
+        }
+        let mut pieces: Vec<Self> = pieces.into_iter().map(|(_, words)| Self::of_words(self.line, words)).collect();
+        if let Some(last) = pieces.last_mut() {
+            // A raised mark stands at the end; its text, too, is the segment's and not the words'.
+            for mark in &self.marks {
+                last.add_mark(mark);
+            }
+        }
+        pieces
+    }
+
+    fn add_mark(&mut self, mark: &'a Measured<'a>) {
+        self.text = format!("{} {}", self.text, mark.line.text.trim());
+        self.marks.push(mark);
+    }
+
     /// Cuts a segment that runs over several columns where its words do not: figures set so close that no space
     /// between them is wide.
     pub fn by_columns(&self, columns: &[(f32, f32)]) -> Vec<Self> {
@@ -175,8 +204,7 @@ pub fn rows<'a>(lines: &[&'a Measured<'a>]) -> Vec<Row<'a>> {
             // A raised mark that stands over its cell's leaders.
             let is_mark = mark.chars <= 3 && mark.bbox.right < cell.bbox.right && mark.line.size < cell.line.size * 0.8;
             if is_mark {
-                cell.text = format!("{} {}", cell.text, mark.text);
-                cell.marks.push(mark.line);
+                cell.add_mark(mark.line);
             }
             is_mark
         });

@@ -1,0 +1,480 @@
+//! Tables inside rules: the cells that the rules make, divided further where only the text shows columns and rows.
+//!
+//! Rules part cells for certain; a table of which only some are drawn (a head and groups of five rows, a box around
+//! columns of figures) shows the rest by its text. So within each ruled column white gutters part columns, and within
+//! each ruled strip lines of figures part rows.
+
+use std::collections::HashSet;
+
+use super::super::super::{Bbox, Cell, Table};
+use super::super::{Measured, Metrics, text};
+use super::cells::{Area, in_reading_order, set_headers};
+use super::grid::{is_running_text, is_value, place};
+use super::lattice::{Lattice, Span};
+use super::rules::Frame;
+use super::segments::{self, Segment};
+use super::{Found, column_edges};
+
+/// A part of a line in a ruled cell.
+struct Piece<'a> {
+    segment: Segment<'a>,
+    /// Which of the lattice's cells.
+    cell: usize,
+    /// Which of the lines of equal height, top to bottom.
+    baseline: usize,
+}
+
+/// The table in a frame, with the lines inside it; `None` when the frame holds none.
+pub fn build<'a>(frame: &Frame, inside: &[&'a Measured<'a>], metrics: &Metrics) -> Option<Found<'a>> {
+    let lattice = Lattice::of(frame)?;
+    let pieces = pieces(&lattice, inside);
+    let columns = Columns::of(&lattice, &pieces, metrics);
+    let rows = Rows::of(&lattice, &columns, &pieces);
+    if columns.borders.len() < 2 || rows.count() < 2 {
+        return None;
+    }
+    let mut areas = Vec::new();
+    for (number, span) in lattice.cells.iter().enumerate() {
+        let own: Vec<&Piece<'a>> = pieces.iter().filter(|piece| piece.cell == number).collect();
+        divide(&lattice, frame, &columns, &rows, span, own, &mut areas);
+    }
+    areas.sort_by_key(|area| (area.rows.start, area.columns.start));
+    let closed = frame.down.len() >= 3 && columns.borders.len() == lattice.columns();
+    if !is_table(&areas, columns.borders.len(), rows.count(), closed) {
+        return None;
+    }
+    let mut cells: Vec<Cell> = areas.iter().map(|area| area.cell(metrics.page_no)).collect();
+    let bold: Vec<bool> = areas.iter().map(Area::is_bold).collect();
+    set_headers(&mut cells, &bold, rows.count() as u32, &rows.below_head());
+    let table = Table { rows: rows.count() as u32, columns: columns.borders.len() as u32, cells };
+    let mut seen = HashSet::new();
+    let lines = pieces.iter().flat_map(|piece| std::iter::once(piece.segment.line).chain(piece.segment.marks.clone()));
+    Some((table, lines.filter(|line| seen.insert(line.index)).collect()))
+}
+
+fn pieces<'a>(lattice: &Lattice, inside: &[&'a Measured<'a>]) -> Vec<Piece<'a>> {
+    let mut pieces = Vec::new();
+    for (baseline, row) in segments::rows(inside).into_iter().enumerate() {
+        for segment in row.segments {
+            let y = (segment.bbox.top + segment.bbox.bottom) / 2.0;
+            for segment in segment.cut(&lattice.walls_at(y)) {
+                let cell = lattice.cell_at((segment.bbox.left + segment.bbox.right) / 2.0, y);
+                pieces.push(Piece { segment, cell, baseline });
+            }
+        }
+    }
+    pieces
+}
+
+/// All columns: those between rules, and those that gutters part within them.
+struct Columns {
+    /// Left and right of each column's place.
+    borders: Vec<(f32, f32)>,
+    /// Left and right of what its text covers; its borders where only rules part it.
+    extents: Vec<(f32, f32)>,
+    /// The first column of each ruled one, and the end.
+    starts: Vec<usize>,
+}
+
+impl Columns {
+    fn of(lattice: &Lattice, pieces: &[Piece<'_>], metrics: &Metrics) -> Self {
+        let mut columns = Self { borders: Vec::new(), extents: Vec::new(), starts: vec![0] };
+        for ruled in 0..lattice.columns() {
+            let (left, right) = (lattice.xs[ruled], lattice.xs[ruled + 1]);
+            let gutters = gutters(lattice, ruled, pieces, metrics);
+            if gutters.len() < 2 {
+                columns.borders.push((left, right));
+                columns.extents.push((left, right));
+            } else {
+                let middle = |at: usize| (gutters[at].1 + gutters[at + 1].0) / 2.0;
+                for at in 0..gutters.len() {
+                    let left = if at == 0 { left } else { middle(at - 1) };
+                    let right = if at + 1 == gutters.len() { right } else { middle(at) };
+                    columns.borders.push((left, right));
+                    columns.extents.push(gutters[at]);
+                }
+            }
+            columns.starts.push(columns.borders.len());
+        }
+        columns
+    }
+
+    fn of_span(&self, span: &Span) -> std::ops::Range<usize> {
+        self.starts[span.left]..self.starts[span.right]
+    }
+
+    /// The columns that a box covers, of those in a range.
+    fn place(&self, bbox: &Bbox, range: &std::ops::Range<usize>) -> (usize, usize) {
+        let (first, last) = place(bbox, &self.extents[range.clone()]);
+        (range.start + first, range.start + last)
+    }
+}
+
+/// The extents of the columns within a ruled one; fewer than two when it is one.
+fn gutters(lattice: &Lattice, ruled: usize, pieces: &[Piece<'_>], metrics: &Metrics) -> Vec<(f32, f32)> {
+    // Strips of many lines show columns; those of one or two are heads, or rows that rules part already.
+    let alone = lattice.columns() == 1;
+    let is_own = |piece: &&Piece<'_>| {
+        let span = &lattice.cells[piece.cell];
+        span.left == ruled && span.right == ruled + 1
+    };
+    let is_open = |number: usize| {
+        let lines: HashSet<usize> = pieces.iter().filter(|p| p.cell == number).map(|p| p.baseline).collect();
+        lines.len() >= 3
+    };
+    let open: HashSet<usize> = (0..lattice.cells.len()).filter(|number| is_open(*number)).collect();
+    let own: Vec<&Piece<'_>> = pieces.iter().filter(is_own).filter(|p| alone || open.contains(&p.cell)).collect();
+    let mut lines: Vec<usize> = own.iter().map(|piece| piece.baseline).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    let width = |line: &usize| own.iter().filter(|piece| piece.baseline == *line).count();
+    let most = lines.iter().map(width).max().unwrap_or(0);
+    let frequent = |width_: usize| lines.iter().filter(|line| width(line) == width_).count() * width_;
+    let Some(usual) = (2..=most).max_by_key(|width| frequent(*width)) else { return Vec::new() };
+    let core: Vec<usize> = lines.iter().filter(|line| width(line) >= usual).copied().collect();
+    let several = lines.iter().filter(|line| width(line) >= 2).count();
+    if core.len() < 2 || several * 2 < lines.len() {
+        return Vec::new();
+    }
+    let of_core = own.iter().filter(|piece| core.contains(&piece.baseline));
+    let extents = of_core.map(|piece| (piece.segment.bbox.left, piece.segment.bbox.right));
+    let columns = column_edges(extents, core.len(), metrics.body * 0.4);
+    let prose = (0..columns.len()).any(|column| {
+        let segments: Vec<&Segment<'_>> = own
+            .iter()
+            .filter(|piece| place(&piece.segment.bbox, &columns) == (column, column))
+            .map(|piece| &piece.segment)
+            .collect();
+        is_running_text(&segments)
+    });
+    if prose { Vec::new() } else { columns }
+}
+
+/// All rows: each ruled strip is one, or as many as its lines of figures show.
+struct Rows {
+    /// For each strip, the lines of each of its rows.
+    strips: Vec<Vec<Vec<usize>>>,
+    /// The first row of each strip, and the end.
+    starts: Vec<usize>,
+}
+
+impl Rows {
+    fn of(lattice: &Lattice, columns: &Columns, pieces: &[Piece<'_>]) -> Self {
+        let mut rows = Self { strips: Vec::new(), starts: vec![0] };
+        for strip in 0..lattice.rows() {
+            let is_own = |piece: &&Piece<'_>| {
+                let span = &lattice.cells[piece.cell];
+                span.top == strip && span.bottom == strip + 1
+            };
+            let own: Vec<&Piece<'_>> = pieces.iter().filter(is_own).collect();
+            rows.strips.push(split(lattice, columns, &own));
+            rows.starts.push(rows.starts[strip] + rows.strips[strip].len());
+        }
+        rows
+    }
+
+    fn count(&self) -> usize {
+        self.starts[self.starts.len() - 1]
+    }
+
+    /// The row in which a line stands, of those strips that are divided; or the strip's only one.
+    fn of_line(&self, strip: usize, baseline: usize) -> Option<usize> {
+        let row = self.strips[strip].iter().position(|lines| lines.contains(&baseline))?;
+        Some(self.starts[strip] + row)
+    }
+
+    /// The rows above the first strip of several rows, where most rows stand in such strips.
+    fn below_head(&self) -> Option<u32> {
+        let divided: usize = self.strips.iter().filter(|strip| strip.len() > 1).map(Vec::len).sum();
+        let first = self.strips.iter().position(|strip| strip.len() > 1)?;
+        (divided * 2 > self.count() && first > 0).then(|| self.starts[first] as u32)
+    }
+}
+
+/// The rows of one strip, as groups of its lines; one group when nothing parts them.
+fn split(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>]) -> Vec<Vec<usize>> {
+    let mut lines: Vec<usize> = own.iter().map(|piece| piece.baseline).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    if lines.len() < 2 {
+        return vec![lines];
+    }
+    let column_of = |piece: &Piece<'_>| columns.place(&piece.segment.bbox, &(0..columns.borders.len()));
+    let in_column = |column: usize| own.iter().filter(move |piece| column_of(piece) == (column, column));
+    let is_of_figures = |column: &usize| {
+        let distinct: HashSet<usize> = in_column(*column).map(|piece| piece.baseline).collect();
+        let values = in_column(*column).filter(|piece| is_value(&piece.segment.text)).count();
+        distinct.len() >= 2 && values * 10 >= in_column(*column).count() * 7
+    };
+    let figures: Vec<usize> = (0..columns.borders.len()).filter(is_of_figures).collect();
+    let begins: Vec<bool> = if figures.len() >= 2 || figures.len() == 1 && (columns.borders.len() <= 3 || lines.len() >= 4) {
+        let value_at = |line: usize, column: usize| in_column(column).any(|p| p.baseline == line && is_value(&p.segment.text));
+        lines.iter().map(|line| figures.iter().any(|column| value_at(*line, *column))).collect()
+    } else {
+        // Without figures: a box around lines that nearly all have several cells.
+        let width = |line: usize| own.iter().filter(|piece| piece.baseline == line).count();
+        let several = lines.iter().filter(|line| width(**line) >= 2).count();
+        let prose = (0..columns.borders.len()).any(|column| {
+            let segments: Vec<&Segment<'_>> = in_column(column).map(|piece| &piece.segment).collect();
+            is_running_text(&segments)
+        });
+        if lattice.rows() > 3 || prose || several * 10 < lines.len() * 7 || lattice.columns() > 1 {
+            return vec![lines];
+        }
+        lines.iter().map(|line| width(*line) >= 2).collect()
+    };
+    group(&lines, &begins, own, &column_of)
+}
+
+/// Groups lines into rows: each that begins one, with the lines of wrapped cells above and below it.
+fn group(
+    lines: &[usize],
+    begins: &[bool],
+    own: &[&Piece<'_>],
+    column_of: &dyn Fn(&Piece<'_>) -> (usize, usize),
+) -> Vec<Vec<usize>> {
+    let on = |line: usize| own.iter().filter(move |piece| piece.baseline == line);
+    let label = |line: usize| on(line).find(|piece| column_of(piece).0 == 0).map(|piece| &piece.segment);
+    let tight = |above: usize, below: usize| {
+        let bottom = on(above).map(|piece| piece.segment.bbox.bottom).fold(f32::MIN, f32::max);
+        let top = on(below).map(|piece| piece.segment.bbox.top).fold(f32::MAX, f32::min);
+        let size = on(below).map(|piece| piece.segment.line.size).fold(0.0, f32::max);
+        top - bottom < size * 0.6
+    };
+    let mut rows: Vec<Vec<usize>> = Vec::new();
+    let mut waiting: Vec<usize> = Vec::new();
+    let mut begun = false;
+    for (at, line) in lines.iter().enumerate() {
+        if begins[at] {
+            let mut row = std::mem::take(&mut waiting);
+            row.push(*line);
+            rows.push(row);
+            begun = true;
+            continue;
+        }
+        let only_label = on(*line).all(|piece| column_of(piece) == (0, 0));
+        let next = lines.get(at + 1).filter(|next| begins[at + 1] && tight(*line, **next));
+        let goes_on = next.is_some_and(|next| label(*next).is_none_or(|label| text::starts_lower(&label.text)));
+        let follows = begun && waiting.is_empty() && at > 0 && tight(lines[at - 1], *line);
+        let continues = label(*line).is_none_or(|label| text::starts_lower(&label.text));
+        match rows.last_mut() {
+            _ if only_label && goes_on => waiting.push(*line),
+            Some(row) if follows && (!only_label || continues) => row.push(*line),
+            _ => {
+                rows.extend((!waiting.is_empty()).then(|| std::mem::take(&mut waiting)));
+                rows.push(vec![*line]);
+                begun = false;
+            }
+        }
+    }
+    rows.extend((!waiting.is_empty()).then_some(waiting));
+    rows
+}
+
+/// Divides a ruled cell by the rows and columns that the text shows in it.
+fn divide<'a>(
+    lattice: &Lattice,
+    frame: &Frame,
+    columns: &Columns,
+    rows: &Rows,
+    span: &Span,
+    own: Vec<&Piece<'a>>,
+    areas: &mut Vec<Area<'a>>,
+) {
+    let range = columns.of_span(span);
+    let all_rows = rows.starts[span.top]..rows.starts[span.bottom];
+    let ruled = lattice.bbox(span);
+    let of = |row: std::ops::Range<usize>, pieces: Vec<&Piece<'a>>, bbox: Bbox| Area {
+        rows: row,
+        columns: range.clone(),
+        bbox,
+        segments: pieces.into_iter().map(|piece| piece.segment.clone()).collect(),
+    };
+    let strip_rows: Vec<(usize, Vec<&Piece<'a>>)> = if span.bottom - span.top == 1 {
+        if all_rows.len() == 1 { Vec::new() } else { by_row(own.iter().copied(), |piece| rows.of_line(span.top, piece.baseline)) }
+    } else {
+        // Labels beside ruled rows, without rules of their own: each stands at the height of a row.
+        let row_of = |piece: &Piece<'a>| {
+            let y = (piece.segment.bbox.top + piece.segment.bbox.bottom) / 2.0;
+            let strip = (span.top..span.bottom).find(|strip| y < lattice.ys[strip + 1]).unwrap_or(span.bottom - 1);
+            if rows.strips[strip].len() == 1 { Some(rows.starts[strip]) } else { rows.of_line(strip, piece.baseline) }
+        };
+        let found = by_row(own.iter().copied(), row_of);
+        let lines: HashSet<usize> = own.iter().map(|piece| piece.baseline).collect();
+        let each = found.len() == lines.len() && found.len() >= 2 && found.len() * 10 >= all_rows.len() * 6;
+        if each && found.iter().map(|(_, pieces)| pieces.len()).sum::<usize>() == own.len() { found } else { Vec::new() }
+    };
+    if strip_rows.is_empty() && (own.is_empty() || all_rows.len() == 1 || span.bottom - span.top > 1) {
+        // One row, whatever its height; or a cell over several.
+        let divided = span.bottom - span.top == 1 && all_rows.len() > 1;
+        if divided {
+            for row in all_rows {
+                spread(lattice, frame, columns, span, false, of(row..row + 1, Vec::new(), Bbox::default()), areas);
+            }
+        } else {
+            spread(lattice, frame, columns, span, true, of(all_rows, own, ruled), areas);
+        }
+        return;
+    }
+    let whole = span.bottom - span.top > 1;
+    let mut strip_rows = strip_rows.into_iter().peekable();
+    for row in all_rows {
+        let pieces = strip_rows.next_if(|(at, _)| *at == row).map(|(_, pieces)| pieces).unwrap_or_default();
+        spread(lattice, frame, columns, span, whole, of(row..row + 1, pieces, Bbox::default()), areas);
+    }
+}
+
+fn by_row<'p, 'a: 'p>(
+    pieces: impl Iterator<Item = &'p Piece<'a>>,
+    row_of: impl Fn(&Piece<'a>) -> Option<usize>,
+) -> Vec<(usize, Vec<&'p Piece<'a>>)> {
+    let mut rows: std::collections::BTreeMap<usize, Vec<&'p Piece<'a>>> = std::collections::BTreeMap::new();
+    for piece in pieces {
+        if let Some(row) = row_of(piece) {
+            rows.entry(row).or_default().push(piece);
+        }
+    }
+    rows.into_iter().collect()
+}
+
+/// Spreads an area over the columns that it covers: one cell where nothing in it stands apart.
+fn spread<'a>(
+    lattice: &Lattice,
+    frame: &Frame,
+    columns: &Columns,
+    span: &Span,
+    whole: bool,
+    area: Area<'a>,
+    areas: &mut Vec<Area<'a>>,
+) {
+    let range = area.columns.clone();
+    let ruled_together = whole && span.right - span.left > 1;
+    if range.len() == 1 || area.segments.is_empty() && ruled_together {
+        areas.push(area.boxed());
+        return;
+    }
+    let extents = &columns.extents[range.clone()];
+    let cut: Vec<Segment<'a>> = area.segments.iter().flat_map(|segment| segment.by_columns(extents)).collect();
+    let mut groups: Vec<(usize, usize, Vec<Segment<'a>>)> = Vec::new();
+    let mut placed: Vec<(usize, usize, Segment<'a>)> = cut
+        .into_iter()
+        .map(|segment| {
+            let (first, last) = columns.place(&segment.bbox, &range);
+            (first, last, segment)
+        })
+        .collect();
+    placed.sort_by_key(|(first, last, _)| (*first, *last));
+    for (first, last, segment) in placed {
+        match groups.last_mut() {
+            Some(group) if group.1 >= first => {
+                group.1 = group.1.max(last);
+                group.2.push(segment);
+            }
+            _ => groups.push((first, last, vec![segment])),
+        }
+    }
+    if let [(first, last, segments)] = &mut groups[..] {
+        if ruled_together {
+            areas.push(area.boxed());
+            return;
+        }
+        let bbox = Bbox::around(segments.iter().map(|segment| &segment.bbox)).unwrap_or_default();
+        if let Some((from, to)) = headed(lattice, frame, columns, span, &range, &bbox) {
+            (*first, *last) = ((*first).min(from), (*last).max(to));
+        }
+    } else {
+        for at in 0..groups.len() {
+            let bbox = Bbox::around(groups[at].2.iter().map(|segment| &segment.bbox)).unwrap_or_default();
+            let Some((from, to)) = ruled_below(lattice, frame, columns, span, &range, &bbox) else { continue };
+            let free_from = at.checked_sub(1).map_or(range.start, |before| groups[before].1 + 1);
+            let free_to = groups.get(at + 1).map_or(range.end - 1, |next| next.0 - 1);
+            groups[at].0 = groups[at].0.min(from.max(free_from));
+            groups[at].1 = groups[at].1.max(to.min(free_to));
+        }
+    }
+    let empty = |column: usize| {
+        let (left, right) = columns.borders[column];
+        Area {
+            rows: area.rows.clone(),
+            columns: column..column + 1,
+            bbox: if area.bbox.area() > 0.0 { Bbox { left, right, ..area.bbox } } else { Bbox::default() },
+            segments: Vec::new(),
+        }
+    };
+    let mut next = range.start;
+    for (first, last, segments) in groups {
+        areas.extend((next..first).map(empty));
+        next = last + 1;
+        areas.push(
+            Area { rows: area.rows.clone(), columns: first..last + 1, bbox: Bbox::default(), segments }.boxed(),
+        );
+    }
+    areas.extend((next..range.end).map(empty));
+}
+
+/// The columns below a head that stands alone above several of them: those under the rule below it, or all of its
+/// ruled column when it stands in the middle.
+fn headed(
+    lattice: &Lattice,
+    frame: &Frame,
+    columns: &Columns,
+    span: &Span,
+    range: &std::ops::Range<usize>,
+    bbox: &Bbox,
+) -> Option<(usize, usize)> {
+    let below = ruled_below(lattice, frame, columns, span, range, bbox);
+    let (left, right) = (columns.borders[range.start].0, columns.borders[range.end - 1].1);
+    let off = (bbox.left + bbox.right - left - right).abs() / 2.0;
+    let centred = off < (right - left) * 0.08 && lattice.columns() > 1 && span.bottom < lattice.rows();
+    below.or_else(|| centred.then_some((range.start, range.end - 1)))
+}
+
+/// The columns over a shorter rule that stands right below a head.
+fn ruled_below(
+    lattice: &Lattice,
+    frame: &Frame,
+    columns: &Columns,
+    span: &Span,
+    range: &std::ops::Range<usize>,
+    bbox: &Bbox,
+) -> Option<(usize, usize)> {
+    const NEAR: f32 = 3.0;
+    let y = lattice.ys[span.bottom];
+    let middle = (bbox.left + bbox.right) / 2.0;
+    let (left, right) = (columns.borders[range.start].0, columns.borders[range.end - 1].1);
+    let rule = frame
+        .across
+        .iter()
+        .find(|s| (s.at - y).abs() < NEAR && s.from < middle && middle < s.to && s.covers(left, right) < (right - left) * 0.95)?;
+    let under = |column: &usize| {
+        let (left, right) = columns.extents[*column];
+        rule.covers(left, right) > (right - left) * 0.5
+    };
+    let first = range.clone().find(under)?;
+    let last = range.clone().rfind(under)?;
+    Some((first, last))
+}
+
+/// Whether cells make a table rather than a form, a box around text, or the grid of a chart.
+fn is_table(areas: &[Area<'_>], columns: usize, rows: usize, closed: bool) -> bool {
+    let filled: Vec<&Area<'_>> = areas.iter().filter(|area| !area.segments.is_empty()).collect();
+    let in_row = |row: usize| filled.iter().filter(|area| area.rows.contains(&row)).count();
+    let in_column = |column: usize| filled.iter().filter(|area| area.columns.contains(&column)).count();
+    let full_rows = (0..rows).filter(|row| in_row(*row) >= 2).count();
+    let full_columns = (0..columns).filter(|column| in_column(*column) >= 2).count();
+    let places: usize = filled.iter().map(|area| area.rows.len() * area.columns.len()).sum();
+    let least_rows = if closed { 1 } else { 2 };
+    if filled.len() < 4 || full_rows < least_rows || full_columns < 1 || places * 10 < rows * columns * 3 {
+        return false;
+    }
+    // Most of the words stand in paragraphs: a page laid out in boxes.
+    let chars = |area: &Area<'_>| area.segments.iter().map(|segment| segment.chars).sum::<usize>();
+    let all: usize = filled.iter().map(|area| chars(area)).sum();
+    let prose: usize = filled.iter().map(|area| chars(area)).filter(|chars| *chars > 400).sum();
+    prose * 2 <= all || closed && rows >= 3 && full_rows >= 3
+}
+
+/// Keeps the order of segments that `segments` gives to cells.
+pub fn text_of(segments: &[Segment<'_>]) -> String {
+    text::join(in_reading_order(segments).iter().map(|segment| segment.text.as_str()))
+}
