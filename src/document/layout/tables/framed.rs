@@ -207,22 +207,24 @@ fn split(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>]) -> Vec<Vec<us
         distinct.len() >= 2 && values * 10 >= in_column(*column).count() * 7
     };
     let figures: Vec<usize> = (0..columns.borders.len()).filter(is_of_figures).collect();
-    let begins: Vec<bool> = if figures.len() >= 2 || figures.len() == 1 && (columns.borders.len() <= 3 || lines.len() >= 4) {
-        let value_at = |line: usize, column: usize| in_column(column).any(|p| p.baseline == line && is_value(&p.segment.text));
-        lines.iter().map(|line| figures.iter().any(|column| value_at(*line, *column))).collect()
-    } else {
-        // Without figures: a box around lines that nearly all have several cells.
-        let width = |line: usize| own.iter().filter(|piece| piece.baseline == line).count();
-        let several = lines.iter().filter(|line| width(**line) >= 2).count();
-        let prose = (0..columns.borders.len()).any(|column| {
-            let segments: Vec<&Segment<'_>> = in_column(column).map(|piece| &piece.segment).collect();
-            is_running_text(&segments)
-        });
-        if lattice.rows() > 3 || prose || several * 10 < lines.len() * 7 || lattice.columns() > 1 {
-            return vec![lines];
-        }
-        lines.iter().map(|line| width(*line) >= 2).collect()
-    };
+    let begins: Vec<bool> =
+        if figures.len() >= 2 || figures.len() == 1 && (columns.borders.len() <= 3 || lines.len() >= 4) {
+            let value_at =
+                |line: usize, column: usize| in_column(column).any(|p| p.baseline == line && is_value(&p.segment.text));
+            lines.iter().map(|line| figures.iter().any(|column| value_at(*line, *column))).collect()
+        } else {
+            // Without figures: a box around lines that nearly all have several cells.
+            let width = |line: usize| own.iter().filter(|piece| piece.baseline == line).count();
+            let several = lines.iter().filter(|line| width(**line) >= 2).count();
+            let prose = (0..columns.borders.len()).any(|column| {
+                let segments: Vec<&Segment<'_>> = in_column(column).map(|piece| &piece.segment).collect();
+                is_running_text(&segments)
+            });
+            if lattice.rows() > 3 || prose || several * 10 < lines.len() * 7 || lattice.columns() > 1 {
+                return vec![lines];
+            }
+            lines.iter().map(|line| width(*line) >= 2).collect()
+        };
     group(&lines, &begins, own, &column_of)
 }
 
@@ -291,7 +293,11 @@ fn divide<'a>(
         segments: pieces.into_iter().map(|piece| piece.segment.clone()).collect(),
     };
     let strip_rows: Vec<(usize, Vec<&Piece<'a>>)> = if span.bottom - span.top == 1 {
-        if all_rows.len() == 1 { Vec::new() } else { by_row(own.iter().copied(), |piece| rows.of_line(span.top, piece.baseline)) }
+        if all_rows.len() == 1 {
+            Vec::new()
+        } else {
+            by_row(own.iter().copied(), |piece| rows.of_line(span.top, piece.baseline))
+        }
     } else {
         // Labels beside ruled rows, without rules of their own: each stands at the height of a row.
         let row_of = |piece: &Piece<'a>| {
@@ -302,7 +308,11 @@ fn divide<'a>(
         let found = by_row(own.iter().copied(), row_of);
         let lines: HashSet<usize> = own.iter().map(|piece| piece.baseline).collect();
         let each = found.len() == lines.len() && found.len() >= 2 && found.len() * 10 >= all_rows.len() * 6;
-        if each && found.iter().map(|(_, pieces)| pieces.len()).sum::<usize>() == own.len() { found } else { Vec::new() }
+        if each && found.iter().map(|(_, pieces)| pieces.len()).sum::<usize>() == own.len() {
+            found
+        } else {
+            Vec::new()
+        }
     };
     if strip_rows.is_empty() && (own.is_empty() || all_rows.len() == 1 || span.bottom - span.top > 1) {
         // One row, whatever its height; or a cell over several.
@@ -405,9 +415,7 @@ fn spread<'a>(
     for (first, last, segments) in groups {
         areas.extend((next..first).map(empty));
         next = last + 1;
-        areas.push(
-            Area { rows: area.rows.clone(), columns: first..last + 1, bbox: Bbox::default(), segments }.boxed(),
-        );
+        areas.push(Area { rows: area.rows.clone(), columns: first..last + 1, bbox: Bbox::default(), segments }.boxed());
     }
     areas.extend((next..range.end).map(empty));
 }
@@ -442,10 +450,9 @@ fn ruled_below(
     let y = lattice.ys[span.bottom];
     let middle = (bbox.left + bbox.right) / 2.0;
     let (left, right) = (columns.borders[range.start].0, columns.borders[range.end - 1].1);
-    let rule = frame
-        .across
-        .iter()
-        .find(|s| (s.at - y).abs() < NEAR && s.from < middle && middle < s.to && s.covers(left, right) < (right - left) * 0.95)?;
+    let rule = frame.across.iter().find(|s| {
+        (s.at - y).abs() < NEAR && s.from < middle && middle < s.to && s.covers(left, right) < (right - left) * 0.95
+    })?;
     let under = |column: &usize| {
         let (left, right) = columns.extents[*column];
         rule.covers(left, right) > (right - left) * 0.5

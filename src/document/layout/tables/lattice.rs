@@ -45,7 +45,8 @@ impl Lattice {
         if columns == 0 || rows == 0 || columns * rows > 200_000 {
             return None;
         }
-        let mut walls = Walls { down: vec![true; rows * (columns + 1)], across: vec![true; (rows + 1) * columns], columns };
+        let mut walls =
+            Walls { down: vec![true; rows * (columns + 1)], across: vec![true; (rows + 1) * columns], columns };
         for row in 0..rows {
             for column in 1..columns {
                 walls.down[row * (columns + 1) + column] = covered(&frame.down, xs[column], ys[row], ys[row + 1]);
