@@ -4,6 +4,7 @@
 //! bytes never are.
 
 mod geometry;
+mod warp;
 
 use std::io::Cursor;
 
@@ -11,6 +12,8 @@ use image::{
     ExtendedColorType, ImageDecoder, ImageEncoder,
     codecs::png::{CompressionType, FilterType, PngDecoder, PngEncoder},
 };
+
+pub use warp::Quad;
 
 use crate::error::{Failure, Result};
 
