@@ -46,9 +46,11 @@ pub struct Span {
     pub text: String,
     /// Mean over its characters, 0..1.
     pub confidence: f32,
-    /// In columns from the line's start.
+    /// Middle of the first and of the last character, in columns from the line's start.
+    pub middles: (f32, f32),
+    /// About where it starts, in columns from the line's start.
     pub start: f32,
-    /// In columns from the line's start.
+    /// About where it ends.
     pub end: f32,
 }
 
@@ -96,6 +98,7 @@ pub fn words(characters: &[Character], columns: f32) -> Vec<Span> {
             words.push(Span {
                 text: word.iter().map(|character| character.value).collect(),
                 confidence: word.iter().map(|character| character.confidence).sum::<f32>() / word.len() as f32,
+                middles: (first.centre, last.centre),
                 start: before.max(first.centre - half * wide(first.value)),
                 end: after.min(last.centre + half * wide(last.value)),
             });

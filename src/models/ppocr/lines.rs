@@ -4,10 +4,12 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::{
     ctc::{self, Character, Span},
+    ink::{self, Profile},
     recogniser::{HEIGHT, PIXELS_PER_COLUMN, WIDEST},
 };
 use crate::{
     document::{Bbox, Line, Method, Word},
+    error::Result,
     pixmap::{Pixmap, Quad},
 };
 
@@ -35,15 +37,29 @@ pub fn ways(corners: Quad) -> Vec<Quad> {
     ways
 }
 
-/// The picture of a line as the recogniser reads it: laid straight and scaled to its height.
-pub fn crop(picture: &Pixmap, quad: &Quad) -> crate::error::Result<Pixmap> {
-    let (width, height) = sides(quad);
+/// A line cut out of its page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    /// Where it stands on the page's picture, in pixels; the first side runs along the top of the text.
+    quad: Quad,
+    /// Pixels of the cut for one of the recogniser's columns.
+    columns: f32,
+    /// Where its ink is, in pixels of the cut.
+    ink: Option<Profile>,
+}
+
+/// Cuts a line out as the recogniser reads it: laid straight and scaled to its height.
+pub fn cut(picture: &Pixmap, quad: Quad) -> Result<(Place, Pixmap)> {
+    let (width, height) = sides(&quad);
     let scaled = ((HEIGHT as f32 * width / height.max(1.0)).ceil() as u32).clamp(PIXELS_PER_COLUMN, WIDEST);
-    if height <= HEIGHT as f32 {
-        return Ok(picture.warped(quad, scaled, HEIGHT));
-    }
-    let straight = picture.warped(quad, (width.round() as u32).max(1), height.round() as u32);
-    straight.resized(scaled, HEIGHT)
+    let line = if height <= HEIGHT as f32 {
+        picture.warped(&quad, scaled, HEIGHT)
+    } else {
+        let straight = picture.warped(&quad, (width.round() as u32).max(1), height.round() as u32);
+        straight.resized(scaled, HEIGHT)?
+    };
+    let columns = scaled as f32 / PIXELS_PER_COLUMN as f32;
+    Ok((Place { quad, columns, ink: Profile::of(&line) }, line))
 }
 
 /// Lengths of the first and the second side.
@@ -58,28 +74,30 @@ pub fn confidence(characters: &[Character]) -> f32 {
     characters.iter().map(|character| character.confidence).sum::<f32>() / count
 }
 
-/// The line of the page (in points) that was read in a quadrangle of its picture (in pixels); `None` where nothing was
-/// read, or only noise.
-pub fn line(characters: &[Character], quad: &Quad, picture: (u32, u32), dpi: f32) -> Option<Line> {
+/// The line of the page (in points) that was read at a place of its picture (in pixels); `None` where nothing was read,
+/// or only noise.
+pub fn line(characters: &[Character], place: &Place, picture: (u32, u32), dpi: f32) -> Option<Line> {
     if confidence(characters) < LEAST_CONFIDENCE {
         return None;
     }
-    let (width, height) = sides(quad);
-    let columns = (HEIGHT as f32 * width / height.max(1.0)).min(WIDEST as f32) / PIXELS_PER_COLUMN as f32;
-    let spans = ctc::words(characters, columns.max(1.0));
     let scale = 72.0 / dpi;
     let points = |[x, y]: [f32; 2]| [x.clamp(0.0, picture.0 as f32) * scale, y.clamp(0.0, picture.1 as f32) * scale];
+    let mut spans = ctc::words(characters, place.columns);
+    if let Some(ink) = &place.ink {
+        fit(&mut spans, ink);
+    }
     let words: Vec<Word> = spans
         .iter()
         .map(|span| Word {
             text: span.text.nfc().collect(),
-            bbox: around(part(quad, span, columns.max(1.0)).map(points)),
+            bbox: around(place.part(span.start..span.end).map(points)),
             confidence: Some(span.confidence),
         })
         .collect();
     let bbox = Bbox::around(words.iter().map(|word| &word.bbox))?;
-    let level = around(quad.map(points));
-    let is_skewed = level.width().min(level.height()) > SKEWED * width.min(height) * scale;
+    let quad = place.part(spans.first()?.start..spans.last()?.end);
+    let (width, height) = sides(&quad);
+    let is_skewed = bbox.width().min(bbox.height()) > SKEWED * width.min(height) * scale;
     let weights = words.iter().map(|word| (word.confidence.unwrap_or_default(), word.text.chars().count() as f32));
     let (sum, total) = weights.fold((0.0, 0.0), |(sum, total), (c, n)| (sum + c * n, total + n));
     Some(Line {
@@ -89,21 +107,52 @@ pub fn line(characters: &[Character], quad: &Quad, picture: (u32, u32), dpi: f32
         words,
         confidence: Some(sum / total),
         method: Method::Ocr,
-        font_size: Some(height * scale * FONT_SIZE),
+        // From the top of the ascenders to the bottom of the descenders is about the font's size.
+        font_size: Some(height * scale),
         bold: false,
     })
 }
 
-/// Font size over the height of a line's box.
-const FONT_SIZE: f32 = 0.8;
+/// Moves the ends of words to the gaps between them, which lie between the last character of one and the first of the
+/// next, and to the ends of the ink.
+fn fit(spans: &mut [Span], ink: &Profile) {
+    let pixel = |columns: f32| (columns.max(0.0) * PIXELS_PER_COLUMN as f32) as usize;
+    let column = |pixel: usize| pixel as f32 / PIXELS_PER_COLUMN as f32;
+    for at in 1..spans.len() {
+        let (before, after) = (spans[at - 1].middles.1, spans[at].middles.0);
+        if let Some(gap) = ink::widest_gap(&ink.columns, pixel(before)..pixel(after)) {
+            (spans[at - 1].end, spans[at].start) = (column(gap.start), column(gap.end));
+        }
+    }
+    // A little outwards, for the guess may have cut the letter; then back to its ink.
+    const OUTWARDS: f32 = 1.0;
+    if let Some(first) = spans.first_mut() {
+        let range = pixel(first.start - OUTWARDS)..pixel(first.middles.0);
+        if let Some(inked) = range.clone().find(|at| ink.columns.get(*at) == Some(&true)) {
+            first.start = column(inked);
+        }
+    }
+    if let Some(last) = spans.last_mut() {
+        let range = pixel(last.middles.1)..pixel(last.end + OUTWARDS);
+        if let Some(inked) = range.rev().find(|at| ink.columns.get(*at) == Some(&true)) {
+            last.end = column(inked + 1);
+        }
+    }
+}
 
-/// The part of a line's quadrangle that a word takes.
-fn part([a, b, c, d]: &Quad, word: &Span, columns: f32) -> Quad {
-    let between = |from: &[f32; 2], to: &[f32; 2], at: f32| {
-        let share = at / columns;
-        [from[0] + (to[0] - from[0]) * share, from[1] + (to[1] - from[1]) * share]
-    };
-    [between(a, b, word.start), between(a, b, word.end), between(d, c, word.end), between(d, c, word.start)]
+impl Place {
+    /// The part of the line between two columns, as high as its ink.
+    fn part(&self, columns: std::ops::Range<f32>) -> Quad {
+        let [a, b, c, d] = self.quad;
+        let between = |from: [f32; 2], to: [f32; 2], share: f32| {
+            [from[0] + (to[0] - from[0]) * share, from[1] + (to[1] - from[1]) * share]
+        };
+        let (start, end) = (columns.start / self.columns, columns.end / self.columns);
+        let rows = self.ink.as_ref().map_or(0..HEIGHT as usize, |ink| ink.rows.clone());
+        let (top, bottom) = (rows.start as f32 / HEIGHT as f32, rows.end as f32 / HEIGHT as f32);
+        let at = |across: f32, down: f32| between(between(a, b, across), between(d, c, across), down);
+        [at(start, top), at(end, top), at(end, bottom), at(start, bottom)]
+    }
 }
 
 fn around(corners: Quad) -> Bbox {

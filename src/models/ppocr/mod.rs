@@ -11,6 +11,7 @@ mod boxes;
 pub mod coverage;
 mod ctc;
 mod detector;
+mod ink;
 mod lines;
 mod pixels;
 mod recogniser;
@@ -31,6 +32,7 @@ use self::{
     coverage::{DETECTOR, Script},
     ctc::Dictionary,
     detector::Detector,
+    lines::Place,
     recogniser::Recogniser,
 };
 use super::Catalogue;
@@ -142,32 +144,33 @@ impl Reader {
     /// A defect when a network fails.
     pub async fn read(&self, picture: Arc<Pixmap>, dpi: f32, lane: Lane, tag: Tag) -> Result<Reading> {
         let mut cost = Cost::default();
-        let places = self.detect(&picture, lane, &tag, &mut cost).await?;
-        let cropping = Arc::clone(&picture);
-        let crop = move || -> Result<Vec<(Vec<Quad>, Vec<Pixmap>)>> {
-            let ways = places.into_iter().map(lines::ways);
-            let crops = |ways: &[Quad]| ways.iter().map(|quad| lines::crop(&cropping, quad)).collect::<Result<_>>();
-            ways.map(|ways| crops(&ways).map(|crops| (ways, crops))).collect()
+        let quads = self.detect(&picture, lane, &tag, &mut cost).await?;
+        let cutting = Arc::clone(&picture);
+        let cut = move || -> Result<Vec<Vec<(Place, Pixmap)>>> {
+            let ways = quads.into_iter().map(lines::ways);
+            ways.map(|ways| ways.into_iter().map(|quad| lines::cut(&cutting, quad)).collect()).collect()
         };
-        let crops = cost.computing(crop).await??;
-        let asked = crops.into_iter().map(|(ways, crops)| {
-            let asks = crops.into_iter().map(|crop| self.recogniser.pool.ask(crop, lane, Tag::clone(&tag)));
-            async move { try_join_all(asks).await.map(|answers| (ways, answers)) }
+        let cuts = cost.computing(cut).await??;
+        let asked = cuts.into_iter().map(|ways| {
+            try_join_all(ways.into_iter().map(async |(place, line)| {
+                let answer = self.recogniser.pool.ask(line, lane, Tag::clone(&tag)).await?;
+                Ok::<_, Failure>((place, answer))
+            }))
         });
         let answers = try_join_all(asked).await?;
         let mut lines = Vec::with_capacity(answers.len());
-        for (ways, answers) in answers {
+        for ways in answers {
             let mut best = (0.0, None);
-            for (quad, answer) in ways.iter().zip(answers) {
+            for (place, answer) in ways {
                 self.recogniser.count(&mut cost, &answer);
                 let characters = ctc::characters(&answer.output, &self.dictionary);
                 let confidence = lines::confidence(&characters);
                 if confidence > best.0 {
-                    best = (confidence, Some((quad, characters)));
+                    best = (confidence, Some((place, characters)));
                 }
             }
-            if let (_, Some((quad, characters))) = best {
-                lines.extend(lines::line(&characters, quad, (picture.width, picture.height), dpi));
+            if let (_, Some((place, characters))) = best {
+                lines.extend(lines::line(&characters, &place, (picture.width, picture.height), dpi));
             }
         }
         Ok(Reading { lines, cpu_us: micros(cost.cpu), gpu_us: micros(cost.gpu) })
