@@ -82,7 +82,7 @@ impl Library {
         // SAFETY: initialisers of both libraries set up tables of their own; each function has the signature of its
         // declaration in heif.h.
         unsafe {
-            let hevc = own.and_then(beside).map(libloading::Library::new).transpose().map_err(missing)?;
+            let hevc = own.and_then(beside).map(|path| libloading::Library::new(path)).transpose().map_err(missing)?;
             let path = own.map_or_else(|| FILE.into(), |folder| folder.join(FILE));
             let library = libloading::Library::new(path).map_err(missing)?;
             Self::bind(library, hevc).map_err(missing)
