@@ -15,11 +15,11 @@ use crate::{
     error,
     journal::Journal,
     log::{self, Log, Topic, framed::Framed, kafka},
-    models::{Catalogue, embedders::Embedders, minilm::Embedder},
+    models::{Catalogue, embedders::Embedders, minilm::Embedder, ppocr::Readers},
     readiness,
     record::topics,
     sandbox,
-    stages::{self, AnyStage, Files, Parts, Roster, Settings, Sources, roster},
+    stages::{self, AnyStage, Files, Parts, Roster, Settings, Sources, roster, upright::Upright},
     store::{
         Store,
         cql::{self, CqlStore},
@@ -46,6 +46,7 @@ pub struct App {
     /// The sandbox and what runs in it.
     pub decoders: Decoders,
     embedders: Embedders,
+    readers: Readers,
     /// What searches ask.
     roster: Arc<Roster>,
     sources: Arc<Sources>,
@@ -66,6 +67,7 @@ impl App {
         let program = std::env::current_exe().context("this program's own path")?;
         let decoders = Decoders::start(&program, config.sandbox.clone(), config.decode());
         let embedders = Embedders::new(config.models(), config.inference());
+        let readers = Readers::new(config.models(), config.inference());
         Ok(Self {
             config_hash: config.result_hash()?,
             roster: Arc::new(Roster::new(Arc::clone(&store), roster::SEARCHES)),
@@ -74,6 +76,7 @@ impl App {
             blobs,
             decoders,
             embedders,
+            readers,
             sources: Arc::new(sources),
             config,
         })
@@ -84,7 +87,12 @@ impl App {
         &self.embedders
     }
 
-    /// Which of them searches ask.
+    /// What reads text on pictures, loaded on first use.
+    pub fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// Which embedding models searches ask.
     pub fn roster(&self) -> Arc<Roster> {
         Arc::clone(&self.roster)
     }
@@ -104,13 +112,16 @@ impl App {
             store: Arc::clone(&self.store),
             decoders: self.decoders.clone(),
             embedders: self.embedders.clone(),
+            readers: self.readers.clone(),
+            upright: Upright::new(self.config.models(), self.config.inference()),
             roster: Arc::new(Roster::new(Arc::clone(&self.store), roster::STAGES)),
             files: Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES)),
             sources: Arc::clone(&self.sources),
             settings: Settings {
                 config_hash: self.config_hash.clone(),
                 max_bytes: self.config.decode.max_bytes,
-                languages: self.config.ocr.languages.clone(),
+                max_pixels: self.config.decode.max_pixels,
+                ocr: self.config.ocr.clone(),
                 publish: self.config.publish,
                 children: self.config.children(),
             },

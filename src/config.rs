@@ -43,7 +43,7 @@ pub struct Config {
     /// Decoders and their limits.
     pub decode: decode::Config,
     /// Recognition.
-    pub ocr: Ocr,
+    pub ocr: stages::ocr::Config,
     /// ONNX Runtime.
     pub inference: inference::Config,
     /// The worker loop.
@@ -100,14 +100,6 @@ pub enum StoreProvider {
     Scylla,
 }
 
-/// Recognition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Ocr {
-    /// BCP 47, for documents that name none.
-    pub languages: Vec<String>,
-}
-
 /// Metrics and health.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -129,7 +121,7 @@ impl Default for Config {
             publish: stages::publish::Config::default(),
             sandbox: sandbox::Config::default(),
             decode: decode::Config::default(),
-            ocr: Ocr::default(),
+            ocr: stages::ocr::Config::default(),
             inference: inference::Config::default(),
             worker: worker::Config::default(),
             concurrency: BTreeMap::new(),
@@ -156,12 +148,6 @@ impl Default for Store {
             sqlite: store::sqlite::Config::default(),
             scylla: store::cql::Config::default(),
         }
-    }
-}
-
-impl Default for Ocr {
-    fn default() -> Self {
-        Self { languages: vec!["en".to_owned()] }
     }
 }
 
@@ -286,9 +272,13 @@ impl Config {
     pub fn result_hash(&self) -> anyhow::Result<String> {
         use sha2::{Digest, Sha256};
         let catalogue = models::Catalogue::load();
-        let limits = (self.decode.max_pages, self.decode.max_pixels, self.decode.render_dpi);
+        let decode = &self.decode;
+        let limits = (decode.max_pages, decode.max_pixels, decode.max_source_pixels, decode.render_dpi);
         // Other models that embed add vectors, and change nothing of a result.
-        let weights: Vec<_> = catalogue.embedder().files.iter().map(|file| &file.sha256).collect();
+        let recognition = catalogue.models.iter().filter(|entry| entry.family == models::ppocr::FAMILY);
+        let orientation = models::orientation::Orientation::entry(&catalogue)?;
+        let that_change_results = [catalogue.embedder(), orientation].into_iter().chain(recognition);
+        let weights: Vec<_> = that_change_results.flat_map(|entry| &entry.files).map(|file| &file.sha256).collect();
         let facts = (limits, &self.ocr, chunking::NAME, weights, RULES);
         let json = serde_json::to_vec(&facts).context("settings as JSON")?;
         Ok(hex::encode(Sha256::digest(json))[..16].to_owned())

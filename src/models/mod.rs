@@ -6,6 +6,7 @@
 pub mod embedders;
 pub mod minilm;
 pub mod orientation;
+pub mod ppocr;
 
 use std::{fs::File, io, path::Path};
 
@@ -106,6 +107,12 @@ impl Catalogue {
     pub fn embedder(&self) -> &Entry {
         let first = self.models.iter().find(|entry| entry.task == EMBED);
         first.expect("deploy/models.toml is built in, and a test finds it there")
+    }
+
+    /// The entry of that name.
+    pub fn named(&self, name: &str) -> anyhow::Result<&Entry> {
+        let found = self.models.iter().find(|entry| entry.name == name);
+        found.with_context(|| format!("deploy/models.toml lists no model {name}"))
     }
 
     /// The entry of a model that embeds.

@@ -8,6 +8,7 @@ mod colour;
 mod drawn;
 mod geometry;
 mod skew;
+mod warp;
 
 use std::io::Cursor;
 
@@ -15,6 +16,8 @@ use image::{
     ExtendedColorType, ImageDecoder, ImageEncoder,
     codecs::png::{CompressionType, FilterType, PngDecoder, PngEncoder},
 };
+
+pub use warp::Quad;
 
 use crate::error::{Failure, Result};
 

@@ -28,7 +28,7 @@ use crate::{
     blob::Blobs,
     decode::Decoders,
     error::{Failure, Result},
-    models::embedders::Embedders,
+    models::{embedders::Embedders, ppocr::Readers},
     record::{
         Event, Lane, TrailEntry,
         wire::{self, Headers},
@@ -70,7 +70,11 @@ pub struct Parts {
     pub decoders: Decoders,
     /// The embedding models, each loaded on first use.
     pub embedders: Embedders,
-    /// Which of them embed.
+    /// What reads text on pictures, loaded on first use.
+    pub readers: Readers,
+    /// What stands pages upright, its model loaded on first use.
+    pub upright: upright::Upright,
+    /// Which embedding models embed.
     pub roster: Arc<Roster>,
     /// Source files of late, shared by the stages that read them.
     pub files: Arc<Files>,
@@ -87,8 +91,10 @@ pub struct Settings {
     pub config_hash: String,
     /// Files above this size are rejected.
     pub max_bytes: u64,
-    /// BCP 47, for documents that name none.
-    pub languages: Vec<String>,
+    /// A rendered page has no more pixels than this.
+    pub max_pixels: u64,
+    /// How text is recognised.
+    pub ocr: ocr::Config,
     /// Optional topics that publish feeds.
     pub publish: publish::Config,
     /// Sandbox children, which bound how many pages can be read at once.
@@ -264,6 +270,12 @@ impl Meter {
     /// Adds processor time.
     pub fn cpu(&mut self, us: i64) -> &mut Self {
         self.entry.cpu_us += us;
+        self
+    }
+
+    /// Adds accelerator time.
+    pub fn gpu(&mut self, us: i64) -> &mut Self {
+        self.entry.gpu_us += us;
         self
     }
 

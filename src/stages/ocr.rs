@@ -2,12 +2,14 @@
 //!
 //! The law: a page is rendered at most once, and what was decided stands in the page itself.
 
+mod engine;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use image::GenericImageView;
 
-use super::{Files, Meter, Output, Parts, Stage, claim_check, compute};
+pub use self::engine::{Config, Engine, Engines, Setting};
+use super::{Files, Meter, Output, Parts, Stage, claim_check, compute, upright::Upright};
 use crate::{
     blob::Blobs,
     decode::{
@@ -16,6 +18,8 @@ use crate::{
     },
     document::{Bbox, Line, Method, Page},
     error::{Failure, Result},
+    inference::Tag,
+    pixmap::Pixmap,
     record::{Event, OcrMode, PageRead, PageSplit, Source, wire::Headers},
 };
 
@@ -26,22 +30,27 @@ pub const NAME: &str = "ocr";
 pub struct Ocr {
     blobs: Arc<dyn Blobs>,
     decoders: Decoders,
+    engines: Engines,
+    upright: Upright,
     files: Arc<Files>,
     config_hash: String,
-    default_languages: Vec<String>,
+    max_pixels: u64,
     concurrency: usize,
 }
 
 impl Ocr {
     /// Takes its parts.
     pub fn new(parts: &Parts) -> Self {
+        let settings = &parts.settings;
         Self {
             blobs: Arc::clone(&parts.blobs),
             decoders: parts.decoders.clone(),
+            engines: Engines::new(parts.decoders.clone(), parts.readers.clone(), settings.ocr.clone()),
+            upright: parts.upright.clone(),
             files: Arc::clone(&parts.files),
-            config_hash: parts.settings.config_hash.clone(),
-            default_languages: parts.settings.languages.clone(),
-            concurrency: parts.settings.children * 2,
+            config_hash: settings.config_hash.clone(),
+            max_pixels: settings.max_pixels,
+            concurrency: settings.children * 2,
         }
     }
 }
@@ -62,7 +71,6 @@ impl Stage for Ocr {
     async fn process(&self, _: &Headers, split: PageSplit) -> Result<Vec<Output>> {
         let mut meter = Meter::start(NAME, &self.config_hash);
         let page = self.read(&mut meter, &split).await?;
-        meter.decided(&page.decision, &page.signals);
         let mut envelope = split.envelope.caused(PageRead::TOPIC, &split.page_no.to_string());
         let blob = claim_check::put_json(&*self.blobs, &envelope, &page).await?;
         envelope.trail.push(meter.finish());
@@ -73,7 +81,6 @@ impl Stage for Ocr {
             page_count: split.page_count,
             page: Some(blob),
             reason: None,
-            facts: split.facts,
         };
         Ok(vec![Output::new(NAME, &read)?])
     }
@@ -88,7 +95,6 @@ impl Stage for Ocr {
             page_count: input.map_or(super::number(headers.page_count), |input| input.page_count),
             page: None,
             reason: Some(failure.reason(NAME, u32::try_from(page_no).ok())),
-            facts: input.and_then(|input| input.facts.clone()),
         };
         Ok(vec![Output::new(NAME, &read)?])
     }
@@ -99,6 +105,12 @@ struct Ask<'a> {
     file: File,
     split: &'a PageSplit,
     page_no: u32,
+}
+
+/// The picture of a page as it is kept, and decoded.
+struct Picture {
+    raster: Raster,
+    pixmap: Arc<Pixmap>,
 }
 
 impl Ocr {
@@ -115,122 +127,133 @@ impl Ocr {
             OcrMode::Force => Decision::Ocr("forced"),
             OcrMode::Off => Decision::TextLayer,
         };
+        let mut page = page(page_no, content);
+        page.decision = decision.name().to_owned();
         match decision {
-            Decision::Empty => Ok(self.page(&ask, content, Vec::new(), None, decision.name())),
-            Decision::TextLayer => {
-                let lines = content.lines.clone();
-                Ok(self.page(&ask, content, lines, Some(Method::TextLayer), decision.name()))
-            }
-            Decision::Ocr(why) => self.recognise_page(meter, &ask, content, why).await,
-            Decision::TextLayerAndImages(boxes) => self.recognise_images(meter, &ask, content, &boxes).await,
+            Decision::Empty => Ok(Page { lines: Vec::new(), ..page }),
+            Decision::TextLayer => self.take_text_layer(meter, &ask, page).await,
+            Decision::Ocr(_) => self.recognise_page(meter, &ask, page).await,
+            Decision::TextLayerAndImages(boxes) => self.recognise_images(meter, &ask, page, &boxes).await,
         }
     }
 
-    fn page(
-        &self,
-        ask: &Ask<'_>,
-        content: PageContent,
-        lines: Vec<Line>,
-        method: Option<Method>,
-        decision: &str,
-    ) -> Page {
-        Page {
-            page_no: ask.page_no,
-            width: content.width,
-            height: content.height,
-            rotation: content.rotation,
-            method,
-            decision: decision.to_owned(),
-            signals: content.signals.named(),
-            lines,
-            images: content.images,
-            links: content.links,
-            form_fields: content.form_fields,
-            from_user_space: content.from_user_space,
-            drawing: content.drawing,
-            ..Page::default()
+    /// Takes the text layer; renders the page only where models have something to look at.
+    async fn take_text_layer(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page) -> Result<Page> {
+        page.method = Some(Method::TextLayer);
+        if has_objects(&page) {
+            let picture = self.render(meter, ask).await?;
+            self.keep(ask, &picture, &mut page).await?;
         }
+        Ok(page)
     }
 
-    /// Renders the page once, keeps the picture, and recognises it.
-    async fn recognise_page(&self, meter: &mut Meter, ask: &Ask<'_>, content: PageContent, why: &str) -> Result<Page> {
-        let raster = self.render(meter, ask).await?;
+    /// Renders the page once, stands it upright, keeps the picture, and recognises it.
+    async fn recognise_page(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page) -> Result<Page> {
+        let lying = self.render(meter, ask).await?;
         let envelope = &ask.split.envelope;
-        let image = self.blobs.put(&envelope.tenant, &envelope.document_id, "image/png", raster.png.clone()).await?;
-        let lines = self.recognise(meter, ask, &raster).await?;
-        let mut page = self.page(ask, content, lines, Some(Method::Ocr), why);
-        page.width = raster.page_width;
-        page.height = raster.page_height;
-        page.rotation = raster.rotation;
-        page.dpi = Some(raster.dpi);
-        page.image = Some(image);
+        let tag = Tag::from(envelope.document_id.as_str());
+        let standing = self.upright.stand(lying.raster, lying.pixmap, envelope.lane, tag).await?;
+        meter.cpu(standing.cpu_us);
+        standing.apply(&mut page);
+        let picture = Picture { raster: standing.raster, pixmap: standing.picture };
+        self.keep(ask, &picture, &mut page).await?;
+        page.lines = self.recognise(meter, ask, &picture).await?;
+        page.method = Some(Method::Ocr);
         Ok(page)
     }
 
     /// Takes the text layer, and reads the pictures on the page as well.
-    async fn recognise_images(
-        &self,
-        meter: &mut Meter,
-        ask: &Ask<'_>,
-        content: PageContent,
-        boxes: &[Bbox],
-    ) -> Result<Page> {
-        let raster = self.render(meter, ask).await?;
-        let mut lines = content.lines.clone();
+    async fn recognise_images(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page, boxes: &[Bbox]) -> Result<Page> {
+        let picture = self.render(meter, ask).await?;
+        self.keep(ask, &picture, &mut page).await?;
         for bbox in boxes {
-            let (picture, bbox) = (raster.clone(), *bbox);
-            let (cut, cpu_us) = compute(move || crop(&picture, bbox)).await?;
+            let (raster, pixmap, bbox) = (picture.raster.clone(), Arc::clone(&picture.pixmap), *bbox);
+            let (cut, cpu_us) = compute(move || cut(&raster, &pixmap, bbox)).await?;
             meter.cpu(cpu_us);
             let Some((cut, origin)) = cut? else { continue };
             let found = self.recognise(meter, ask, &cut).await?;
-            lines.extend(found.into_iter().map(|line| moved(line, origin)));
+            page.lines.extend(found.into_iter().map(|line| moved(line, origin)));
         }
-        let decision = Decision::TextLayerAndImages(Vec::new());
-        let mut page = self.page(ask, content, lines, Some(Method::TextLayer), decision.name());
-        page.dpi = Some(raster.dpi);
+        page.method = Some(Method::TextLayer);
         Ok(page)
     }
 
-    async fn render(&self, meter: &mut Meter, ask: &Ask<'_>) -> Result<Raster> {
+    async fn render(&self, meter: &mut Meter, ask: &Ask<'_>) -> Result<Picture> {
         let password = ask.split.options.password.as_deref();
         let media_type = &ask.split.source.media_type;
-        let raster = self.decoders.render_page(&ask.file, media_type, ask.page_no, password).await?;
-        meter.cpu(raster.cpu_us);
-        Ok(raster.value)
+        let rendered = self.decoders.render_page(&ask.file, media_type, ask.page_no, password).await?;
+        let raster = rendered.value;
+        let (png, max_pixels) = (raster.png.clone(), self.max_pixels);
+        let (pixmap, cpu_us) = compute(move || Pixmap::from_png(&png, max_pixels)).await?;
+        meter.cpu(rendered.cpu_us + cpu_us);
+        Ok(Picture { raster, pixmap: Arc::new(pixmap?) })
     }
 
-    async fn recognise(&self, meter: &mut Meter, ask: &Ask<'_>, raster: &Raster) -> Result<Vec<Line>> {
-        let asked = &ask.split.options.languages;
-        let languages = if asked.is_empty() { &self.default_languages } else { asked };
-        let recognised = self.decoders.recognise(raster, languages).await?;
-        meter.cpu(recognised.cpu_us).model(&recognised.value.engine, None);
-        Ok(recognised.value.lines)
+    /// Puts the picture into the blob store, for the stages that look at it.
+    async fn keep(&self, ask: &Ask<'_>, picture: &Picture, page: &mut Page) -> Result<()> {
+        let envelope = &ask.split.envelope;
+        let png = picture.raster.png.clone();
+        page.image = Some(self.blobs.put(&envelope.tenant, &envelope.document_id, "image/png", png).await?);
+        page.dpi = Some(picture.raster.dpi);
+        Ok(())
+    }
+
+    async fn recognise(&self, meter: &mut Meter, ask: &Ask<'_>, picture: &Picture) -> Result<Vec<Line>> {
+        let envelope = &ask.split.envelope;
+        let (pixmap, tag) = (Arc::clone(&picture.pixmap), Tag::from(envelope.document_id.as_str()));
+        let languages = &ask.split.options.languages;
+        let found = self.engines.recognise(&picture.raster, pixmap, languages, envelope.lane, tag).await?;
+        meter.cpu(found.cpu_us).gpu(found.gpu_us).model(&found.engine, found.weights_sha256.as_deref());
+        Ok(found.lines)
     }
 }
 
-/// Cuts a box (points) out of a raster; tells the corner of the cut in points. `None` for less than 8 pixels a side.
-fn crop(raster: &Raster, bbox: Bbox) -> Result<Option<(Raster, (f32, f32))>> {
-    let broken = |error: image::ImageError| Failure::defect(format!("a rendered page is no image: {error}"));
-    let picture = image::load_from_memory_with_format(&raster.png, image::ImageFormat::Png).map_err(broken)?;
+/// The page as its file describes it.
+fn page(page_no: u32, content: PageContent) -> Page {
+    Page {
+        page_no,
+        width: content.width,
+        height: content.height,
+        rotation: content.rotation,
+        signals: content.signals.named(),
+        lines: content.lines,
+        images: content.images,
+        drawing: content.drawing,
+        links: content.links,
+        form_fields: content.form_fields,
+        from_user_space: content.from_user_space,
+        ..Page::default()
+    }
+}
+
+/// Whether there is more on a page than text: pictures that are no ornaments, rules of a table, or a drawing.
+fn has_objects(page: &Page) -> bool {
+    const LEAST_SHARE: f32 = 0.03;
+    let area = page.width * page.height;
+    page.images.iter().any(|image| image.area() >= area * LEAST_SHARE)
+        || page.drawing.paths.len() >= 20
+        || page.drawing.rules.len() >= 5
+}
+
+/// Cuts a box (points) out of a picture; tells the corner of the cut in points. `None` for less than 8 pixels a side.
+fn cut(raster: &Raster, pixmap: &Pixmap, bbox: Bbox) -> Result<Option<(Picture, (f32, f32))>> {
     let scale = raster.dpi / 72.0;
     let pixel = |points: f32, limit: u32| ((points * scale).max(0.0) as u32).min(limit);
-    let (left, top) = (pixel(bbox.left, picture.width()), pixel(bbox.top, picture.height()));
-    let (width, height) = (pixel(bbox.right, picture.width()) - left, pixel(bbox.bottom, picture.height()) - top);
+    let (left, top) = (pixel(bbox.left, pixmap.width), pixel(bbox.top, pixmap.height));
+    let (width, height) = (pixel(bbox.right, pixmap.width) - left, pixel(bbox.bottom, pixmap.height) - top);
     if width < 8 || height < 8 {
         return Ok(None);
     }
-    let cut = picture.view(left, top, width, height).to_image();
-    let mut png = std::io::Cursor::new(Vec::new());
-    image::DynamicImage::from(cut).to_luma8().write_to(&mut png, image::ImageFormat::Png).map_err(broken)?;
-    let cut = Raster {
-        png: png.into_inner().into(),
+    let pixmap = pixmap.cut(left, top, width, height);
+    let raster = Raster {
+        png: pixmap.to_png()?.into(),
         width_px: width,
         height_px: height,
         page_width: width as f32 / scale,
         page_height: height as f32 / scale,
         ..raster.clone()
     };
-    Ok(Some((cut, (left as f32 / scale, top as f32 / scale))))
+    Ok(Some((Picture { raster, pixmap: Arc::new(pixmap) }, (left as f32 / scale, top as f32 / scale))))
 }
 
 /// A line found in a cut, in the page's coordinates.

@@ -10,9 +10,10 @@ use tokio::sync::OnceCell;
 use super::compute;
 use crate::{
     decode::Raster,
+    document::{Bbox, Drawing, Page},
     error::{Failure, Result},
     inference::{self, Tag},
-    models::orientation::{Crops, Orientation},
+    models::orientation::{Crops, Orientation, Turned},
     pixmap::Pixmap,
     record::Lane,
 };
@@ -45,6 +46,19 @@ pub struct Standing {
     pub confidence: f32,
     /// Processor time that all of this took, in microseconds.
     pub cpu_us: i64,
+    moves: Moves,
+}
+
+/// Where a place of the page before is on the page now.
+#[derive(Debug, Clone, Copy)]
+struct Moves {
+    /// Quarter turns clockwise that were made.
+    quarters: u16,
+    /// Size of the page before.
+    before: (f32, f32),
+    /// Size of the page now.
+    after: (f32, f32),
+    skew: f32,
 }
 
 impl Upright {
@@ -53,29 +67,17 @@ impl Upright {
         Self { shared: Arc::new(Shared { models_folder, inference, model: OnceCell::new() }) }
     }
 
-    /// Name and hash of the model's weights, once it is loaded.
-    pub fn model(&self) -> Option<(&str, &str)> {
-        self.shared.model.get().map(|model| (model.name(), model.weights_sha256()))
-    }
-
-    /// Turns and levels a rendering of at most `max_pixels`.
+    /// Turns and levels a rendering; `picture` is the same one, decoded.
     ///
     /// # Errors
-    /// `Unavailable` when the model cannot be loaded; a defect when the rendering is no PNG.
-    pub async fn stand(&self, raster: Raster, max_pixels: u64, lane: Lane, tag: Tag) -> Result<Standing> {
+    /// `Unavailable` when the model cannot be loaded.
+    pub async fn stand(&self, raster: Raster, picture: Arc<Pixmap>, lane: Lane, tag: Tag) -> Result<Standing> {
         let model = self.loaded().await?;
-        let png = raster.png.clone();
-        let (prepared, decoding) = compute(move || {
-            let picture = Pixmap::from_png(&png, max_pixels)?;
-            let crops = Crops::of(&picture)?;
-            Ok::<_, Failure>((picture, crops))
-        })
-        .await?;
-        let (picture, crops) = prepared?;
-        let (turned, classifying) = model.of(crops, lane, tag).await?;
-        let (standing, turning) = compute(move || stood(raster, picture, turned.quarters)).await?;
-        let cpu_us = decoding + classifying + turning;
-        Ok(Standing { confidence: turned.confidence, cpu_us, ..standing? })
+        let page = Arc::clone(&picture);
+        let (crops, preparing) = compute(move || Crops::of(&page)).await?;
+        let (turned, classifying) = model.of(crops?, lane, tag).await?;
+        let (standing, turning) = compute(move || stood(raster, picture, turned)).await?;
+        Ok(Standing { cpu_us: preparing + classifying + turning, ..standing? })
     }
 
     async fn loaded(&self) -> Result<&Orientation> {
@@ -90,13 +92,55 @@ impl Upright {
     }
 }
 
+impl Standing {
+    /// Makes a page refer to this picture: its size, turns and slope, and the boxes that its file gave.
+    pub fn apply(&self, page: &mut Page) {
+        (page.width, page.height) = (self.raster.page_width, self.raster.page_height);
+        page.rotation = self.raster.rotation;
+        page.skew = self.skew;
+        page.signals.insert("orientation".to_owned(), self.confidence);
+        let Drawing { rules, paths } = &mut page.drawing;
+        for bbox in page.images.iter_mut().chain(rules).chain(paths) {
+            *bbox = self.moves.bbox(*bbox);
+        }
+    }
+}
+
+impl Moves {
+    /// The box around what a box has become, within the page.
+    fn bbox(&self, bbox: Bbox) -> Bbox {
+        let (width, height) = self.before;
+        let (x, y) = ([bbox.left, bbox.right], [bbox.top, bbox.bottom]);
+        let (sin, cos) = self.skew.to_radians().sin_cos();
+        let (turned_width, turned_height) = if self.quarters % 2 == 1 { (height, width) } else { (width, height) };
+        let corners = x.into_iter().flat_map(|x| y.map(|y| (x, y))).map(|(x, y)| {
+            let (x, y) = match self.quarters {
+                1 => (height - y, x),
+                2 => (width - x, height - y),
+                3 => (y, width - x),
+                _ => (x, y),
+            };
+            let (dx, dy) = (x - turned_width / 2.0, y - turned_height / 2.0);
+            (dx * cos + dy * sin + self.after.0 / 2.0, dy * cos - dx * sin + self.after.1 / 2.0)
+        });
+        let nowhere = Bbox { left: f32::MAX, top: f32::MAX, right: 0.0, bottom: 0.0 };
+        corners.fold(nowhere, |around, (x, y)| Bbox {
+            left: around.left.min(x.max(0.0)),
+            top: around.top.min(y.max(0.0)),
+            right: around.right.max(x.min(self.after.0)),
+            bottom: around.bottom.max(y.min(self.after.1)),
+        })
+    }
+}
+
 /// Undoes quarter turns and slope, and encodes again what changed.
-fn stood(mut raster: Raster, mut picture: Pixmap, quarters: u16) -> Result<Standing> {
-    let undo = (4 - quarters % 4) % 4;
-    if undo != 0 {
-        picture = picture.turned(undo);
-        raster.rotation = (raster.rotation + undo * 90) % 360;
-        if undo % 2 == 1 {
+fn stood(mut raster: Raster, mut picture: Arc<Pixmap>, turned: Turned) -> Result<Standing> {
+    let quarters = (4 - turned.quarters % 4) % 4;
+    let before = (raster.page_width, raster.page_height);
+    if quarters != 0 {
+        picture = Arc::new(Arc::unwrap_or_clone(picture).turned(quarters));
+        raster.rotation = (raster.rotation + quarters * 90) % 360;
+        if quarters % 2 == 1 {
             std::mem::swap(&mut raster.page_width, &mut raster.page_height);
         }
     }
@@ -106,13 +150,14 @@ fn stood(mut raster: Raster, mut picture: Pixmap, quarters: u16) -> Result<Stand
         // The page grows with its picture.
         raster.page_width *= level.width as f32 / picture.width as f32;
         raster.page_height *= level.height as f32 / picture.height as f32;
-        picture = level;
+        picture = Arc::new(level);
     }
-    if undo != 0 || skew != 0.0 {
+    if quarters != 0 || skew != 0.0 {
         raster.png = picture.to_png()?.into();
         (raster.width_px, raster.height_px) = (picture.width, picture.height);
     }
-    Ok(Standing { raster, picture: Arc::new(picture), skew, confidence: 0.0, cpu_us: 0 })
+    let moves = Moves { quarters, before, after: (raster.page_width, raster.page_height), skew };
+    Ok(Standing { raster, picture, skew, confidence: turned.confidence, cpu_us: 0, moves })
 }
 
 #[cfg(test)]
@@ -146,18 +191,22 @@ mod tests {
         page
     }
 
+    fn stood_as(picture: &Pixmap, quarters: u16) -> Standing {
+        stood(raster(picture), Arc::new(picture.clone()), Turned { quarters, confidence: 0.9 }).unwrap()
+    }
+
     #[test]
     fn what_stands_already_stays_byte_for_byte() {
-        let (page, before) = (page(0.0), raster(&page(0.0)));
-        let standing = stood(before.clone(), page, 0).unwrap();
-        assert_eq!((standing.raster, standing.skew), (before, 0.0));
+        let page = page(0.0);
+        let standing = stood_as(&page, 0);
+        assert_eq!((standing.raster, standing.skew), (raster(&page), 0.0));
     }
 
     #[test]
     fn turns_add_up_and_swap_the_sides() {
         let page = page(0.0);
         // Turned clockwise once; once more is undone by three on.
-        let standing = stood(raster(&page.clone().turned(1)), page.clone().turned(1), 1).unwrap();
+        let standing = stood_as(&page.clone().turned(1), 1);
         assert_eq!(*standing.picture, page);
         assert_eq!(standing.raster.rotation, 0);
         assert_eq!((standing.raster.page_width, standing.raster.page_height), (300.0, 400.0));
@@ -166,11 +215,34 @@ mod tests {
 
     #[test]
     fn a_sloping_page_is_levelled_and_grows_with_its_picture() {
-        let page = page(2.0);
-        let standing = stood(raster(&page), page, 0).unwrap();
+        let standing = stood_as(&page(2.0), 0);
         assert!((standing.skew - 2.0).abs() <= 0.1, "{}", standing.skew);
         assert!(standing.picture.skew().abs() <= 0.1);
         assert!((standing.raster.page_width * 2.0 - standing.picture.width as f32).abs() < 1.0);
         assert_eq!(standing.raster.width_px, standing.picture.width);
+    }
+
+    /// A mark on the page is where the page says, however the page lay.
+    #[test]
+    fn boxes_of_the_file_go_where_their_ink_goes() {
+        for (quarters, slope) in [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), (0, 3.0), (3, -3.0)] {
+            let mut marked = page(slope).turned(quarters);
+            // A square of one tone, in the first third of the stored picture both ways.
+            let (left, top) = (marked.width as usize / 3, marked.height as usize / 4);
+            for y in top..top + 30 {
+                marked.pixels[y * marked.width as usize + left..][..30].fill(128);
+            }
+            let standing = stood_as(&marked, quarters);
+            let [l, t] = [left, top].map(|pixel| pixel as f32 / 2.0);
+            let file = Bbox { left: l, top: t, right: l + 15.0, bottom: t + 15.0 };
+            let mut page = Page { images: vec![file], ..Page::default() };
+            standing.apply(&mut page);
+            let [bbox] = page.images[..] else { panic!("{:?}", page.images) };
+            let centre = |a: f32, b: f32| (a + b) as usize; // two pixels a point
+            let (x, y) = (centre(bbox.left, bbox.right), centre(bbox.top, bbox.bottom));
+            let tone = standing.picture.pixels[y * standing.picture.width as usize + x];
+            assert_eq!(tone, 128, "{quarters} {slope}: {bbox:?} of {} × {}", page.width, page.height);
+            assert_eq!((page.width, page.skew), (standing.raster.page_width, standing.skew));
+        }
     }
 }

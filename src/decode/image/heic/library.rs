@@ -6,7 +6,7 @@
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
     marker::PhantomData,
-    path::Path,
+    path::{Path, PathBuf},
     ptr,
 };
 
@@ -56,8 +56,18 @@ pub struct Library {
     image_width: unsafe extern "C" fn(Handle, c_int) -> c_int,
     image_height: unsafe extern "C" fn(Handle, c_int) -> c_int,
     image_release: unsafe extern "C" fn(Handle),
-    /// Last, so that it goes last.
+    /// After all functions, so that it goes after them; and what it stands on after it.
     _library: libloading::Library,
+    _hevc: Option<libloading::Library>,
+}
+
+/// libheif's decoder of HEVC where it lies in the same folder: the system does not look for it there, but takes it when
+/// it is loaded already.
+fn beside(folder: &Path) -> Option<PathBuf> {
+    let files = std::fs::read_dir(folder).ok()?.flatten();
+    files
+        .map(|file| file.path())
+        .find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("libde265")))
 }
 
 impl Library {
@@ -67,15 +77,22 @@ impl Library {
     /// `unsupported_type` when it is not installed.
     pub fn load(folder: Option<&Path>) -> Result<Self> {
         const FILE: &str = "libheif.so.1";
-        let own = folder.map(|folder| folder.join(FILE)).filter(|path| path.exists());
-        let path = own.unwrap_or_else(|| FILE.into());
-        // SAFETY: libheif's initialisers set up tables of its own.
-        let library = unsafe { libloading::Library::new(&path) }.map_err(|error| unavailable(&error.to_string()))?;
-        // SAFETY: each has the signature of its declaration in heif.h.
-        unsafe { Self::bind(library) }.map_err(|error| unavailable(&error.to_string()))
+        let own = folder.filter(|folder| folder.join(FILE).exists());
+        let missing = |error: libloading::Error| unavailable(&error.to_string());
+        // SAFETY: initialisers of both libraries set up tables of their own; each function has the signature of its
+        // declaration in heif.h.
+        unsafe {
+            let hevc = own.and_then(beside).map(|path| libloading::Library::new(path)).transpose().map_err(missing)?;
+            let path = own.map_or_else(|| FILE.into(), |folder| folder.join(FILE));
+            let library = libloading::Library::new(path).map_err(missing)?;
+            Self::bind(library, hevc).map_err(missing)
+        }
     }
 
-    unsafe fn bind(library: libloading::Library) -> std::result::Result<Self, libloading::Error> {
+    unsafe fn bind(
+        library: libloading::Library,
+        hevc: Option<libloading::Library>,
+    ) -> std::result::Result<Self, libloading::Error> {
         unsafe fn get<T: Copy>(
             library: &libloading::Library,
             name: &CStr,
@@ -103,6 +120,7 @@ impl Library {
                 image_height: get(&library, c"heif_image_get_height")?,
                 image_release: get(&library, c"heif_image_release")?,
                 _library: library,
+                _hevc: hevc,
             })
         }
     }

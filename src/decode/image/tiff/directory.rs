@@ -1,7 +1,7 @@
 //! What a page's directory says, as far as reading its pixels needs it.
 
 use tiff::{
-    decoder::{ChunkType, Decoder},
+    decoder::{ChunkType, Decoder, ifd::Value},
     tags::Tag,
 };
 
@@ -110,7 +110,7 @@ impl Directory {
         };
         let unit = small(number(Tag::ResolutionUnit, 2));
         let orientation = small(number(Tag::Orientation, 1));
-        let resolution = decoder.get_tag_f32(Tag::XResolution).ok();
+        let resolution = decoder.find_tag(Tag::XResolution).ok().flatten().and_then(number_of);
         directory.geometry = Geometry {
             orientation: Some(orientation),
             dpi: resolution.and_then(|resolution| tiff_dpi(resolution, unit)),
@@ -147,6 +147,16 @@ impl Directory {
     /// Samples of a pixel, extra ones included.
     pub fn samples(&self) -> usize {
         usize::from(self.samples)
+    }
+}
+
+/// A resolution: a fraction by the book, a whole number or a float by some writers.
+fn number_of(value: Value) -> Option<f32> {
+    match value {
+        Value::Rational(above, below) => Some(above as f32 / below as f32),
+        Value::Float(value) => Some(value),
+        Value::Double(value) => Some(value as f32),
+        whole => whole.into_u32().ok().map(|value| value as f32),
     }
 }
 

@@ -1,0 +1,184 @@
+//! From the recogniser's columns to characters and words (connectionist temporal classification, Graves et al. 2006,
+//! decoded greedily). Pure.
+
+/// The best class of one column, and its probability.
+pub type Column = (u32, f32);
+
+/// The class that says "nothing new here".
+const BLANK: u32 = 0;
+
+/// What the classes mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dictionary(Vec<char>);
+
+impl Dictionary {
+    /// From the characters of the classes from 1 on, a line each; the class after the last of them is the space.
+    pub fn new(lines: &str) -> Self {
+        let characters = lines.split('\n').filter_map(|line| line.chars().next());
+        Self(characters.chain([' ']).collect())
+    }
+
+    /// Number of classes, the blank included.
+    pub fn classes(&self) -> usize {
+        self.0.len() + 1
+    }
+
+    fn character(&self, class: u32) -> Option<char> {
+        self.0.get(class.checked_sub(1)? as usize).copied()
+    }
+}
+
+/// One recognised character.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Character {
+    /// Which.
+    pub value: char,
+    /// Its highest probability.
+    pub confidence: f32,
+    /// Its middle, in columns from the line's start.
+    pub centre: f32,
+}
+
+/// A word: its characters, and where it starts and ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// Its characters.
+    pub text: String,
+    /// Mean over its characters, 0..1.
+    pub confidence: f32,
+    /// Middle of the first and of the last character, in columns from the line's start.
+    pub middles: (f32, f32),
+    /// About where it starts, in columns from the line's start.
+    pub start: f32,
+    /// About where it ends.
+    pub end: f32,
+}
+
+/// The characters of a line: neighbours of one character are one, and blanks vanish.
+pub fn characters(columns: &[Column], dictionary: &Dictionary) -> Vec<Character> {
+    let mut found: Vec<Character> = Vec::new();
+    // Where the character started that goes on; classes may share a character, so that is what is compared.
+    let mut going_on: Option<(char, usize)> = None;
+    for (at, (class, confidence)) in columns.iter().enumerate() {
+        let value = if *class == BLANK { None } else { dictionary.character(*class) };
+        let Some(value) = value else {
+            going_on = None;
+            continue;
+        };
+        match (going_on, found.last_mut()) {
+            (Some((same, start)), Some(last)) if same == value => {
+                last.confidence = last.confidence.max(*confidence);
+                last.centre = (start + at + 1) as f32 / 2.0;
+            }
+            _ => {
+                going_on = Some((value, at));
+                found.push(Character { value, confidence: *confidence, centre: at as f32 + 0.5 });
+            }
+        }
+    }
+    found
+}
+
+/// The words between spaces. The network marks a character's middle, not its edges: between two characters the edge is
+/// half-way, and at the line's ends half a character's usual advance from the middle, inside `0..=columns`.
+pub fn words(characters: &[Character], columns: f32) -> Vec<Span> {
+    let half = usual_advance(characters).unwrap_or(columns) / 2.0;
+    let mut words = Vec::new();
+    let mut start = 0;
+    for (end, is_last) in (0..=characters.len()).map(|end| (end, end == characters.len())) {
+        if !is_last && !characters[end].value.is_whitespace() {
+            continue;
+        }
+        let word = &characters[start..end];
+        if let (Some(first), Some(last)) = (word.first(), word.last()) {
+            // From a space at most the usual distance: the gap may be wide.
+            let before =
+                start.checked_sub(1).map_or(0.0, |space| f32::midpoint(characters[space].centre, first.centre));
+            let after = characters.get(end).map_or(columns, |space| f32::midpoint(last.centre, space.centre));
+            words.push(Span {
+                text: word.iter().map(|character| character.value).collect(),
+                confidence: word.iter().map(|character| character.confidence).sum::<f32>() / word.len() as f32,
+                middles: (first.centre, last.centre),
+                start: before.max(first.centre - half * wide(first.value)),
+                end: after.min(last.centre + half * wide(last.value)),
+            });
+        }
+        start = end + 1;
+    }
+    words
+}
+
+/// Median distance between neighbours inside words.
+fn usual_advance(characters: &[Character]) -> Option<f32> {
+    let inside = |pair: &&[Character]| pair.iter().all(|character| !character.value.is_whitespace());
+    let mut advances: Vec<f32> =
+        characters.windows(2).filter(inside).map(|pair| pair[1].centre - pair[0].centre).collect();
+    advances.sort_by(f32::total_cmp);
+    advances.get(advances.len() / 2).copied()
+}
+
+/// How wide a character is beside the usual one: capitals, m and w are wider than the median in every proportional font.
+fn wide(character: char) -> f32 {
+    if character.is_uppercase() || "mwMW%@—".contains(character) { 1.4 } else { 1.1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dictionary() -> Dictionary {
+        Dictionary::new("a\nb\nc\nc")
+    }
+
+    /// `.` is a blank, `_` the space, `C` the second class of `c`.
+    fn columns(text: &str) -> Vec<Column> {
+        let class = |c| ".abcC_".find(c).unwrap() as u32;
+        text.chars().map(|c| (class(c), if c == 'b' { 0.5 } else { 0.9 })).collect()
+    }
+
+    fn text(line: &str) -> String {
+        characters(&columns(line), &dictionary()).iter().map(|c| c.value).collect()
+    }
+
+    #[test]
+    fn neighbours_are_one_and_a_blank_between_them_makes_two() {
+        assert_eq!(dictionary().classes(), 6);
+        assert_eq!(text("..aa.bb.b._.c"), "abb c");
+        assert_eq!(text("cC.C"), "cc");
+        assert_eq!(text("...."), "");
+    }
+
+    #[test]
+    fn a_character_is_as_sure_as_its_best_column_and_stands_in_their_middle() {
+        let columns = [(0, 0.9), (1, 0.4), (1, 0.8), (1, 0.6), (0, 0.9)];
+        assert_eq!(characters(&columns, &dictionary()), [Character { value: 'a', confidence: 0.8, centre: 2.5 }]);
+    }
+
+    #[test]
+    fn words_split_at_spaces_and_know_their_columns() {
+        let line = columns(".a.b.a.__.c.");
+        let found = words(&characters(&line, &dictionary()), line.len() as f32);
+        assert_eq!(found.iter().map(|word| word.text.as_str()).collect::<Vec<_>>(), ["aba", "c"]);
+        assert!((found[0].confidence - (0.9 + 0.5 + 0.9) / 3.0).abs() < 1e-6);
+        // The advance is 2 columns: the word starts 1.1 before the middle of its first character, at 1.5.
+        assert!((found[0].start - 0.4).abs() < 1e-6 && found[0].end > 5.5 && found[0].end < found[1].start);
+        assert!(found[1].end <= line.len() as f32);
+    }
+
+    proptest! {
+        #[test]
+        fn words_hold_every_character_once_in_order_without_overlap(line in "[.abcC_]{0,60}") {
+            let columns = columns(&line);
+            let characters = characters(&columns, &dictionary());
+            let words = words(&characters, columns.len() as f32);
+            let text: String = characters.iter().map(|c| c.value).filter(|c| *c != ' ').collect();
+            prop_assert_eq!(words.iter().map(|word| word.text.as_str()).collect::<String>(), text);
+            for word in &words {
+                prop_assert!(0.0 <= word.start && word.start < word.end && word.end <= columns.len() as f32);
+            }
+            prop_assert!(words.windows(2).all(|pair| pair[0].end <= pair[1].start));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The engines that recognise text on pictures, and which of them reads a document.
+//!
+//! The law: languages, weights and machine decide, never the picture; so all pages of a document are read by one engine,
+//! and the trail says which.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decode::{Decoders, Raster},
+    document::Line,
+    error::{Failure, Result, code},
+    inference::Tag,
+    models::ppocr::{Readers, coverage::Script},
+    pixmap::Pixmap,
+    record::Lane,
+};
+
+/// How text is recognised, the section `[ocr]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Which engine.
+    pub engine: Setting,
+    /// BCP 47, for documents that name none.
+    pub languages: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { engine: Setting::Auto, languages: vec!["en".to_owned()] }
+    }
+}
+
+/// Which engine is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Setting {
+    /// The networks where they read the languages and the machine runs them well, else Tesseract.
+    #[default]
+    Auto,
+    /// Tesseract, whatever the languages.
+    Tesseract,
+    /// The networks; documents in languages that they do not read are rejected.
+    Onnx,
+}
+
+/// The engine that reads a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Tesseract, in a sandbox child.
+    Tesseract,
+    /// PP-OCR on ONNX Runtime, with the recogniser of a script.
+    Onnx(Script),
+}
+
+/// What the choice depends on.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    /// The script of all the languages, where the networks read it.
+    script: Option<Script>,
+    /// Whether the weights for it are there.
+    has_weights: bool,
+    /// Whether something faster than ONNX Runtime's own processor code runs them.
+    is_fast: bool,
+    /// Whether Tesseract's data are there for all the languages.
+    has_tesseract: bool,
+}
+
+/// The choice where the setting leaves one. In f32 on OpenVINO the networks take about twice the processor time of
+/// Tesseract on dense pages, in bf16 on AMX less than it, and they err less wherever print is not clean (forms: 7 % of
+/// characters wrong, not 28 %). On ONNX Runtime's own code they take three times as long: there Tesseract reads what it
+/// can.
+fn automatic(facts: Facts) -> Engine {
+    match facts.script {
+        Some(script) if facts.has_weights && (facts.is_fast || !facts.has_tesseract) => Engine::Onnx(script),
+        _ => Engine::Tesseract,
+    }
+}
+
+/// Both engines. Cheap to clone.
+#[derive(Clone)]
+pub struct Engines {
+    decoders: Decoders,
+    readers: Readers,
+    config: Config,
+}
+
+/// What an engine read, and what it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Lines with boxes in points.
+    pub lines: Vec<Line>,
+    /// Engine or model, for the trail; several are joined by ` + `.
+    pub engine: String,
+    /// Hashes of the weights, in the same order; `None` for Tesseract.
+    pub weights_sha256: Option<String>,
+    /// Processor time.
+    pub cpu_us: i64,
+    /// Accelerator time.
+    pub gpu_us: i64,
+}
+
+impl Engines {
+    /// Takes its parts.
+    pub fn new(decoders: Decoders, readers: Readers, config: Config) -> Self {
+        Self { decoders, readers, config }
+    }
+
+    /// The engine that reads these languages (BCP 47; none: those of the configuration).
+    ///
+    /// # Errors
+    /// `ocr.language` where the setting insists on the networks, and they do not read one of them; `Unavailable` when
+    /// ONNX Runtime cannot be loaded.
+    pub async fn choose(&self, languages: &[String]) -> Result<Engine> {
+        let languages = self.languages(languages);
+        let script = Script::of(languages);
+        match (self.config.engine, script) {
+            (Setting::Tesseract, _) => Ok(Engine::Tesseract),
+            (Setting::Onnx, Some(script)) => Ok(Engine::Onnx(script)),
+            (Setting::Onnx, None) => Err(Failure::rejected(
+                code::OCR_LANGUAGE,
+                format!(
+                    "the OCR models do not read {}: set ocr.engine to \"auto\", which takes Tesseract for it",
+                    languages.join(", ")
+                ),
+            )),
+            (Setting::Auto, _) => {
+                let has_weights = script.is_some_and(|script| self.readers.has_weights(script));
+                Ok(automatic(Facts {
+                    script,
+                    has_weights,
+                    is_fast: has_weights && self.readers.is_fast().await?,
+                    has_tesseract: self.decoders.has_languages(languages),
+                }))
+            }
+        }
+    }
+
+    /// Recognises a picture; `raster` and `picture` are the same one.
+    ///
+    /// # Errors
+    /// `ocr.language` when nothing reads one of the languages; `Unavailable` when weights are missing or altered.
+    pub async fn recognise(
+        &self,
+        raster: &Raster,
+        picture: Arc<Pixmap>,
+        languages: &[String],
+        lane: Lane,
+        tag: Tag,
+    ) -> Result<Found> {
+        match self.choose(languages).await? {
+            Engine::Tesseract => {
+                let recognised = self.decoders.recognise(raster, self.languages(languages)).await?;
+                let (engine, lines) = (recognised.value.engine, recognised.value.lines);
+                Ok(Found { lines, engine, weights_sha256: None, cpu_us: recognised.cpu_us, gpu_us: 0 })
+            }
+            Engine::Onnx(script) => {
+                let reader = self.readers.get(script).await?;
+                let reading = reader.read(picture, raster.dpi, lane, tag).await?;
+                let [names, hashes] = {
+                    let [(detector, of_detector), (recogniser, of_recogniser)] = reader.weights();
+                    [[detector, recogniser], [of_detector, of_recogniser]].map(|pair| pair.join(" + "))
+                };
+                Ok(Found {
+                    lines: reading.lines,
+                    engine: names,
+                    weights_sha256: Some(hashes),
+                    cpu_us: reading.cpu_us,
+                    gpu_us: reading.gpu_us,
+                })
+            }
+        }
+    }
+
+    fn languages<'a>(&'a self, asked: &'a [String]) -> &'a [String] {
+        if asked.is_empty() { &self.config.languages } else { asked }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_networks_read_what_they_know_on_machines_that_run_them_well() {
+        let all = Facts { script: Some(Script::Latin), has_weights: true, is_fast: true, has_tesseract: true };
+        let onnx = Engine::Onnx(Script::Latin);
+        assert_eq!(automatic(all), onnx);
+        assert_eq!(automatic(Facts { script: None, ..all }), Engine::Tesseract);
+        assert_eq!(automatic(Facts { has_weights: false, ..all }), Engine::Tesseract);
+        assert_eq!(automatic(Facts { is_fast: false, ..all }), Engine::Tesseract);
+        // Slowly is better than not at all.
+        assert_eq!(automatic(Facts { is_fast: false, has_tesseract: false, ..all }), onnx);
+    }
+}
