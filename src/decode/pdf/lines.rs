@@ -3,6 +3,9 @@
 //! PDFium gives characters in the file's order and makes up spaces and line ends from their positions. It joins what
 //! stands on one baseline even across columns, so lines are cut again where the gap is wide or the direction changes.
 
+mod arabic;
+mod spacing;
+
 use unicode_normalization::UnicodeNormalization;
 
 use crate::document::{Bbox, Line, Method, Word};
@@ -21,8 +24,10 @@ const LARGEST_STEP_BACK: f32 = 2.0;
 pub struct Glyph {
     /// What it means; `None` when the file does not say.
     pub meaning: Option<char>,
-    /// Its box; `None` for white space and for what stands off the page.
+    /// The box of its ink; `None` for white space and for what stands off the page.
     pub bbox: Option<Bbox>,
+    /// Its box by the font's measures: as wide as its advance.
+    pub cell: Option<Bbox>,
     /// Size in points as it stands on the page.
     pub font_size: f32,
     /// Whether its font is bold.
@@ -71,15 +76,28 @@ impl Builder {
 
     fn end_word(&mut self) {
         let glyphs = std::mem::take(&mut self.word);
-        let Some(measured) = Measured::of(&glyphs) else { return };
-        if self.line.last().is_some_and(|last| breaks(last, &measured)) {
-            self.end_line();
+        for part in spacing::words(&glyphs) {
+            self.add_word(part);
         }
-        self.line.push(measured);
+    }
+
+    fn add_word(&mut self, glyphs: &[Glyph]) {
+        let Some(measured) = Measured::of(glyphs) else { return };
+        if self.line.last().is_some_and(|last| breaks(last, &measured)) {
+            self.take_line();
+        }
+        match self.line.last_mut() {
+            Some(last) if arabic::starts_with_mark(&measured.word.text) => last.take(measured),
+            _ => self.line.push(measured),
+        }
     }
 
     fn end_line(&mut self) {
         self.end_word();
+        self.take_line();
+    }
+
+    fn take_line(&mut self) {
         let words = std::mem::take(&mut self.line);
         let Some(bbox) = Bbox::around(words.iter().map(|w| &w.word.bbox)) else { return };
         let characters: usize = words.iter().map(|w| w.characters).sum();
@@ -107,7 +125,8 @@ impl Builder {
 impl Measured {
     fn of(glyphs: &[Glyph]) -> Option<Self> {
         let bbox = Bbox::around(glyphs.iter().filter_map(|g| g.bbox.as_ref()))?;
-        let text: String = glyphs.iter().filter_map(|g| g.meaning).flat_map(plain).nfc().collect();
+        let meanings = arabic::in_order(glyphs);
+        let text: String = meanings.into_iter().flat_map(plain).nfc().collect();
         let text = text.trim().to_owned();
         if text.is_empty() {
             return None;
@@ -121,6 +140,15 @@ impl Measured {
             font_size: largest,
             direction: first.direction,
         })
+    }
+
+    /// Takes in a word that belongs to this one.
+    fn take(&mut self, next: Self) {
+        self.word.text = arabic::joined(&self.word.text, &next.word.text);
+        self.word.bbox = self.word.bbox.union(&next.word.bbox);
+        self.characters += next.characters;
+        self.bold_characters += next.bold_characters;
+        self.font_size = self.font_size.max(next.font_size);
     }
 }
 
@@ -180,7 +208,7 @@ mod tests {
 
     fn glyph(c: char, left: f32, top: f32) -> Glyph {
         let bbox = (!c.is_whitespace()).then_some(Bbox { left, top, right: left + 5.0, bottom: top + 8.0 });
-        Glyph { meaning: Some(c), bbox, font_size: 10.0, bold: false, direction: 0 }
+        Glyph { meaning: Some(c), bbox, cell: bbox, font_size: 10.0, bold: false, direction: 0 }
     }
 
     fn written(glyphs: impl IntoIterator<Item = Glyph>) -> Vec<String> {
