@@ -75,7 +75,8 @@ impl Information {
 
     /// The title, unless a program put it in by itself: `untitled`, the name of a file.
     pub fn telling_title(&self) -> Option<&str> {
-        const AUTOMATIC: [&str; 4] = ["untitled", "microsoft word - ", "microsoft powerpoint - ", "powerpoint presentation"];
+        const AUTOMATIC: [&str; 4] =
+            ["untitled", "microsoft word - ", "microsoft powerpoint - ", "powerpoint presentation"];
         const FILE_NAMES: [&str; 11] =
             [".doc", ".docx", ".indd", ".qxd", ".tex", ".dvi", ".pdf", ".ppt", ".pptx", ".xls", ".xlsx"];
         let title = self.title.as_deref()?;

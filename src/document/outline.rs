@@ -50,10 +50,8 @@ pub fn set_levels(blocks: &mut [Block], outline: &[OutlineEntry]) {
 fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'o OutlineEntry> {
     let mut by_page: HashMap<u32, Vec<(usize, f32, String)>> = HashMap::new();
     for (index, block) in blocks.iter().enumerate() {
-        let fits = matches!(
-            block.kind,
-            BlockKind::Title | BlockKind::SectionHeader | BlockKind::Text | BlockKind::ListItem
-        );
+        let fits =
+            matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader | BlockKind::Text | BlockKind::ListItem);
         let Some(place) = block.prov.first().filter(|_| fits) else { continue };
         if let (Some(page_no), words) = (place.page_no, words(&block.text))
             && words.chars().count() >= SHORTEST
@@ -104,7 +102,8 @@ fn levels_by_size(blocks: &[Block], matches: impl Iterator<Item = (usize, u8)>) 
             *votes.entry(size).or_default().entry(level).or_default() += 1;
         }
     }
-    let most = |votes: &BTreeMap<u8, usize>| votes.iter().rev().max_by_key(|(_, count)| **count).map(|(level, _)| *level);
+    let most =
+        |votes: &BTreeMap<u8, usize>| votes.iter().rev().max_by_key(|(_, count)| **count).map(|(level, _)| *level);
     votes.iter().filter_map(|(size, votes)| Some((*size, most(votes)?))).collect()
 }
 
@@ -205,7 +204,8 @@ mod tests {
     }
 
     fn any_block() -> impl Strategy<Value = Block> {
-        let kinds = prop::sample::select(vec![Title, SectionHeader, Text, ListItem, BlockKind::Table, BlockKind::PageFooter]);
+        let kinds =
+            prop::sample::select(vec![Title, SectionHeader, Text, ListItem, BlockKind::Table, BlockKind::PageFooter]);
         (kinds, 1_u8..5, 1_u32..3, 0.0_f32..700.0, "[ab1]( [ab2])?", prop::option::of("[-•1]")).prop_map(
             |(kind, level, page_no, top, text, marker)| {
                 let level = matches!(kind, SectionHeader | ListItem).then_some(level);

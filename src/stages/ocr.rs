@@ -134,21 +134,7 @@ impl Ocr {
         method: Option<Method>,
         decision: &str,
     ) -> Page {
-        Page {
-            page_no: ask.page_no,
-            width: content.width,
-            height: content.height,
-            rotation: content.rotation,
-            method,
-            decision: decision.to_owned(),
-            signals: content.signals.named(),
-            lines,
-            images: content.images,
-            links: content.links,
-            form_fields: content.form_fields,
-            from_user_space: content.from_user_space,
-            ..Page::default()
-        }
+        Page { method, decision: decision.to_owned(), lines, ..content.into_page(ask.page_no) }
     }
 
     /// Renders the page once, keeps the picture, and recognises it.

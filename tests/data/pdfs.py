@@ -200,6 +200,21 @@ def facts():
     return pdf.bytes(), None
 
 
+def attachment_bomb():
+    """A page, and an attachment that unpacks to 1.5 GiB: zeros packed three times."""
+    pdf = Pdf(info="<< /Title (Small letter) >>")
+    font = pdf.add(HELVETICA)
+    squeeze = zlib.compressobj(9)
+    zeros = b"".join(squeeze.compress(bytes(1 << 20)) for _ in range(1536)) + squeeze.flush()
+    packed = zlib.compress(zlib.compress(zeros, 9), 9)
+    held = pdf.add(f"<< /Type /EmbeddedFile /Filter [/FlateDecode /FlateDecode /FlateDecode] /Length {len(packed)} >>\nstream\n".encode() + packed + b"\nendstream")
+    small = pdf.stream(b"hello", "/Type /EmbeddedFile")
+    files = [pdf.add(f"<< /Type /Filespec /F ({name}) /UF ({name}) /EF << /F {number} 0 R >> >>") for name, number in (("bomb.bin", held), ("hello.txt", small))]
+    pdf.page(lines(HARBOUR), f"/Font << /F {font} 0 R >>")
+    pdf.catalog = f"/Names << /EmbeddedFiles << /Names [(bomb.bin) {files[0]} 0 R (hello.txt) {files[1]} 0 R] >> >>"
+    return pdf.bytes(), None
+
+
 def main():
     READING.mkdir(exist_ok=True)
     documents = {
@@ -209,6 +224,7 @@ def main():
         "unmapped": unmapped(),
         "picture-of-text": picture_of_text(),
         "facts": facts(),
+        "attachment-bomb": attachment_bomb(),
     }
     for name, (content, truth) in documents.items():
         (READING / f"{name}.pdf").write_bytes(content)

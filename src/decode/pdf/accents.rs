@@ -109,9 +109,11 @@ mod tests {
     #[test]
     fn an_accent_joins_the_letter_that_it_stands_over() {
         // Drawn before its letter, and with the line's other accents after it.
-        let before = vec![glyph('¨', 11.0, 2.0, 3.0, 1.0), glyph('u', 10.0, 4.0, 5.0, 6.0), glyph('n', 16.0, 4.0, 5.0, 6.0)];
+        let before =
+            vec![glyph('¨', 11.0, 2.0, 3.0, 1.0), glyph('u', 10.0, 4.0, 5.0, 6.0), glyph('n', 16.0, 4.0, 5.0, 6.0)];
         assert_eq!(joined(before), "ün");
-        let after = vec![glyph('d', 4.0, 2.0, 5.0, 8.0), glyph('o', 10.0, 4.0, 5.0, 6.0), glyph('˝', 11.0, 2.0, 4.0, 1.5)];
+        let after =
+            vec![glyph('d', 4.0, 2.0, 5.0, 8.0), glyph('o', 10.0, 4.0, 5.0, 6.0), glyph('˝', 11.0, 2.0, 4.0, 1.5)];
         assert_eq!(joined(after), "dő");
         let below = vec![glyph('c', 10.0, 4.0, 5.0, 6.0), glyph('¸', 11.0, 10.0, 2.0, 2.0)];
         assert_eq!(joined(below), "ç");

@@ -60,7 +60,9 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_none() {
-        for stated in ["", "D:", "yesterday", "D:20261301", "D:20260230", "D:202602281759590", "D:20260228175959+99'00'"] {
+        for stated in
+            ["", "D:", "yesterday", "D:20261301", "D:20260230", "D:202602281759590", "D:20260228175959+99'00'"]
+        {
             assert_eq!(rfc3339(stated), None, "{stated}");
         }
     }

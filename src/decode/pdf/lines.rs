@@ -98,7 +98,12 @@ impl Builder {
     }
 
     fn take_line(&mut self) {
-        let words = std::mem::take(&mut self.line);
+        let mut words = std::mem::take(&mut self.line);
+        if let [first, _, ..] = &mut words[..]
+            && is_sign_of_symbol_font(&first.word.text)
+        {
+            "•".clone_into(&mut first.word.text);
+        }
         let Some(bbox) = Bbox::around(words.iter().map(|w| &w.word.bbox)) else { return };
         let characters: usize = words.iter().map(|w| w.characters).sum();
         let bold: usize = words.iter().map(|w| w.bold_characters).sum();
@@ -161,9 +166,34 @@ fn plain(c: char) -> Vec<char> {
         }
         '\u{2}' | '\u{FFFE}' | '\u{AD}' => vec!['-'],
         '\u{FEFF}' | '\u{200B}' | '\u{2060}' => Vec::new(),
+        '\u{E000}'..='\u{F8FF}' => vec![symbol(c)],
         c if c.is_control() => Vec::new(),
         c => vec![c],
     }
+}
+
+/// What programs mean by characters of private use, where it is known: the pieces of large brackets of Adobe's Symbol
+/// (Adobe Glyph List, "corporate use"), and the bullets of the symbol fonts whose signs Windows puts at U+F020 and on.
+fn symbol(c: char) -> char {
+    const BRACKETS: [char; 20] =
+        ['⎛', '⎜', '⎝', '⎡', '⎢', '⎣', '⎧', '⎨', '⎩', '⎪', '⎮', '⎞', '⎟', '⎠', '⎤', '⎥', '⎦', '⎫', '⎬', '⎭'];
+    match c {
+        '\u{F8EB}'..='\u{F8FE}' => BRACKETS[(c as usize) - 0xF8EB],
+        '\u{F8E8}' => '®',
+        '\u{F8E9}' => '©',
+        '\u{F8EA}' => '™',
+        '\u{F0B7}' => '•',
+        '\u{F0A7}' => '▪',
+        '\u{F0D8}' => '➢',
+        '\u{F0FC}' => '✓',
+        other => other,
+    }
+}
+
+/// Whether a word is one sign of a symbol font that nobody knows: in front of a line that is a bullet of some shape.
+fn is_sign_of_symbol_font(word: &str) -> bool {
+    let mut signs = word.chars();
+    signs.next().is_some_and(|sign| matches!(sign, '\u{F020}'..='\u{F0FF}')) && signs.next().is_none()
 }
 
 /// The stretch along the writing direction, from low to high, and the place across it.
@@ -233,5 +263,19 @@ mod tests {
     fn marks_and_ligatures_become_letters() {
         let text = [glyph('\u{FB01}', 0.0, 0.0), glyph('e', 5.0, 0.0), glyph('\u{301}', 6.0, 0.0)];
         assert_eq!(written(text), ["fié"]);
+    }
+
+    #[test]
+    fn an_unknown_sign_before_a_line_is_a_bullet() {
+        let line = [glyph('\u{F0B4}', 0.0, 0.0), glyph(' ', 5.0, 0.0), glyph('a', 9.0, 0.0)];
+        assert_eq!(written(line), ["• a"]);
+        assert_eq!(written([glyph('\u{F0B4}', 0.0, 0.0)]), ["\u{F0B4}"]);
+    }
+
+    #[test]
+    fn characters_of_private_use_are_told_where_their_meaning_is_known() {
+        let signs = "\u{F0B7}\u{F8EB}\u{F8FE}\u{F8F3}\u{F0DB}";
+        let text = signs.chars().zip(0_u8..).map(|(c, at)| glyph(c, f32::from(at) * 5.0, 0.0));
+        assert_eq!(written(text), ["•⎛⎭⎩\u{F0DB}"]);
     }
 }

@@ -76,12 +76,7 @@ impl Format for Decoder {
                 format!("the PDF has {page_count} pages; {} are allowed (decode.max_pages)", config.max_pages),
             ));
         }
-        Ok(Opened {
-            media_type: sniff::PDF.to_owned(),
-            page_count: Some(page_count),
-            title: None,
-            blocks: Vec::new(),
-        })
+        Ok(Opened { media_type: sniff::PDF.to_owned(), page_count: Some(page_count), title: None, blocks: Vec::new() })
     }
 
     fn read_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<PageContent> {

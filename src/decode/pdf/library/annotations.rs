@@ -153,9 +153,7 @@ impl PdfPage<'_> {
                 _ => 0,
             };
             let option = |index: c_int| {
-                let label = utf16(|buffer, len| {
-                    pdfium.FPDFAnnot_GetOptionLabel(form, annotation, index, buffer, len)
-                });
+                let label = utf16(|buffer, len| pdfium.FPDFAnnot_GetOptionLabel(form, annotation, index, buffer, len));
                 (label, pdfium.FPDFAnnot_IsOptionSelected(form, annotation, index) != 0)
             };
             let mut size = 0.0;

@@ -116,11 +116,7 @@ impl PdfFile {
     ///
     /// # Safety
     /// Both belong to this document, or are null.
-    pub(super) unsafe fn target(
-        &self,
-        destination: FPDF_DEST,
-        action: impl FnOnce() -> FPDF_ACTION,
-    ) -> Option<Target> {
+    pub(super) unsafe fn target(&self, destination: FPDF_DEST, action: impl FnOnce() -> FPDF_ACTION) -> Option<Target> {
         if !destination.is_null() {
             return self.place(destination).map(Target::Place);
         }
@@ -221,9 +217,8 @@ impl Embedded<'_> {
     pub fn len(&self) -> Option<u64> {
         let mut len: c_ulong = 0;
         // SAFETY: as above; with no buffer only the length is written.
-        let known = unsafe {
-            self.pdfium.FPDFAttachment_GetFile(self.handle, std::ptr::null_mut(), 0, &raw mut len) != 0
-        };
+        let known =
+            unsafe { self.pdfium.FPDFAttachment_GetFile(self.handle, std::ptr::null_mut(), 0, &raw mut len) != 0 };
         known.then_some(len)
     }
 
