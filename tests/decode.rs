@@ -1,6 +1,9 @@
 //! The decoders, through real children, PDFium and Tesseract: what stands in the samples comes out, at its place, and
 //! each bad file has its own code.
 
+#[path = "decode/reading.rs"]
+mod reading;
+
 use std::{
     fmt::Write,
     path::{Path, PathBuf},
@@ -154,6 +157,11 @@ fn pdf(page: &str, content: &str, more: &[&str]) -> Vec<u8> {
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold >>".to_owned(),
     ];
     objects.extend(more.iter().map(|object| (*object).to_owned()));
+    written(&objects)
+}
+
+/// A PDF of objects, of which the first is the catalogue.
+fn written(objects: &[String]) -> Vec<u8> {
     let mut out = "%PDF-1.4\n".to_owned();
     let mut offsets = Vec::new();
     for (i, object) in objects.iter().enumerate() {
@@ -249,7 +257,7 @@ async fn every_bad_file_has_its_code() {
     for (name, expected, says) in [
         ("bad/empty.pdf", code::EMPTY, "empty"),
         ("bad/encrypted.pdf", code::PDF_ENCRYPTED, "needs a password"),
-        ("bad/truncated.pdf", code::PDF_DAMAGED, "damaged"),
+        ("bad/truncated.pdf", code::PDF_DAMAGED, "it is cut off"),
         ("bad/not-a.pdf", code::UNSUPPORTED_TYPE, "an HTML page (text/html)"),
         ("bad/truncated.png", code::IMAGE_DAMAGED, "damaged"),
         ("bad/truncated.jpg", code::IMAGE_DAMAGED, "damaged"),

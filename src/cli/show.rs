@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     app::App,
-    document::{BlockKind, Method},
+    document::{BlockKind, Document, Method, PageInfo},
     store::{DocumentRun, Header, ListFilter, PageRow},
 };
 
-/// Headings, figures and fields shown at most of each; `--json` has all.
+/// Headings, figures, fields and attachments shown at most of each; `--json` has all.
 const SHOWN: usize = 40;
 
 /// Show one document: its pages, headings, figures, fields, and what each stage cost.
@@ -42,8 +42,17 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let run = app.store.document(&header.key).await?;
+    let document = match &header.current {
+        Some(current) => Some(render::document(&app, current).await?),
+        None => None,
+    };
     if json {
         let mut value = summary(&header);
+        if let Some(document) = &document {
+            value["facts"] = json!(document.facts);
+            value["links"] = json!(document.pages.iter().flat_map(links).collect::<Vec<_>>());
+            value["form_fields"] = json!(document.pages.iter().flat_map(form_fields).collect::<Vec<_>>());
+        }
         value["pages"] = json!(run.as_ref().map(|run| &run.pages));
         value["chunks"] = json!(run.as_ref().map(|run| &run.chunks));
         value["figures"] = json!(run.as_ref().map(|run| &run.figures));
@@ -55,12 +64,32 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
             pages(run)?;
             decisions(run)?;
             cost(run)?;
-            outline(&app, &header).await?;
+            if let Some(document) = &document {
+                outline(document)?;
+            }
             figures(run)?;
             fields(run)?;
+            if let Some(document) = &document {
+                attachments(document)?;
+            }
         }
     }
     Ok(Outcome::Done)
+}
+
+/// The links of a page for programs, with its number.
+fn links(page: &PageInfo) -> impl Iterator<Item = serde_json::Value> {
+    page.links.iter().map(|link| with_page(page, json!(link)))
+}
+
+/// The form fields of a page for programs, with its number.
+fn form_fields(page: &PageInfo) -> impl Iterator<Item = serde_json::Value> {
+    page.form_fields.iter().map(|field| with_page(page, json!(field)))
+}
+
+fn with_page(page: &PageInfo, mut value: serde_json::Value) -> serde_json::Value {
+    value["page_no"] = json!(page.page_no);
+    value
 }
 
 /// Finds a document by name or by the start of its id.
@@ -174,10 +203,10 @@ fn span(first: String, last: String) -> String {
 /// What was decided about the pages' text, such as `pages: 3 text layer, 2 recognised (no text layer)`.
 fn decisions(run: &DocumentRun) -> anyhow::Result<()> {
     let trail = run.header.current.iter().flat_map(|current| &current.trail);
-    let told: Vec<String> = trail
-        .flat_map(|entry| &entry.decisions)
-        .map(|(decision, pages)| format!("{pages} {}", in_words(decision)))
-        .collect();
+    let mut decisions: Vec<_> = trail.flat_map(|entry| &entry.decisions).collect();
+    // What the files themselves say first, then what was recognised.
+    decisions.sort_by_key(|(decision, _)| !decision.starts_with("text_layer"));
+    let told: Vec<String> = decisions.iter().map(|(why, pages)| format!("{pages} {}", in_words(why))).collect();
     if told.is_empty() { Ok(()) } else { say(format_args!("pages: {}", told.join(", "))) }
 }
 
@@ -214,9 +243,7 @@ fn cost(run: &DocumentRun) -> anyhow::Result<()> {
     say(rows)
 }
 
-async fn outline(app: &App, header: &Header) -> anyhow::Result<()> {
-    let Some(current) = &header.current else { return Ok(()) };
-    let document = render::document(app, current).await?;
+fn outline(document: &Document) -> anyhow::Result<()> {
     let headings: Vec<_> =
         document.blocks.iter().filter(|it| matches!(it.kind, BlockKind::Title | BlockKind::SectionHeader)).collect();
     for block in headings.iter().take(SHOWN) {
@@ -273,4 +300,30 @@ fn fields(run: &DocumentRun) -> anyhow::Result<()> {
     }
     say(rows)?;
     more(run.fields.len(), "field")
+}
+
+/// The files inside the file; they are listed, not read.
+fn attachments(document: &Document) -> anyhow::Result<()> {
+    let attachments = &document.facts.attachments;
+    if attachments.is_empty() {
+        return Ok(());
+    }
+    let mut rows = table::Rows::new(&[
+        ("attachment", Fit::Wrap),
+        ("type", Fit::Keep),
+        ("size", Fit::Keep),
+        ("description", Fit::Drop(1)),
+    ]);
+    for attachment in attachments.iter().take(SHOWN) {
+        let media_type = attachment.media_type.as_ref().or(attachment.declared_media_type.as_ref());
+        let size = attachment.size_bytes.and_then(|size| i64::try_from(size).ok());
+        rows.add(vec![
+            table::text(&attachment.name),
+            table::text(media_type.map_or("–", String::as_str)),
+            table::number(size.map(table::size)),
+            table::text(attachment.description.as_deref().unwrap_or_default()),
+        ]);
+    }
+    say(rows)?;
+    more(attachments.len(), "attachment")
 }

@@ -37,7 +37,7 @@ pub use crate::sandbox::File;
 
 use crate::{
     document::{
-        Bbox, Block, Drawing, Line,
+        Bbox, Block, Drawing, Line, Page,
         facts::{Facts, FormField, Link},
     },
     error::{Failure, Result, code},
@@ -148,6 +148,26 @@ pub struct PageContent {
     pub form_fields: Vec<FormField>,
     /// From the file's own coordinates to points of the upright page; see [`crate::document::Page::from_user_space`].
     pub from_user_space: Option<[f32; 6]>,
+}
+
+impl PageContent {
+    /// The page as its file describes it; nothing is decided yet.
+    pub fn into_page(self, page_no: u32) -> Page {
+        Page {
+            page_no,
+            width: self.width,
+            height: self.height,
+            rotation: self.rotation,
+            signals: self.signals.named(),
+            lines: self.lines,
+            images: self.images,
+            drawing: self.drawing,
+            links: self.links,
+            form_fields: self.form_fields,
+            from_user_space: self.from_user_space,
+            ..Page::default()
+        }
+    }
 }
 
 /// The picture of one upright page.

@@ -34,8 +34,8 @@ pub mod threshold {
     pub const DOUBTFUL_SHAPE: f32 = 0.95;
     /// Share of stop words in any of the languages known here.
     pub const STOP_WORDS: f32 = 0.10;
-    /// Share of words made of letter pairs that languages use.
-    pub const PLAUSIBLE: f32 = 0.35;
+    /// Share of words made of letter pairs that languages use. Good pages stay above 0.6, exchanged letters below 0.45.
+    pub const PLAUSIBLE: f32 = 0.5;
     /// Share of invisible characters from which the layer is somebody else's recognition.
     pub const INVISIBLE: f32 = 0.5;
     /// Share of the page that the picture under such a layer covers.

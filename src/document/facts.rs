@@ -97,8 +97,12 @@ pub struct Destination {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top: Option<f32>,
     /// The place as the file states it, x and y in the page's own coordinates.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_unstated")]
     pub stated: [Option<f32>; 2],
+}
+
+fn is_unstated(place: &[Option<f32>; 2]) -> bool {
+    *place == [None, None]
 }
 
 impl Destination {

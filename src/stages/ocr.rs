@@ -71,6 +71,7 @@ impl Stage for Ocr {
     async fn process(&self, _: &Headers, split: PageSplit) -> Result<Vec<Output>> {
         let mut meter = Meter::start(NAME, &self.config_hash);
         let page = self.read(&mut meter, &split).await?;
+        meter.decided(&page.decision, &page.signals);
         let mut envelope = split.envelope.caused(PageRead::TOPIC, &split.page_no.to_string());
         let blob = claim_check::put_json(&*self.blobs, &envelope, &page).await?;
         envelope.trail.push(meter.finish());
@@ -127,7 +128,7 @@ impl Ocr {
             OcrMode::Force => Decision::Ocr("forced"),
             OcrMode::Off => Decision::TextLayer,
         };
-        let mut page = page(page_no, content);
+        let mut page = content.into_page(page_no);
         page.decision = decision.name().to_owned();
         match decision {
             Decision::Empty => Ok(Page { lines: Vec::new(), ..page }),
@@ -209,23 +210,6 @@ impl Ocr {
 }
 
 /// The page as its file describes it.
-fn page(page_no: u32, content: PageContent) -> Page {
-    Page {
-        page_no,
-        width: content.width,
-        height: content.height,
-        rotation: content.rotation,
-        signals: content.signals.named(),
-        lines: content.lines,
-        images: content.images,
-        drawing: content.drawing,
-        links: content.links,
-        form_fields: content.form_fields,
-        from_user_space: content.from_user_space,
-        ..Page::default()
-    }
-}
-
 /// Whether there is more on a page than text: pictures that are no ornaments, rules of a table, or a drawing.
 fn has_objects(page: &Page) -> bool {
     const LEAST_SHARE: f32 = 0.03;

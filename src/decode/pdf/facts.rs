@@ -88,9 +88,9 @@ fn outline(file: &PdfFile, facts: &mut Facts) {
             continue;
         }
         open.extend(file.next_bookmark(bookmark).map(|next| (next, level)));
-        if level < DEEPEST {
-            open.extend(file.first_bookmark(Some(bookmark)).map(|first| (first, level + 1)));
-        }
+        let below = file.first_bookmark(Some(bookmark));
+        facts.cut_short |= below.is_some() && level == DEEPEST;
+        open.extend(below.filter(|_| level < DEEPEST).map(|first| (first, level + 1)));
         if let Some(title) = line(&file.bookmark_title(bookmark)) {
             let place = match file.bookmark_target(bookmark) {
                 Some(Target::Place(place)) => destination(file, place),

@@ -91,16 +91,26 @@ impl Library {
                     code::PDF_ENCRYPTED,
                     "the PDF is encrypted in a way that deckle cannot open (not with a password)",
                 ),
-                _ => Failure::rejected(
-                    code::PDF_DAMAGED,
-                    "the PDF is damaged and cannot be opened (no usable cross-reference table or page tree)",
-                ),
+                _ => Failure::rejected(code::PDF_DAMAGED, damage(&bytes)),
             });
         }
         // SAFETY: the document is open.
         let has_form = unsafe { self.pdfium.FPDF_GetFormType(handle) } > 0;
         let form = has_form.then(|| Form::new(self.pdfium, handle)).flatten();
         Ok(PdfFile { pdfium: self.pdfium, handle, form, _bytes: bytes })
+    }
+}
+
+/// Why a PDF cannot be opened. One that was cut off is not put together from its parts: the pages that are left would pass
+/// for the whole.
+fn damage(bytes: &[u8]) -> &'static str {
+    /// Readers look for the end in so many bytes: some files end with others.
+    const END_WITHIN: usize = 1024;
+    let tail = &bytes[bytes.len().saturating_sub(END_WITHIN)..];
+    if tail.windows(5).any(|window| window == b"%%EOF") {
+        "the PDF is damaged and cannot be opened (no usable cross-reference table or page tree)"
+    } else {
+        "the PDF is damaged and cannot be opened: it is cut off, its end is missing"
     }
 }
 

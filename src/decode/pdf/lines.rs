@@ -3,6 +3,9 @@
 //! PDFium gives characters in the file's order and makes up spaces and line ends from their positions. It joins what
 //! stands on one baseline even across columns, so lines are cut again where the gap is wide or the direction changes.
 
+mod arabic;
+mod spacing;
+
 use unicode_normalization::UnicodeNormalization;
 
 use crate::document::{Bbox, Line, Method, Word};
@@ -21,8 +24,10 @@ const LARGEST_STEP_BACK: f32 = 2.0;
 pub struct Glyph {
     /// What it means; `None` when the file does not say.
     pub meaning: Option<char>,
-    /// Its box; `None` for white space and for what stands off the page.
+    /// The box of its ink; `None` for white space and for what stands off the page.
     pub bbox: Option<Bbox>,
+    /// Its box by the font's measures: as wide as its advance.
+    pub cell: Option<Bbox>,
     /// Size in points as it stands on the page.
     pub font_size: f32,
     /// Whether its font is bold.
@@ -71,16 +76,34 @@ impl Builder {
 
     fn end_word(&mut self) {
         let glyphs = std::mem::take(&mut self.word);
-        let Some(measured) = Measured::of(&glyphs) else { return };
-        if self.line.last().is_some_and(|last| breaks(last, &measured)) {
-            self.end_line();
+        for part in spacing::words(&glyphs) {
+            self.add_word(part);
         }
-        self.line.push(measured);
+    }
+
+    fn add_word(&mut self, glyphs: &[Glyph]) {
+        let Some(measured) = Measured::of(glyphs) else { return };
+        if self.line.last().is_some_and(|last| breaks(last, &measured)) {
+            self.take_line();
+        }
+        match self.line.last_mut() {
+            Some(last) if arabic::starts_with_mark(&measured.word.text) => last.take(measured),
+            _ => self.line.push(measured),
+        }
     }
 
     fn end_line(&mut self) {
         self.end_word();
-        let words = std::mem::take(&mut self.line);
+        self.take_line();
+    }
+
+    fn take_line(&mut self) {
+        let mut words = std::mem::take(&mut self.line);
+        if let [first, _, ..] = &mut words[..]
+            && is_sign_of_symbol_font(&first.word.text)
+        {
+            "•".clone_into(&mut first.word.text);
+        }
         let Some(bbox) = Bbox::around(words.iter().map(|w| &w.word.bbox)) else { return };
         let characters: usize = words.iter().map(|w| w.characters).sum();
         let bold: usize = words.iter().map(|w| w.bold_characters).sum();
@@ -107,7 +130,8 @@ impl Builder {
 impl Measured {
     fn of(glyphs: &[Glyph]) -> Option<Self> {
         let bbox = Bbox::around(glyphs.iter().filter_map(|g| g.bbox.as_ref()))?;
-        let text: String = glyphs.iter().filter_map(|g| g.meaning).flat_map(plain).nfc().collect();
+        let meanings = arabic::in_order(glyphs);
+        let text: String = meanings.into_iter().flat_map(plain).nfc().collect();
         let text = text.trim().to_owned();
         if text.is_empty() {
             return None;
@@ -122,6 +146,15 @@ impl Measured {
             direction: first.direction,
         })
     }
+
+    /// Takes in a word that belongs to this one.
+    fn take(&mut self, next: Self) {
+        self.word.text = arabic::joined(&self.word.text, &next.word.text);
+        self.word.bbox = self.word.bbox.union(&next.word.bbox);
+        self.characters += next.characters;
+        self.bold_characters += next.bold_characters;
+        self.font_size = self.font_size.max(next.font_size);
+    }
 }
 
 /// Presentation forms become the letters that they are (ﬁ is fi); soft hyphens, zero-width marks and PDFium's mark for
@@ -133,9 +166,34 @@ fn plain(c: char) -> Vec<char> {
         }
         '\u{2}' | '\u{FFFE}' | '\u{AD}' => vec!['-'],
         '\u{FEFF}' | '\u{200B}' | '\u{2060}' => Vec::new(),
+        '\u{E000}'..='\u{F8FF}' => vec![symbol(c)],
         c if c.is_control() => Vec::new(),
         c => vec![c],
     }
+}
+
+/// What programs mean by characters of private use, where it is known: the pieces of large brackets of Adobe's Symbol
+/// (Adobe Glyph List, "corporate use"), and the bullets of the symbol fonts whose signs Windows puts at U+F020 and on.
+fn symbol(c: char) -> char {
+    const BRACKETS: [char; 20] =
+        ['⎛', '⎜', '⎝', '⎡', '⎢', '⎣', '⎧', '⎨', '⎩', '⎪', '⎮', '⎞', '⎟', '⎠', '⎤', '⎥', '⎦', '⎫', '⎬', '⎭'];
+    match c {
+        '\u{F8EB}'..='\u{F8FE}' => BRACKETS[(c as usize) - 0xF8EB],
+        '\u{F8E8}' => '®',
+        '\u{F8E9}' => '©',
+        '\u{F8EA}' => '™',
+        '\u{F0B7}' => '•',
+        '\u{F0A7}' => '▪',
+        '\u{F0D8}' => '➢',
+        '\u{F0FC}' => '✓',
+        other => other,
+    }
+}
+
+/// Whether a word is one sign of a symbol font that nobody knows: in front of a line that is a bullet of some shape.
+fn is_sign_of_symbol_font(word: &str) -> bool {
+    let mut signs = word.chars();
+    signs.next().is_some_and(|sign| matches!(sign, '\u{F020}'..='\u{F0FF}')) && signs.next().is_none()
 }
 
 /// The stretch along the writing direction, from low to high, and the place across it.
@@ -180,7 +238,7 @@ mod tests {
 
     fn glyph(c: char, left: f32, top: f32) -> Glyph {
         let bbox = (!c.is_whitespace()).then_some(Bbox { left, top, right: left + 5.0, bottom: top + 8.0 });
-        Glyph { meaning: Some(c), bbox, font_size: 10.0, bold: false, direction: 0 }
+        Glyph { meaning: Some(c), bbox, cell: bbox, font_size: 10.0, bold: false, direction: 0 }
     }
 
     fn written(glyphs: impl IntoIterator<Item = Glyph>) -> Vec<String> {
@@ -205,5 +263,19 @@ mod tests {
     fn marks_and_ligatures_become_letters() {
         let text = [glyph('\u{FB01}', 0.0, 0.0), glyph('e', 5.0, 0.0), glyph('\u{301}', 6.0, 0.0)];
         assert_eq!(written(text), ["fié"]);
+    }
+
+    #[test]
+    fn an_unknown_sign_before_a_line_is_a_bullet() {
+        let line = [glyph('\u{F0B4}', 0.0, 0.0), glyph(' ', 5.0, 0.0), glyph('a', 9.0, 0.0)];
+        assert_eq!(written(line), ["• a"]);
+        assert_eq!(written([glyph('\u{F0B4}', 0.0, 0.0)]), ["\u{F0B4}"]);
+    }
+
+    #[test]
+    fn characters_of_private_use_are_told_where_their_meaning_is_known() {
+        let signs = "\u{F0B7}\u{F8EB}\u{F8FE}\u{F8F3}\u{F0DB}";
+        let text = signs.chars().zip(0_u8..).map(|(c, at)| glyph(c, f32::from(at) * 5.0, 0.0));
+        assert_eq!(written(text), ["•⎛⎭⎩\u{F0DB}"]);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The law: coordinates leave this module as points of the upright page, with the origin at its top left.
 
+mod accents;
 mod annotations;
 mod date;
 mod facts;

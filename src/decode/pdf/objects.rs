@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    View, annotations,
+    View, accents, annotations,
     geometry::{Matrix, Rect},
     library::{Object, ObjectKind, PdfFile, PdfPage, TextPage},
     lines::{Builder, Glyph},
@@ -142,7 +142,7 @@ struct Reader<'a, 'p> {
 impl<'p> Reader<'_, 'p> {
     /// Reads all characters into lines, counts them, and tells which text objects they came from and where ink is.
     fn read(&mut self, signals: &mut Signals, seen: &mut HashSet<Object<'p>>, ink: &mut Vec<Bbox>) -> Vec<Line> {
-        let mut builder = Builder::default();
+        let mut glyphs = Vec::new();
         let mut high_surrogate = None;
         for index in 0..self.text.len() {
             let code = self.text.unicode(index);
@@ -157,24 +157,30 @@ impl<'p> Reader<'_, 'p> {
             };
             if generated {
                 // Made-up characters are spaces and line ends; they have no place of their own.
-                builder.push(Glyph { meaning, bbox: None, font_size: 0.0, bold: false, direction: 0 });
+                glyphs.push(Glyph { meaning, bbox: None, cell: None, font_size: 0.0, bold: false, direction: 0 });
                 continue;
             }
             let object = self.text.object(index);
             let style = self.style(object, index);
             seen.extend(object);
-            signals.characters += 1;
-            signals.invisible += u32::from(style.invisible);
-            let suspicious = is_suspicious(meaning) && !self.text.is_hyphen(index);
-            if suspicious || self.text.is_unmapped(index) {
-                signals.unmapped += 1;
-            }
-            let bbox = if meaning.is_some_and(char::is_whitespace) { None } else { self.bbox(index, style) };
-            ink.extend(bbox);
+            let is_space = meaning.is_some_and(char::is_whitespace);
+            let bbox = if is_space { None } else { self.bbox(index, style) };
             let meaning = meaning.filter(|&c| c != '\0');
             let Style { font_size, bold, direction, .. } = style;
-            builder.push(Glyph { meaning, bbox, font_size, bold, direction });
+            let cell = bbox.and_then(|_| self.view.bbox(self.text.cell(index)?));
+            glyphs.push(Glyph { meaning, bbox, cell, font_size, bold, direction });
+            // What stands off the page is no text of it: nobody sees it.
+            if is_space || bbox.is_some() {
+                ink.extend(bbox);
+                signals.characters += 1;
+                signals.invisible += u32::from(style.invisible);
+                let suspicious = is_suspicious(meaning) && !self.text.is_hyphen(index);
+                signals.unmapped += u32::from(suspicious || self.text.is_unmapped(index));
+            }
         }
+        accents::join(&mut glyphs);
+        let mut builder = Builder::default();
+        glyphs.into_iter().for_each(|glyph| builder.push(glyph));
         builder.finish()
     }
 
