@@ -4,14 +4,14 @@
 //! columns of figures) shows the rest by its text. So within each ruled column white gutters part columns, and within
 //! each ruled strip lines of figures part rows.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::super::super::{Bbox, Cell, Table};
 use super::super::{Measured, Metrics, text};
 use super::cells::{Area, in_reading_order, set_headers};
 use super::grid::{is_running_text, is_value, place};
 use super::lattice::{Lattice, Span};
-use super::rules::Frame;
+use super::rules::{Frame, Stroke};
 use super::segments::{self, Segment};
 use super::{Found, column_edges};
 
@@ -26,16 +26,23 @@ struct Piece<'a> {
 
 /// The table in a frame, with the lines inside it; `None` when the frame holds none.
 pub fn build<'a>(frame: &Frame, inside: &[&'a Measured<'a>], metrics: &Metrics) -> Option<Found<'a>> {
+    if !frame.is_anchored() {
+        return None;
+    }
     let lattice = Lattice::of(frame)?;
     let pieces = pieces(&lattice, inside);
+    if is_struck_through(frame, &pieces) || has_margins(&lattice, &pieces, metrics) {
+        return None;
+    }
     let columns = Columns::of(&lattice, &pieces, metrics);
     let rows = Rows::of(&lattice, &columns, &pieces);
     if columns.borders.len() < 2 || rows.count() < 2 {
         return None;
     }
     let mut areas = Vec::new();
-    for (number, span) in lattice.cells.iter().enumerate() {
-        let own: Vec<&Piece<'a>> = pieces.iter().filter(|piece| piece.cell == number).collect();
+    let mut of_cell: Vec<Vec<&Piece<'a>>> = vec![Vec::new(); lattice.cells.len()];
+    pieces.iter().for_each(|piece| of_cell[piece.cell].push(piece));
+    for (span, own) in lattice.cells.iter().zip(of_cell) {
         divide(&lattice, frame, &columns, &rows, span, own, &mut areas);
     }
     areas.sort_by_key(|area| (area.rows.start, area.columns.start));
@@ -64,6 +71,41 @@ fn pieces<'a>(lattice: &Lattice, inside: &[&'a Measured<'a>]) -> Vec<Piece<'a>> 
         }
     }
     pieces
+}
+
+/// Whether rules run through words: the axes and arrows of a figure do, those of a table never.
+fn is_struck_through(frame: &Frame, pieces: &[Piece<'_>]) -> bool {
+    /// How far inside a word's box, in points; descenders may touch a rule.
+    const INSET: f32 = 1.0;
+    let is_struck = |bbox: &Bbox| {
+        let inset = (bbox.height() * 0.25).max(INSET);
+        let upright = |s: &Stroke| {
+            s.at > bbox.left + INSET && s.at < bbox.right - INSET && s.covers(bbox.top, bbox.bottom) > bbox.height() * 0.5
+        };
+        let level = |s: &Stroke| {
+            s.at > bbox.top + inset && s.at < bbox.bottom - inset && s.covers(bbox.left, bbox.right) > bbox.width() * 0.5
+        };
+        frame.down.iter().any(upright) || frame.across.iter().any(level)
+    };
+    let struck = pieces.iter().flat_map(|piece| piece.segment.word_boxes()).filter(is_struck).count();
+    struck * 20 > pieces.len()
+}
+
+/// Whether narrow columns or rows without a word part the others, as the margins around the boxes of a diagram or form
+/// do. The borders of a table's cells are those of their neighbours.
+fn has_margins(lattice: &Lattice, pieces: &[Piece<'_>], metrics: &Metrics) -> bool {
+    let covers = |span: &Span, row: Option<usize>, column: Option<usize>| {
+        row.is_none_or(|row| span.top <= row && row < span.bottom)
+            && column.is_none_or(|column| span.left <= column && column < span.right)
+    };
+    let is_empty = |row: Option<usize>, column: Option<usize>| {
+        !pieces.iter().any(|piece| covers(&lattice.cells[piece.cell], row, column))
+    };
+    let narrow = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 1.2;
+    let low = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 0.7;
+    let columns = (0..lattice.columns()).filter(|at| narrow(&lattice.xs, *at) && is_empty(None, Some(*at))).count();
+    let rows = (0..lattice.rows()).filter(|at| low(&lattice.ys, *at) && is_empty(Some(*at), None)).count();
+    columns * 8 > lattice.columns() || rows * 8 > lattice.rows()
 }
 
 /// All columns: those between rules, and those that gutters part within them.
@@ -118,21 +160,22 @@ fn gutters(lattice: &Lattice, ruled: usize, pieces: &[Piece<'_>], metrics: &Metr
         let span = &lattice.cells[piece.cell];
         span.left == ruled && span.right == ruled + 1
     };
-    let is_open = |number: usize| {
-        let lines: HashSet<usize> = pieces.iter().filter(|p| p.cell == number).map(|p| p.baseline).collect();
-        lines.len() >= 3
-    };
-    let open: HashSet<usize> = (0..lattice.cells.len()).filter(|number| is_open(*number)).collect();
-    let own: Vec<&Piece<'_>> = pieces.iter().filter(is_own).filter(|p| alone || open.contains(&p.cell)).collect();
+    let mut lines_of: HashMap<usize, HashSet<usize>> = HashMap::new();
+    for piece in pieces.iter().filter(is_own) {
+        lines_of.entry(piece.cell).or_default().insert(piece.baseline);
+    }
+    let is_open = |piece: &&Piece<'_>| alone || lines_of.get(&piece.cell).is_some_and(|lines| lines.len() >= 3);
+    let own: Vec<&Piece<'_>> = pieces.iter().filter(is_own).filter(is_open).collect();
     let mut lines: Vec<usize> = own.iter().map(|piece| piece.baseline).collect();
     lines.sort_unstable();
     lines.dedup();
-    let width = |line: &usize| own.iter().filter(|piece| piece.baseline == *line).count();
-    let most = lines.iter().map(width).max().unwrap_or(0);
-    let frequent = |width_: usize| lines.iter().filter(|line| width(line) == width_).count() * width_;
+    let mut widths: HashMap<usize, usize> = HashMap::new();
+    own.iter().for_each(|piece| *widths.entry(piece.baseline).or_default() += 1);
+    let most = widths.values().copied().max().unwrap_or(0);
+    let frequent = |width: usize| widths.values().filter(|own| **own == width).count() * width;
     let Some(usual) = (2..=most).max_by_key(|width| frequent(*width)) else { return Vec::new() };
-    let core: Vec<usize> = lines.iter().filter(|line| width(line) >= usual).copied().collect();
-    let several = lines.iter().filter(|line| width(line) >= 2).count();
+    let core: HashSet<usize> = lines.iter().filter(|line| widths[line] >= usual).copied().collect();
+    let several = widths.values().filter(|width| **width >= 2).count();
     if core.len() < 2 || several * 2 < lines.len() {
         return Vec::new();
     }

@@ -52,6 +52,27 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Whether nearly all strokes end at others, or where another of their direction ends. The axes and pointers of a
+    /// figure end anywhere.
+    pub fn is_anchored(&self) -> bool {
+        let loose = |own: &[Stroke], others: &[Stroke]| {
+            let meets = |at: f32, end: f32| {
+                others.iter().any(|o| (o.at - end).abs() <= GAP && o.from - GAP <= at && at <= o.to + GAP)
+            };
+            let shared = |number: usize, end: f32| {
+                let others = own.iter().enumerate().filter(|(other, _)| *other != number);
+                others.flat_map(|(_, s)| [s.from, s.to]).any(|other| (other - end).abs() <= GAP)
+            };
+            let ends = own.iter().enumerate().flat_map(|(number, s)| [(number, s.at, s.from), (number, s.at, s.to)]);
+            ends.filter(|(number, at, end)| !meets(*at, *end) && !shared(*number, *end)).count()
+        };
+        let all = (self.across.len() + self.down.len()) * 2;
+        let loose = loose(&self.across, &self.down) + loose(&self.down, &self.across);
+        loose * 8 <= all
+    }
+}
+
 /// The frames of a page, and the stacks of level strokes that touch no upright one.
 pub fn frames(rules: &[Bbox]) -> (Vec<Frame>, Vec<Frame>) {
     let is_sane = |b: &&Bbox| [b.left, b.top, b.right, b.bottom].iter().all(|edge| edge.is_finite() && edge.abs() < 1e6);

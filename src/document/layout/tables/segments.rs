@@ -50,6 +50,12 @@ impl<'a> Segment<'a> {
         }
     }
 
+    /// The boxes of its words; its own where it has none.
+    pub fn word_boxes(&self) -> Vec<Bbox> {
+        let words = self.words.iter().map(|word| Bbox { left: word.left, right: word.right, ..self.bbox });
+        if self.words.is_empty() { vec![self.bbox] } else { words.collect() }
+    }
+
     /// Cuts a segment where borders stand between its words.
     pub fn cut(&self, borders: &[f32]) -> Vec<Self> {
         let column = |word: &Span<'_>| borders.partition_point(|border| *border <= (word.left + word.right) / 2.0);
