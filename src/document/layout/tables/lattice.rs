@@ -9,6 +9,9 @@ const COVERED: f32 = 0.6;
 /// Positions nearer to each other than this, in points, are one.
 const NEAR: f32 = 3.0;
 
+/// Upright rules end up to this far, in points, beyond the level one at which they should.
+const OVERSHOOT: f32 = 6.0;
+
 /// Places of the lattice from row `top` up to `bottom`, from column `left` up to `right`, the ends left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -36,7 +39,10 @@ impl Lattice {
     pub fn of(frame: &Frame) -> Option<Self> {
         let bbox = frame.bbox();
         let xs = positions(frame.down.iter().map(|s| s.at).chain([bbox.left, bbox.right]).collect());
-        let mut ys = positions(frame.across.iter().map(|s| s.at).chain([bbox.top, bbox.bottom]).collect());
+        let ys: Vec<f32> = frame.across.iter().map(|s| s.at).collect();
+        // What upright rules reach beyond the last level one is a row only if a line fits there.
+        let open = [bbox.top, bbox.bottom].into_iter().filter(|end| ys.iter().all(|y| (y - end).abs() > OVERSHOOT));
+        let mut ys = positions(ys.iter().copied().chain(open).collect());
         // Where several upright rules end together, a row ends, although nobody drew its border.
         let implied = shared_ends(frame, &ys);
         ys.extend(&implied);

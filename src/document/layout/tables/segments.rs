@@ -165,7 +165,7 @@ fn is_leader(word: &str) -> bool {
     word.chars().all(|c| matches!(c, '.' | '…' | '·') || c.is_whitespace())
 }
 
-/// Whether words end in a run of at least three such dots.
+/// Whether words end in a run of at least three such dots, or of two of which one stands apart.
 fn ends_leader(words: &[Span<'_>]) -> bool {
     // Some files set the dots as one word with spaces of another kind between them.
     let dots = |word: &str| {
@@ -179,7 +179,8 @@ fn ends_leader(words: &[Span<'_>]) -> bool {
             break;
         }
     }
-    run >= 3
+    let apart = words.len() >= 2 && words.last().is_some_and(|last| is_leader(last.text));
+    run >= 3 || run == 2 && apart
 }
 
 /// Rows of a region, top to bottom; all segments of a line stand in one row.
