@@ -147,12 +147,20 @@ fn segments<'a>(line: &'a Measured<'a>) -> Vec<Segment<'a>> {
     {
         return vec![whole()];
     }
-    let gap = line.size * 1.4;
+    // Figures beside each other are two sooner than words; the groups of one figure stand closer still.
+    let gap = |left: &Span<'_>, right: &Span<'_>| {
+        line.size * if is_value(left.text) && is_value(right.text) { 0.75 } else { 1.4 }
+    };
     let mut segments: Vec<Vec<Span<'a>>> = Vec::new();
     let mut right = f32::MIN;
     for word in words {
         match segments.last_mut() {
-            Some(last) if word.left - right < gap && (is_leader(word.text) || !ends_leader(last)) => last.push(word),
+            Some(last)
+                if last.last().is_some_and(|before| word.left - right < gap(before, &word))
+                    && (is_leader(word.text) || !ends_leader(last)) =>
+            {
+                last.push(word);
+            }
             _ => segments.push(vec![word]),
         }
         right = if right > word.left { right.max(word.right) } else { word.right };
