@@ -4,18 +4,22 @@
 //! columns of figures) shows the rest by its text. So within each ruled column white gutters part columns, and within
 //! each ruled strip lines of figures part rows.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use super::super::super::{Bbox, Cell, Table};
 use super::super::{Measured, Metrics, text};
 use super::cells::{Area, in_reading_order, set_headers};
 use super::grid::{is_running_text, is_value, place};
 use super::lattice::{Lattice, Span};
-use super::rules::Frame;
+use super::rules::{Frame, Stroke};
 use super::segments::{self, Segment};
 use super::{Found, column_edges};
 
 /// A part of a line in a ruled cell.
+#[derive(Clone)]
 struct Piece<'a> {
     segment: Segment<'a>,
     /// Which of the lattice's cells.
@@ -26,16 +30,24 @@ struct Piece<'a> {
 
 /// The table in a frame, with the lines inside it; `None` when the frame holds none.
 pub fn build<'a>(frame: &Frame, inside: &[&'a Measured<'a>], metrics: &Metrics) -> Option<Found<'a>> {
-    let lattice = Lattice::of(frame)?;
+    if !frame.is_anchored() {
+        return None;
+    }
+    let lattice = Lattice::of(frame, metrics.body * 0.9)?;
     let pieces = pieces(&lattice, inside);
+    if is_struck_through(frame, &pieces) || has_margins(&lattice, &pieces, metrics) {
+        return None;
+    }
     let columns = Columns::of(&lattice, &pieces, metrics);
+    let pieces: Vec<Piece<'a>> = pieces.into_iter().flat_map(|piece| columns.cut(&lattice, piece)).collect();
     let rows = Rows::of(&lattice, &columns, &pieces);
     if columns.borders.len() < 2 || rows.count() < 2 {
         return None;
     }
     let mut areas = Vec::new();
-    for (number, span) in lattice.cells.iter().enumerate() {
-        let own: Vec<&Piece<'a>> = pieces.iter().filter(|piece| piece.cell == number).collect();
+    let mut of_cell: Vec<Vec<&Piece<'a>>> = vec![Vec::new(); lattice.cells.len()];
+    pieces.iter().for_each(|piece| of_cell[piece.cell].push(piece));
+    for (span, own) in lattice.cells.iter().zip(of_cell) {
         divide(&lattice, frame, &columns, &rows, span, own, &mut areas);
     }
     areas.sort_by_key(|area| (area.rows.start, area.columns.start));
@@ -64,6 +76,41 @@ fn pieces<'a>(lattice: &Lattice, inside: &[&'a Measured<'a>]) -> Vec<Piece<'a>> 
         }
     }
     pieces
+}
+
+/// Whether rules run through words: the axes and arrows of a figure do, those of a table never.
+fn is_struck_through(frame: &Frame, pieces: &[Piece<'_>]) -> bool {
+    /// How far inside a word's box, in points; descenders may touch a rule.
+    const INSET: f32 = 1.0;
+    let is_struck = |bbox: &Bbox| {
+        let inset = (bbox.height() * 0.25).max(INSET);
+        let upright = |s: &Stroke| {
+            s.at > bbox.left + INSET && s.at < bbox.right - INSET && s.covers(bbox.top, bbox.bottom) > bbox.height() * 0.5
+        };
+        let level = |s: &Stroke| {
+            s.at > bbox.top + inset && s.at < bbox.bottom - inset && s.covers(bbox.left, bbox.right) > bbox.width() * 0.5
+        };
+        frame.down.iter().any(upright) || frame.across.iter().any(level)
+    };
+    let struck = pieces.iter().flat_map(|piece| piece.segment.word_boxes()).filter(is_struck).count();
+    struck * 20 > pieces.len()
+}
+
+/// Whether narrow columns or rows without a word part the others, as the margins around the boxes of a diagram or form
+/// do. The borders of a table's cells are those of their neighbours.
+fn has_margins(lattice: &Lattice, pieces: &[Piece<'_>], metrics: &Metrics) -> bool {
+    let covers = |span: &Span, row: Option<usize>, column: Option<usize>| {
+        row.is_none_or(|row| span.top <= row && row < span.bottom)
+            && column.is_none_or(|column| span.left <= column && column < span.right)
+    };
+    let is_empty = |row: Option<usize>, column: Option<usize>| {
+        !pieces.iter().any(|piece| covers(&lattice.cells[piece.cell], row, column))
+    };
+    let narrow = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 1.2;
+    let low = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 0.7;
+    let columns = (0..lattice.columns()).filter(|at| narrow(&lattice.xs, *at) && is_empty(None, Some(*at))).count();
+    let rows = (0..lattice.rows()).filter(|at| low(&lattice.ys, *at) && is_empty(Some(*at), None)).count();
+    columns * 8 > lattice.columns() || rows * 8 > lattice.rows()
 }
 
 /// All columns: those between rules, and those that gutters part within them.
@@ -99,12 +146,41 @@ impl Columns {
         columns
     }
 
-    fn of_span(&self, span: &Span) -> std::ops::Range<usize> {
+    fn of_span(&self, span: &Span) -> Range<usize> {
         self.starts[span.left]..self.starts[span.right]
     }
 
+    /// A piece that runs over the columns of its cell, cut where its words do not.
+    fn cut<'a>(&self, lattice: &Lattice, piece: Piece<'a>) -> Vec<Piece<'a>> {
+        let range = self.of_span(&lattice.cells[piece.cell]);
+        if range.len() < 2 {
+            return vec![piece];
+        }
+        let segments = piece.segment.by_columns(&self.extents[range]);
+        segments.into_iter().map(|segment| Piece { segment, ..piece }).collect()
+    }
+
+    /// The columns of a range shared out among boxes above them: each column goes to the nearest, each box has some.
+    fn shared(&self, range: &Range<usize>, boxes: &[Bbox]) -> Vec<(usize, usize)> {
+        let middle = |(left, right): (f32, f32)| (left + right) / 2.0;
+        let nearest = |column: usize| {
+            let x = middle(self.extents[column]);
+            let distance = |bbox: &Bbox| (middle((bbox.left, bbox.right)) - x).abs();
+            (0..boxes.len()).min_by(|a, b| distance(&boxes[*a]).total_cmp(&distance(&boxes[*b])))
+        };
+        let owners: Vec<Option<usize>> = range.clone().map(nearest).collect();
+        let share = |number: usize| {
+            let of = |owner: &Option<usize>| *owner == Some(number);
+            let placed = self.place(&boxes[number], range);
+            owners.iter().position(of).zip(owners.iter().rposition(of)).map_or(placed, |(first, last)| {
+                (range.start + first, range.start + last)
+            })
+        };
+        (0..boxes.len()).map(share).collect()
+    }
+
     /// The columns that a box covers, of those in a range.
-    fn place(&self, bbox: &Bbox, range: &std::ops::Range<usize>) -> (usize, usize) {
+    fn place(&self, bbox: &Bbox, range: &Range<usize>) -> (usize, usize) {
         let (first, last) = place(bbox, &self.extents[range.clone()]);
         (range.start + first, range.start + last)
     }
@@ -118,21 +194,22 @@ fn gutters(lattice: &Lattice, ruled: usize, pieces: &[Piece<'_>], metrics: &Metr
         let span = &lattice.cells[piece.cell];
         span.left == ruled && span.right == ruled + 1
     };
-    let is_open = |number: usize| {
-        let lines: HashSet<usize> = pieces.iter().filter(|p| p.cell == number).map(|p| p.baseline).collect();
-        lines.len() >= 3
-    };
-    let open: HashSet<usize> = (0..lattice.cells.len()).filter(|number| is_open(*number)).collect();
-    let own: Vec<&Piece<'_>> = pieces.iter().filter(is_own).filter(|p| alone || open.contains(&p.cell)).collect();
+    let mut lines_of: HashMap<usize, HashSet<usize>> = HashMap::new();
+    for piece in pieces.iter().filter(is_own) {
+        lines_of.entry(piece.cell).or_default().insert(piece.baseline);
+    }
+    let is_open = |piece: &&Piece<'_>| alone || lines_of.get(&piece.cell).is_some_and(|lines| lines.len() >= 3);
+    let own: Vec<&Piece<'_>> = pieces.iter().filter(is_own).filter(is_open).collect();
     let mut lines: Vec<usize> = own.iter().map(|piece| piece.baseline).collect();
     lines.sort_unstable();
     lines.dedup();
-    let width = |line: &usize| own.iter().filter(|piece| piece.baseline == *line).count();
-    let most = lines.iter().map(width).max().unwrap_or(0);
-    let frequent = |width_: usize| lines.iter().filter(|line| width(line) == width_).count() * width_;
+    let mut widths: HashMap<usize, usize> = HashMap::new();
+    own.iter().for_each(|piece| *widths.entry(piece.baseline).or_default() += 1);
+    let most = widths.values().copied().max().unwrap_or(0);
+    let frequent = |width: usize| widths.values().filter(|own| **own == width).count() * width;
     let Some(usual) = (2..=most).max_by_key(|width| frequent(*width)) else { return Vec::new() };
-    let core: Vec<usize> = lines.iter().filter(|line| width(line) >= usual).copied().collect();
-    let several = lines.iter().filter(|line| width(line) >= 2).count();
+    let core: HashSet<usize> = lines.iter().filter(|line| widths[line] >= usual).copied().collect();
+    let several = widths.values().filter(|width| **width >= 2).count();
     if core.len() < 2 || several * 2 < lines.len() {
         return Vec::new();
     }
@@ -154,20 +231,30 @@ fn gutters(lattice: &Lattice, ruled: usize, pieces: &[Piece<'_>], metrics: &Metr
 struct Rows {
     /// For each strip, the lines of each of its rows.
     strips: Vec<Vec<Vec<usize>>>,
+    /// Whether a strip is a head whose lower row names the columns that the upper one names together.
+    heads: Vec<bool>,
     /// The first row of each strip, and the end.
     starts: Vec<usize>,
 }
 
 impl Rows {
     fn of(lattice: &Lattice, columns: &Columns, pieces: &[Piece<'_>]) -> Self {
-        let mut rows = Self { strips: Vec::new(), starts: vec![0] };
+        let mut rows = Self { strips: Vec::new(), heads: Vec::new(), starts: vec![0] };
         for strip in 0..lattice.rows() {
             let is_own = |piece: &&Piece<'_>| {
                 let span = &lattice.cells[piece.cell];
                 span.top == strip && span.bottom == strip + 1
             };
             let own: Vec<&Piece<'_>> = pieces.iter().filter(is_own).collect();
-            rows.strips.push(split(lattice, columns, &own));
+            let mut lines: Vec<usize> = own.iter().map(|piece| piece.baseline).collect();
+            lines.sort_unstable();
+            lines.dedup();
+            let subheads = subheads(lattice, columns, &own, &lines);
+            rows.heads.push(subheads.is_some());
+            rows.strips.push(match subheads {
+                Some(below) => vec![lines[..below].to_vec(), lines[below..].to_vec()],
+                None => split(lattice, columns, &own, lines),
+            });
             rows.starts.push(rows.starts[strip] + rows.strips[strip].len());
         }
         rows
@@ -185,17 +272,15 @@ impl Rows {
 
     /// The rows above the first strip of several rows, where most rows stand in such strips.
     fn below_head(&self) -> Option<u32> {
-        let divided: usize = self.strips.iter().filter(|strip| strip.len() > 1).map(Vec::len).sum();
-        let first = self.strips.iter().position(|strip| strip.len() > 1)?;
+        let is_divided = |strip: &usize| self.strips[*strip].len() > 1 && !self.heads[*strip];
+        let divided: usize = (0..self.strips.len()).filter(is_divided).map(|strip| self.strips[strip].len()).sum();
+        let first = (0..self.strips.len()).find(is_divided)?;
         (divided * 2 > self.count() && first > 0).then(|| self.starts[first] as u32)
     }
 }
 
 /// The rows of one strip, as groups of its lines; one group when nothing parts them.
-fn split(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>]) -> Vec<Vec<usize>> {
-    let mut lines: Vec<usize> = own.iter().map(|piece| piece.baseline).collect();
-    lines.sort_unstable();
-    lines.dedup();
+fn split(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>], lines: Vec<usize>) -> Vec<Vec<usize>> {
     if lines.len() < 2 {
         return vec![lines];
     }
@@ -226,6 +311,35 @@ fn split(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>]) -> Vec<Vec<us
             lines.iter().map(|line| width(*line) >= 2).collect()
         };
     group(&lines, &begins, own, &column_of)
+}
+
+/// In a head of several lines: where those begin that name columns one by one, below such as name them together.
+fn subheads(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>], lines: &[usize]) -> Option<usize> {
+    /// A head of more lines is none.
+    const MOST_LINES: usize = 5;
+    if lines.len() < 2 || lines.len() > MOST_LINES || own.iter().any(|piece| is_value(&piece.segment.text)) {
+        return None;
+    }
+    let mut cells: Vec<usize> = own.iter().map(|piece| piece.cell).collect();
+    cells.sort_unstable();
+    cells.dedup();
+    let begin = cells.into_iter().filter_map(|cell| {
+        let range = columns.of_span(&lattice.cells[cell]);
+        let on = |line: usize| own.iter().filter(move |piece| piece.cell == cell && piece.baseline == line);
+        let first = *lines.iter().find(|line| on(**line).next().is_some())?;
+        let upper: Vec<Bbox> = on(first).map(|piece| piece.segment.bbox).collect();
+        let below = lines.iter().position(|line| *line > first && on(*line).count() > upper.len())?;
+        let shares = columns.shared(&range, &upper);
+        let is_above_several = |(bbox, (from, to)): (&Bbox, &(usize, usize))| {
+            let (left, right) = (columns.extents[*from].0, columns.extents[*to].1);
+            (bbox.left + bbox.right - left - right).abs() < (right - left) * 0.16 && to > from
+        };
+        let is_above_one = |(_, (from, to)): (&Bbox, &(usize, usize))| from == to;
+        let mut pairs = upper.iter().zip(&shares);
+        let fits = pairs.clone().all(|pair| is_above_one(pair) || is_above_several(pair)) && pairs.any(is_above_several);
+        fits.then_some(below)
+    });
+    begin.max()
 }
 
 /// Groups lines into rows: each that begins one, with the lines of wrapped cells above and below it.
@@ -286,7 +400,7 @@ fn divide<'a>(
     let range = columns.of_span(span);
     let all_rows = rows.starts[span.top]..rows.starts[span.bottom];
     let ruled = lattice.bbox(span);
-    let of = |row: std::ops::Range<usize>, pieces: Vec<&Piece<'a>>, bbox: Bbox| Area {
+    let of = |row: Range<usize>, pieces: Vec<&Piece<'a>>, bbox: Bbox| Area {
         rows: row,
         columns: range.clone(),
         bbox,
@@ -326,11 +440,87 @@ fn divide<'a>(
         }
         return;
     }
+    if span.bottom - span.top == 1 && rows.heads[span.top] {
+        let [upper, lower] = [0, 1].map(|row| {
+            let pieces = strip_rows.iter().find(|(at, _)| *at == all_rows.start + row).map(|(_, pieces)| pieces.clone());
+            pieces.unwrap_or_default()
+        });
+        head(lattice, frame, columns, span, &of, all_rows.start, upper, lower, areas);
+        return;
+    }
     let whole = span.bottom - span.top > 1;
     let mut strip_rows = strip_rows.into_iter().peekable();
     for row in all_rows {
         let pieces = strip_rows.next_if(|(at, _)| *at == row).map(|(_, pieces)| pieces).unwrap_or_default();
-        spread(lattice, frame, columns, span, whole, of(row..row + 1, pieces, Bbox::default()), areas);
+        let area = of(row..row + 1, pieces, Bbox::default());
+        spread(lattice, frame, columns, span, whole, area, areas);
+    }
+}
+
+/// A cell of a head of two rows: what stands above several columns spans them, what stands alone above one spans both
+/// rows.
+#[expect(clippy::too_many_arguments)]
+fn head<'a>(
+    lattice: &Lattice,
+    frame: &Frame,
+    columns: &Columns,
+    span: &Span,
+    of: &dyn Fn(Range<usize>, Vec<&Piece<'a>>, Bbox) -> Area<'a>,
+    row: usize,
+    upper: Vec<&Piece<'a>>,
+    lower: Vec<&Piece<'a>>,
+    areas: &mut Vec<Area<'a>>,
+) {
+    let range = columns.of_span(span);
+    let below = of(row + 1..row + 2, lower, Bbox::default());
+    let has_below = |column: usize| {
+        let covers = |segment: &Segment<'_>| {
+            let (first, last) = columns.place(&segment.bbox, &range);
+            first <= column && column <= last
+        };
+        below.segments.iter().any(covers)
+    };
+    if upper.is_empty() {
+        let both = Area { rows: row..row + 2, ..below };
+        spread(lattice, frame, columns, span, false, both, areas);
+        return;
+    }
+    let shares = columns.shared(&range, &upper.iter().map(|piece| piece.segment.bbox).collect::<Vec<_>>());
+    let mut groups: Vec<(usize, usize, Vec<&Piece<'a>>)> = Vec::new();
+    let mut placed: Vec<((usize, usize), &Piece<'a>)> = shares.into_iter().zip(upper).collect();
+    placed.sort_by_key(|(share, _)| *share);
+    for ((first, last), piece) in placed {
+        match groups.last_mut() {
+            Some(group) if group.1 >= first => {
+                group.1 = group.1.max(last);
+                group.2.push(piece);
+            }
+            _ => groups.push((first, last, vec![piece])),
+        }
+    }
+    let empty = |columns: Range<usize>| Area { columns, ..of(row..row + 1, Vec::new(), Bbox::default()) };
+    let mut next = range.start;
+    let mut deep = Vec::new();
+    for (first, last, pieces) in groups {
+        areas.extend((next..first).map(|column| empty(column..column + 1)));
+        next = last + 1;
+        let alone = first == last && !has_below(first);
+        deep.extend(alone.then_some(first));
+        let rows = row..row + if alone { 2 } else { 1 };
+        areas.push(Area { columns: first..last + 1, ..of(rows, pieces, Bbox::default()) }.boxed());
+    }
+    areas.extend((next..range.end).map(|column| empty(column..column + 1)));
+    // What is left below, from one column that is taken to the next.
+    deep.push(range.end);
+    let mut start = range.start;
+    for taken in deep {
+        if start < taken {
+            let inside = |segment: &&Segment<'a>| (start..taken).contains(&columns.place(&segment.bbox, &range).0);
+            let segments = below.segments.iter().filter(inside).cloned().collect();
+            let part = Area { columns: start..taken, segments, ..below.clone() };
+            spread(lattice, frame, columns, span, false, part, areas);
+        }
+        start = taken + 1;
     }
 }
 
@@ -363,16 +553,12 @@ fn spread<'a>(
         areas.push(area.boxed());
         return;
     }
-    let extents = &columns.extents[range.clone()];
-    let cut: Vec<Segment<'a>> = area.segments.iter().flat_map(|segment| segment.by_columns(extents)).collect();
     let mut groups: Vec<(usize, usize, Vec<Segment<'a>>)> = Vec::new();
-    let mut placed: Vec<(usize, usize, Segment<'a>)> = cut
-        .into_iter()
-        .map(|segment| {
-            let (first, last) = columns.place(&segment.bbox, &range);
-            (first, last, segment)
-        })
-        .collect();
+    let place = |segment: &Segment<'a>| {
+        let (first, last) = columns.place(&segment.bbox, &range);
+        (first, last, segment.clone())
+    };
+    let mut placed: Vec<(usize, usize, Segment<'a>)> = area.segments.iter().map(place).collect();
     placed.sort_by_key(|(first, last, _)| (*first, *last));
     for (first, last, segment) in placed {
         match groups.last_mut() {
@@ -427,7 +613,7 @@ fn headed(
     frame: &Frame,
     columns: &Columns,
     span: &Span,
-    range: &std::ops::Range<usize>,
+    range: &Range<usize>,
     bbox: &Bbox,
 ) -> Option<(usize, usize)> {
     let below = ruled_below(lattice, frame, columns, span, range, bbox);
@@ -443,7 +629,7 @@ fn ruled_below(
     frame: &Frame,
     columns: &Columns,
     span: &Span,
-    range: &std::ops::Range<usize>,
+    range: &Range<usize>,
     bbox: &Bbox,
 ) -> Option<(usize, usize)> {
     const NEAR: f32 = 3.0;

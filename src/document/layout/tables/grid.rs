@@ -62,7 +62,9 @@ impl<'a> Grid<'a> {
     pub fn is_table(&self, tabular: &[&Row<'_>], metrics: &Metrics) -> bool {
         let filled = self.cells().count();
         let wanted = tabular.len() * self.columns;
-        if filled * 100 < wanted * 45 {
+        // The fewer rows there are, the fuller they have to be.
+        let least = if tabular.len() <= 3 { 75 } else { 45 };
+        if filled * 100 < wanted * least || self.is_prose() {
             return false;
         }
         // Lines of a paragraph beside the cells: long ones in rows that are mostly empty.
@@ -110,6 +112,17 @@ impl<'a> Grid<'a> {
         let wide = columns.iter().filter(|column| average(column) > 28.0).count();
         let straight = aligned.iter().filter(|aligned| **aligned).count();
         wide <= 1 && straight * 3 >= self.columns * 2
+    }
+
+    /// Whether two columns or more go on from line to line, as sentences do. Cells rarely begin in lower case.
+    fn is_prose(&self) -> bool {
+        let flows = |column: usize| {
+            let segments = self.column(column);
+            let long: Vec<_> = segments.iter().filter(|segment| segment.chars >= 10 && !is_value(&segment.text)).collect();
+            let lower = long.iter().filter(|segment| text::starts_lower(&segment.text)).count();
+            long.len() >= 4 && long.len() * 2 > segments.len() && lower * 10 > long.len() * 3
+        };
+        (0..self.columns).filter(|column| flows(*column)).count() >= 2
     }
 
     /// The table and its lines.

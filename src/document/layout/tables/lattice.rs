@@ -9,6 +9,9 @@ const COVERED: f32 = 0.6;
 /// Positions nearer to each other than this, in points, are one.
 const NEAR: f32 = 3.0;
 
+/// Upright rules end up to this far, in points, beyond the level one at which they should.
+const OVERSHOOT: f32 = 6.0;
+
 /// Places of the lattice from row `top` up to `bottom`, from column `left` up to `right`, the ends left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -32,13 +35,16 @@ pub struct Lattice {
 }
 
 impl Lattice {
-    /// `None` when there is no place at all.
-    pub fn of(frame: &Frame) -> Option<Self> {
+    /// `None` when there is no place at all. A row is at least `line` points high, unless rules on both sides make it.
+    pub fn of(frame: &Frame, line: f32) -> Option<Self> {
         let bbox = frame.bbox();
         let xs = positions(frame.down.iter().map(|s| s.at).chain([bbox.left, bbox.right]).collect());
-        let mut ys = positions(frame.across.iter().map(|s| s.at).chain([bbox.top, bbox.bottom]).collect());
+        let ys: Vec<f32> = frame.across.iter().map(|s| s.at).collect();
+        // What upright rules reach beyond the last level one is a row only if a line fits there.
+        let open = [bbox.top, bbox.bottom].into_iter().filter(|end| ys.iter().all(|y| (y - end).abs() > OVERSHOOT));
+        let mut ys = positions(ys.iter().copied().chain(open).collect());
         // Where several upright rules end together, a row ends, although nobody drew its border.
-        let implied = shared_ends(frame, &ys);
+        let implied = shared_ends(frame, &ys, line.max(NEAR));
         ys.extend(&implied);
         let ys = positions(ys);
         let (columns, rows) = (xs.len().checked_sub(1)?, ys.len().checked_sub(1)?);
@@ -115,10 +121,10 @@ fn ends_at(stroke: &Stroke, at: f32) -> bool {
 }
 
 /// Heights at which two or more upright strokes end where no level one stands.
-fn shared_ends(frame: &Frame, ys: &[f32]) -> Vec<f32> {
+fn shared_ends(frame: &Frame, ys: &[f32], line: f32) -> Vec<f32> {
     let (Some(top), Some(bottom)) = (ys.first(), ys.last()) else { return Vec::new() };
     let mut ends: Vec<f32> = frame.down.iter().flat_map(|s| [s.from, s.to]).collect();
-    ends.retain(|end| end - top > NEAR && bottom - end > NEAR && ys.iter().all(|y| (y - end).abs() > NEAR));
+    ends.retain(|end| end - top > line && bottom - end > line && ys.iter().all(|y| (y - end).abs() > line));
     ends.sort_by(f32::total_cmp);
     let mut shared: Vec<f32> = ends.windows(2).filter(|pair| pair[1] - pair[0] < 1.0).map(|pair| pair[0]).collect();
     shared.dedup_by(|a, b| *a - *b < NEAR);
@@ -217,7 +223,7 @@ mod tests {
     }
 
     fn spans(across: &[(f32, f32, f32)], down: &[(f32, f32, f32)]) -> Vec<(usize, usize, usize, usize)> {
-        let lattice = Lattice::of(&Frame { across: strokes(across), down: strokes(down) }).unwrap();
+        let lattice = Lattice::of(&Frame { across: strokes(across), down: strokes(down) }, 10.0).unwrap();
         lattice.cells.iter().map(|s| (s.top, s.bottom, s.left, s.right)).collect()
     }
 

@@ -9,6 +9,12 @@ const SNAP: f32 = 2.5;
 /// Pieces of one stroke may stand this far apart: word processors leave out corners, scans have breaks.
 const GAP: f32 = 3.5;
 
+/// Level strokes whose ends differ by no more than this, in points, are of one width.
+const SAME_END: f32 = 6.0;
+
+/// A rule this far above or below a frame, in points, can still belong to it: two lines of a head.
+const NEXT: f32 = 30.0;
+
 /// Joined strokes below this are ticks and letters.
 const SHORTEST: f32 = 5.0;
 
@@ -52,6 +58,27 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Whether nearly all strokes end at others, or where another of their direction ends. The axes and pointers of a
+    /// figure end anywhere.
+    pub fn is_anchored(&self) -> bool {
+        let loose = |own: &[Stroke], others: &[Stroke]| {
+            let meets = |at: f32, end: f32| {
+                others.iter().any(|o| (o.at - end).abs() <= GAP && o.from - GAP <= at && at <= o.to + GAP)
+            };
+            let shared = |number: usize, end: f32| {
+                let others = own.iter().enumerate().filter(|(other, _)| *other != number);
+                others.flat_map(|(_, s)| [s.from, s.to]).any(|other| (other - end).abs() <= GAP)
+            };
+            let ends = own.iter().enumerate().flat_map(|(number, s)| [(number, s.at, s.from), (number, s.at, s.to)]);
+            ends.filter(|(number, at, end)| !meets(*at, *end) && !shared(*number, *end)).count()
+        };
+        let all = (self.across.len() + self.down.len()) * 2;
+        let loose = loose(&self.across, &self.down) + loose(&self.down, &self.across);
+        loose * 4 <= all
+    }
+}
+
 /// The frames of a page, and the stacks of level strokes that touch no upright one.
 pub fn frames(rules: &[Bbox]) -> (Vec<Frame>, Vec<Frame>) {
     let is_sane =
@@ -60,8 +87,29 @@ pub fn frames(rules: &[Bbox]) -> (Vec<Frame>, Vec<Frame>) {
         rules.iter().filter(is_sane).partition(|rule| rule.width() >= rule.height());
     let across = join(level.iter().map(|b| Stroke { at: (b.top + b.bottom) / 2.0, from: b.left, to: b.right }));
     let down = join(upright.iter().map(|b| Stroke { at: (b.left + b.right) / 2.0, from: b.top, to: b.bottom }));
-    let (frames, alone) = touching(&across, &down);
+    let (mut frames, mut alone) = touching(&across, &down);
+    frames.iter_mut().for_each(|frame| adopt(frame, &mut alone));
     (frames, stacks(&alone))
+}
+
+/// Adds the level strokes above and below a frame that are as wide as those in it, which its upright ones do not quite
+/// reach.
+fn adopt(frame: &mut Frame, alone: &mut Vec<Stroke>) {
+    let bbox = frame.bbox();
+    let whole: Vec<Stroke> = frame.across.iter().filter(|s| s.length() >= bbox.width() * 0.9).copied().collect();
+    alone.retain(|stroke| {
+        let near = stroke.at > bbox.top - NEXT && stroke.at < bbox.bottom + NEXT;
+        let adopted = near && whole.iter().any(|own| same_ends(own, stroke));
+        if adopted {
+            frame.across.push(*stroke);
+        }
+        !adopted
+    });
+    frame.across.sort_by(|a, b| a.at.total_cmp(&b.at).then(a.from.total_cmp(&b.from)));
+}
+
+fn same_ends(a: &Stroke, b: &Stroke) -> bool {
+    (a.from - b.from).abs() <= SAME_END && (a.to - b.to).abs() <= SAME_END
 }
 
 /// Joins the pieces of each stroke. Sorted by place, then start.
@@ -132,8 +180,6 @@ fn touching(across: &[Stroke], down: &[Stroke]) -> (Vec<Frame>, Vec<Stroke>) {
 /// Level strokes of one width above each other, as the rules of a table without upright ones; the shorter strokes
 /// between two of them belong to it.
 fn stacks(alone: &[Stroke]) -> Vec<Frame> {
-    const SAME_EDGE: f32 = 6.0;
-    let same = |a: &Stroke, b: &Stroke| (a.from - b.from).abs() <= SAME_EDGE && (a.to - b.to).abs() <= SAME_EDGE;
     let mut taken = vec![false; alone.len()];
     let mut stacks = Vec::new();
     for first in 0..alone.len() {
@@ -142,7 +188,7 @@ fn stacks(alone: &[Stroke]) -> Vec<Frame> {
         }
         let mut across = vec![alone[first]];
         for other in first + 1..alone.len() {
-            if !taken[other] && same(&alone[first], &alone[other]) {
+            if !taken[other] && same_ends(&alone[first], &alone[other]) {
                 taken[other] = true;
                 across.push(alone[other]);
             }
@@ -150,9 +196,9 @@ fn stacks(alone: &[Stroke]) -> Vec<Frame> {
         if across.len() >= 2 {
             let (outer, last) = (across[0], across[across.len() - 1].at);
             let inside = |s: &&Stroke| {
-                s.at > outer.at && s.at < last && s.from >= outer.from - SAME_EDGE && s.to <= outer.to + SAME_EDGE
+                s.at > outer.at && s.at < last && s.from >= outer.from - SAME_END && s.to <= outer.to + SAME_END
             };
-            let partial: Vec<Stroke> = alone.iter().filter(inside).filter(|s| !same(s, &outer)).copied().collect();
+            let partial: Vec<Stroke> = alone.iter().filter(inside).filter(|s| !same_ends(s, &outer)).copied().collect();
             across.extend(partial);
             across.sort_by(|a, b| a.at.total_cmp(&b.at).then(a.from.total_cmp(&b.from)));
             stacks.push(Frame { across, down: Vec::new() });

@@ -50,6 +50,12 @@ impl<'a> Segment<'a> {
         }
     }
 
+    /// The boxes of its words; its own where it has none.
+    pub fn word_boxes(&self) -> Vec<Bbox> {
+        let words = self.words.iter().map(|word| Bbox { left: word.left, right: word.right, ..self.bbox });
+        if self.words.is_empty() { vec![self.bbox] } else { words.collect() }
+    }
+
     /// Cuts a segment where borders stand between its words.
     pub fn cut(&self, borders: &[f32]) -> Vec<Self> {
         let column = |word: &Span<'_>| borders.partition_point(|border| *border <= (word.left + word.right) / 2.0);
@@ -141,12 +147,20 @@ fn segments<'a>(line: &'a Measured<'a>) -> Vec<Segment<'a>> {
     {
         return vec![whole()];
     }
-    let gap = line.size * 1.4;
+    // Figures beside each other are two sooner than words; the groups of one figure stand closer still.
+    let gap = |left: &Span<'_>, right: &Span<'_>| {
+        line.size * if is_value(left.text) && is_value(right.text) { 0.75 } else { 1.4 }
+    };
     let mut segments: Vec<Vec<Span<'a>>> = Vec::new();
     let mut right = f32::MIN;
     for word in words {
         match segments.last_mut() {
-            Some(last) if word.left - right < gap && (is_leader(word.text) || !ends_leader(last)) => last.push(word),
+            Some(last)
+                if last.last().is_some_and(|before| word.left - right < gap(before, &word))
+                    && (is_leader(word.text) || !ends_leader(last)) =>
+            {
+                last.push(word);
+            }
             _ => segments.push(vec![word]),
         }
         right = if right > word.left { right.max(word.right) } else { word.right };
@@ -159,7 +173,7 @@ fn is_leader(word: &str) -> bool {
     word.chars().all(|c| matches!(c, '.' | '…' | '·') || c.is_whitespace())
 }
 
-/// Whether words end in a run of at least three such dots.
+/// Whether words end in a run of at least three such dots, or of two of which one stands apart.
 fn ends_leader(words: &[Span<'_>]) -> bool {
     // Some files set the dots as one word with spaces of another kind between them.
     let dots = |word: &str| {
@@ -173,7 +187,8 @@ fn ends_leader(words: &[Span<'_>]) -> bool {
             break;
         }
     }
-    run >= 3
+    let apart = words.len() >= 2 && words.last().is_some_and(|last| is_leader(last.text));
+    run >= 3 || run == 2 && apart
 }
 
 /// Rows of a region, top to bottom; all segments of a line stand in one row.
