@@ -15,7 +15,7 @@ use crate::{
     error,
     journal::Journal,
     log::{self, Log, Topic, framed::Framed, kafka},
-    models::{Catalogue, embedders::Embedders, minilm::Embedder},
+    models::{Catalogue, embedders::Embedders, layout, minilm::Embedder, on_demand::OnDemand},
     readiness,
     record::topics,
     sandbox,
@@ -99,17 +99,20 @@ impl App {
 
     /// Builds the stages of the given names (all, when none is named), in the order of a document's path.
     pub fn stages(&self, names: &[String]) -> Vec<Arc<dyn AnyStage>> {
+        let (models, inference) = (self.config.models(), self.config.inference());
         let parts = Parts {
             blobs: Arc::clone(&self.blobs),
             store: Arc::clone(&self.store),
             decoders: self.decoders.clone(),
             embedders: self.embedders.clone(),
+            detector: OnDemand::new(move || layout::Detector::load(&models, &inference)),
             roster: Arc::new(Roster::new(Arc::clone(&self.store), roster::STAGES)),
             files: Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES)),
             sources: Arc::clone(&self.sources),
             settings: Settings {
                 config_hash: self.config_hash.clone(),
                 max_bytes: self.config.decode.max_bytes,
+                max_pixels: self.config.decode.max_pixels,
                 languages: self.config.ocr.languages.clone(),
                 publish: self.config.publish,
                 children: self.config.children(),
@@ -128,6 +131,9 @@ impl App {
     pub async fn start(&self, names: &[String]) -> anyhow::Result<Running> {
         if names.is_empty() || names.iter().any(|name| name == stages::language::NAME) {
             Catalogue::load().embedder().check(&self.config.models())?;
+        }
+        if names.is_empty() || names.iter().any(|name| name == stages::vision::NAME) {
+            layout::entry(&Catalogue::load()).check(&self.config.models())?;
         }
         if self.config.log.provider == Provider::Kafka {
             for warning in readiness::until_there(|| kafka::topics::check(&self.config.log.kafka)).await? {

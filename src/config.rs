@@ -287,7 +287,8 @@ impl Config {
         let catalogue = models::Catalogue::load();
         let limits = (self.decode.max_pages, self.decode.max_pixels, self.decode.render_dpi);
         // Other models that embed add vectors, and change nothing of a result.
-        let weights: Vec<_> = catalogue.embedder().files.iter().map(|file| &file.sha256).collect();
+        let models = [catalogue.embedder(), models::layout::entry(&catalogue)];
+        let weights: Vec<_> = models.iter().flat_map(|model| &model.files).map(|file| &file.sha256).collect();
         let facts = (limits, &self.ocr, chunking::NAME, weights, RULES);
         let json = serde_json::to_vec(&facts).context("settings as JSON")?;
         Ok(hex::encode(Sha256::digest(json))[..16].to_owned())

@@ -4,7 +4,9 @@
 //! different answer. `deploy/models.toml` is built into the program and pins every byte.
 
 pub mod embedders;
+pub mod layout;
 pub mod minilm;
+pub mod on_demand;
 
 use std::{fs::File, io, path::Path};
 

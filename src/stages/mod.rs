@@ -27,7 +27,7 @@ use crate::{
     blob::Blobs,
     decode::Decoders,
     error::{Failure, Result},
-    models::embedders::Embedders,
+    models::{embedders::Embedders, layout::Detector, on_demand::OnDemand},
     record::{
         Event, Lane, TrailEntry,
         wire::{self, Headers},
@@ -69,7 +69,9 @@ pub struct Parts {
     pub decoders: Decoders,
     /// The embedding models, each loaded on first use.
     pub embedders: Embedders,
-    /// Which of them embed.
+    /// The model of page layout.
+    pub detector: OnDemand<Detector>,
+    /// Which embedding models embed.
     pub roster: Arc<Roster>,
     /// Source files of late, shared by the stages that read them.
     pub files: Arc<Files>,
@@ -86,6 +88,8 @@ pub struct Settings {
     pub config_hash: String,
     /// Files above this size are rejected.
     pub max_bytes: u64,
+    /// A rendered page has no more pixels than this.
+    pub max_pixels: u64,
     /// BCP 47, for documents that name none.
     pub languages: Vec<String>,
     /// Optional topics that publish feeds.
@@ -263,6 +267,12 @@ impl Meter {
     /// Adds processor time.
     pub fn cpu(&mut self, us: i64) -> &mut Self {
         self.entry.cpu_us += us;
+        self
+    }
+
+    /// Adds accelerator time.
+    pub fn gpu(&mut self, us: i64) -> &mut Self {
+        self.entry.gpu_us += us;
         self
     }
 
