@@ -23,6 +23,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (BaseDocTemplate, Frame, FrameBreak, Image as Picture, ListFlowable, NextPageTemplate, PageBreak,
                                 PageTemplate, Paragraph, Spacer, Table)
 
+import pages
 from texts import LOG, NOTES, PLAIN, SEARCH, TEXTS
 
 HERE = pathlib.Path(__file__).parent
@@ -310,6 +311,7 @@ def truth():
 def main():
     SAMPLES.mkdir(exist_ok=True)
     BAD.mkdir(exist_ok=True)
+    pages.make(HERE / "reading")
     book = handbook()
     files = {
         SAMPLES / "handbook.pdf": book,
