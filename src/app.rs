@@ -15,7 +15,9 @@ use crate::{
     error,
     journal::Journal,
     log::{self, Log, Topic, framed::Framed, kafka},
-    models::{Catalogue, embedders::Embedders, minilm::Embedder, ppocr::Readers},
+    models::{
+        Catalogue, embedders::Embedders, layout, minilm::Embedder, on_demand::OnDemand, ppocr::Readers,
+    },
     readiness,
     record::topics,
     sandbox,
@@ -107,6 +109,7 @@ impl App {
 
     /// Builds the stages of the given names (all, when none is named), in the order of a document's path.
     pub fn stages(&self, names: &[String]) -> Vec<Arc<dyn AnyStage>> {
+        let (models, inference) = (self.config.models(), self.config.inference());
         let parts = Parts {
             blobs: Arc::clone(&self.blobs),
             store: Arc::clone(&self.store),
@@ -114,6 +117,7 @@ impl App {
             embedders: self.embedders.clone(),
             readers: self.readers.clone(),
             upright: Upright::new(self.config.models(), self.config.inference()),
+            detector: OnDemand::new(move || layout::Detector::load(&models, &inference)),
             roster: Arc::new(Roster::new(Arc::clone(&self.store), roster::STAGES)),
             files: Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES)),
             sources: Arc::clone(&self.sources),
@@ -139,6 +143,9 @@ impl App {
     pub async fn start(&self, names: &[String]) -> anyhow::Result<Running> {
         if names.is_empty() || names.iter().any(|name| name == stages::language::NAME) {
             Catalogue::load().embedder().check(&self.config.models())?;
+        }
+        if names.is_empty() || names.iter().any(|name| name == stages::vision::NAME) {
+            layout::entry(&Catalogue::load()).check(&self.config.models())?;
         }
         if self.config.log.provider == Provider::Kafka {
             for warning in readiness::until_there(|| kafka::topics::check(&self.config.log.kafka)).await? {

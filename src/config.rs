@@ -275,10 +275,12 @@ impl Config {
         let decode = &self.decode;
         let limits = (decode.max_pages, decode.max_pixels, decode.max_source_pixels, decode.render_dpi);
         // Other models that embed add vectors, and change nothing of a result.
-        let recognition = catalogue.models.iter().filter(|entry| entry.family == models::ppocr::FAMILY);
-        let orientation = models::orientation::Orientation::entry(&catalogue)?;
-        let that_change_results = [catalogue.embedder(), orientation].into_iter().chain(recognition);
-        let weights: Vec<_> = that_change_results.flat_map(|entry| &entry.files).map(|file| &file.sha256).collect();
+        let change_results = catalogue.models.iter().filter(|entry| entry.task != models::EMBED);
+        let weights: Vec<_> = std::iter::once(catalogue.embedder())
+            .chain(change_results)
+            .flat_map(|entry| &entry.files)
+            .map(|file| &file.sha256)
+            .collect();
         let facts = (limits, &self.ocr, chunking::NAME, weights, RULES);
         let json = serde_json::to_vec(&facts).context("settings as JSON")?;
         Ok(hex::encode(Sha256::digest(json))[..16].to_owned())

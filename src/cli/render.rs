@@ -88,10 +88,11 @@ pub async fn document(app: &App, current: &Current) -> anyhow::Result<Document> 
     Ok(serde_json::from_slice(&app.blobs.get(blob).await?)?)
 }
 
-/// Writes all forms of a document, each as a whole or not at all.
+/// Writes all forms of a document, each as a whole or not at all; beside the Markdown of `a.pdf` its pictures, as
+/// `a.figures/1.png` and so on.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When a file cannot be written, or the blob store is away.
 pub async fn write(
     app: &App,
     current: &Current,
@@ -102,16 +103,41 @@ pub async fn write(
     let document = self::document(app, current).await?;
     for format in formats {
         let path = names.of(input, *format);
-        let text = format.render(&document)?;
-        if std::fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
-            continue;
-        }
+        let text = match format {
+            Format::Md => {
+                let links = write_figures(app, &document, &path).await?;
+                markdown::to_markdown_with_figures(&document, |block| links.get(&block.image.as_ref()?.sha256).cloned())
+            }
+            Format::Json => format.render(&document)?,
+        };
         write_whole(&path, text.as_bytes()).with_context(|| format!("the export {}", path.display()))?;
     }
     Ok(())
 }
 
+/// Writes a document's pictures beside its Markdown and gives the link to each, by its hash: equal ones are one file.
+async fn write_figures(app: &App, document: &Document, markdown: &Path) -> anyhow::Result<HashMap<String, String>> {
+    let folder = markdown.with_extension("figures");
+    let name = folder.file_name().context("an export has a name")?.to_string_lossy().into_owned();
+    let mut links = HashMap::new();
+    for image in document.blocks.iter().filter_map(|block| block.image.as_ref()) {
+        if links.contains_key(&image.sha256) {
+            continue;
+        }
+        let file = format!("{}.png", links.len() + 1);
+        let path = folder.join(&file);
+        let bytes = app.blobs.get(image).await?;
+        write_whole(&path, &bytes).with_context(|| format!("the picture {}", path.display()))?;
+        links.insert(image.sha256.clone(), format!("{name}/{file}"));
+    }
+    Ok(links)
+}
+
+/// Writes a file, unless it is there already.
 fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
     let folder = path.parent().context("an export lies in a folder")?;
     std::fs::create_dir_all(folder)?;
     // One name for each export: what a kill leaves behind is written over by the next attempt.

@@ -4,7 +4,9 @@
 //! different answer. `deploy/models.toml` is built into the program and pins every byte.
 
 pub mod embedders;
+pub mod layout;
 pub mod minilm;
+pub mod on_demand;
 pub mod orientation;
 pub mod ppocr;
 
@@ -18,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::inference::Provider;
 
 /// The task of models that turn texts into vectors.
-const EMBED: &str = "embed";
+pub const EMBED: &str = "embed";
 
 /// What `deploy/models.toml` says.
 #[derive(Debug, Clone, Deserialize)]

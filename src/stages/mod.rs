@@ -28,7 +28,7 @@ use crate::{
     blob::Blobs,
     decode::Decoders,
     error::{Failure, Result},
-    models::{embedders::Embedders, ppocr::Readers},
+    models::{embedders::Embedders, layout::Detector, on_demand::OnDemand, ppocr::Readers},
     record::{
         Event, Lane, TrailEntry,
         wire::{self, Headers},
@@ -74,6 +74,8 @@ pub struct Parts {
     pub readers: Readers,
     /// What stands pages upright, its model loaded on first use.
     pub upright: upright::Upright,
+    /// The model of page layout.
+    pub detector: OnDemand<Detector>,
     /// Which embedding models embed.
     pub roster: Arc<Roster>,
     /// Source files of late, shared by the stages that read them.

@@ -24,6 +24,7 @@ from reportlab.platypus import (BaseDocTemplate, Frame, FrameBreak, Image as Pic
                                 PageTemplate, Paragraph, Spacer, Table)
 
 import pdfs
+import pages
 from texts import LOG, NOTES, PLAIN, SEARCH, TEXTS
 
 HERE = pathlib.Path(__file__).parent
@@ -311,6 +312,7 @@ def truth():
 def main():
     SAMPLES.mkdir(exist_ok=True)
     BAD.mkdir(exist_ok=True)
+    pages.make(HERE / "reading")
     book = handbook()
     files = {
         SAMPLES / "handbook.pdf": book,

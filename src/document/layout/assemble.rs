@@ -92,9 +92,10 @@ fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
         let candidate = block.text.chars().count() <= 160
             && !matches!(block.kind, BlockKind::Picture | BlockKind::Table)
             && block.prov.len() == 1;
-        // Headings that count ("day 1", "day 2") are content; a running title says the same on every page.
+        // Large headings that count ("day 1", "day 2") are content; a running title says the same on every page.
         let is_heading = matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader);
-        let text = if is_heading { block.text.clone() } else { shape(&block.text) };
+        let is_large = || size(page, block) > usual_size(page) * 1.25;
+        let text = if is_heading && is_large() { block.text.clone() } else { shape(&block.text) };
         candidate.then_some(((end, text), bbox.top))
     };
     for (page, blocks) in pages.iter() {
@@ -126,17 +127,26 @@ fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
     }
 }
 
+/// The size of a block's letters on its page; 0 without lines.
+fn size(page: &Page, block: &Block) -> f32 {
+    let lines = block.line_indexes.iter().filter_map(|index| page.lines.get(*index as usize));
+    let (sum, chars) = lines.fold((0.0, 0), |(sum, total), line| {
+        let chars = line.text.chars().count().max(1);
+        (sum + super::Measured::new(0, line).size * chars as f32, total + chars)
+    });
+    sum / chars.max(1) as f32
+}
+
+/// The size of most letters of a page.
+fn usual_size(page: &Page) -> f32 {
+    let lines: Vec<super::Measured<'_>> = page.lines.iter().map(|line| super::Measured::new(0, line)).collect();
+    super::Metrics::of(page, &lines).body
+}
+
 /// Depths of section headers by their size over the whole document; a page alone knows only its own.
 fn set_depths(pages: &mut [(&Page, Vec<Block>)]) {
-    let size = |page: &Page, block: &Block| -> Option<f32> {
-        let lines = block.line_indexes.iter().filter_map(|index| page.lines.get(*index as usize));
-        let (sum, chars) = lines.fold((0.0, 0), |(sum, total), line| {
-            let chars = line.text.chars().count().max(1);
-            let size = super::Measured::new(0, line).size;
-            (sum + size * chars as f32, total + chars)
-        });
-        (block.kind == BlockKind::SectionHeader && chars > 0).then(|| sum / chars as f32)
-    };
+    let size = |page: &Page, block: &Block| (block.kind == BlockKind::SectionHeader).then(|| size(page, block));
+    let size = |page: &Page, block: &Block| size(page, block).filter(|size| *size > 0.0);
     let sizes = pages.iter().flat_map(|(page, blocks)| blocks.iter().map(|block| size(page, block))).collect();
     let mut depths = headings::levels(sizes).into_iter();
     for block in pages.iter_mut().flat_map(|(_, blocks)| blocks) {

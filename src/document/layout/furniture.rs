@@ -1,10 +1,10 @@
 //! Page headers and footers by their place and shape.
 //!
-//! Only what is plain on a single page is marked here: page numbers, and small lines far from the body. What repeats
-//! over pages is found when the document is assembled.
+//! Only what is plain on a single page is marked here: page numbers, small lines far from the body, and what a layout
+//! model votes for. What repeats over pages is found when the document is assembled.
 
-use super::super::{Block, BlockKind};
-use super::{Measured, Metrics, finish, text};
+use super::super::{Block, BlockKind, RegionKind};
+use super::{Measured, Metrics, finish, regions::Votes, text};
 
 /// The share of the page's height at either end where furniture stands.
 const MARGIN: f32 = 0.10;
@@ -12,26 +12,29 @@ const MARGIN: f32 = 0.10;
 const ROWS: usize = 5;
 
 /// The kind of each line that is furniture, by line index.
-pub fn find(lines: &[Measured<'_>], metrics: &Metrics) -> Vec<Option<BlockKind>> {
+pub fn find(lines: &[Measured<'_>], metrics: &Metrics, votes: &Votes) -> Vec<Option<BlockKind>> {
     let mut marks = vec![None; lines.len()];
     let mut sorted: Vec<&Measured<'_>> = lines.iter().filter(|line| !line.is_sideways()).collect();
     sorted.sort_by(|a, b| a.bbox.top.total_cmp(&b.bbox.top));
-    mark(&sorted, metrics, BlockKind::PageHeader, &mut marks);
+    mark(&sorted, metrics, votes, BlockKind::PageHeader, &mut marks);
     sorted.sort_by(|a, b| b.bbox.bottom.total_cmp(&a.bbox.bottom));
-    mark(&sorted, metrics, BlockKind::PageFooter, &mut marks);
+    mark(&sorted, metrics, votes, BlockKind::PageFooter, &mut marks);
     marks
 }
 
 /// Walks rows from the page's edge inwards and marks them up to the last one that qualifies.
-fn mark(sorted: &[&Measured<'_>], metrics: &Metrics, kind: BlockKind, marks: &mut [Option<BlockKind>]) {
+fn mark(sorted: &[&Measured<'_>], metrics: &Metrics, votes: &Votes, kind: BlockKind, marks: &mut [Option<BlockKind>]) {
     let at_top = kind == BlockKind::PageHeader;
+    let region = if at_top { RegionKind::Header } else { RegionKind::Footer };
     // Distances from the page's edge, so that both ends read alike.
     let near = |line: &Measured<'_>| if at_top { line.bbox.top } else { metrics.height - line.bbox.bottom };
     let far = |line: &Measured<'_>| if at_top { line.bbox.bottom } else { metrics.height - line.bbox.top };
     let mut start = 0;
+    // Rows nearer to the edge than a page number are furniture with it, whatever they look like.
+    let mut outer: Vec<usize> = Vec::new();
     for _ in 0..ROWS {
         let Some(first) = sorted.get(start) else { return };
-        if far(first) > metrics.height * MARGIN {
+        if far(first) > metrics.height * MARGIN || marks[first.index].is_some() {
             return;
         }
         let middle = (near(first) + far(first)) / 2.0;
@@ -41,11 +44,16 @@ fn mark(sorted: &[&Measured<'_>], metrics: &Metrics, kind: BlockKind, marks: &mu
         // A page with nothing but this row has no body to be far from.
         let Some(next) = sorted.get(end) else { return };
         let gap = near(next) - edge;
-        if marks[first.index].is_some() || !is_furniture(row, gap, metrics) {
+        let voted = gap > metrics.body * 0.5 && votes.kind_of(row) == Some(region);
+        let is_number = row.len() == 1 && is_page_number(&row[0].line.text);
+        let own = row.iter().map(|line| line.index);
+        if voted || is_furniture(row, gap, metrics) {
+            let with_it = if is_number { std::mem::take(&mut outer) } else { Vec::new() };
+            own.chain(with_it).for_each(|index| marks[index] = Some(kind));
+        } else if row.iter().all(|line| line.size <= metrics.body * 1.15) {
+            outer.extend(own);
+        } else {
             return;
-        }
-        for line in row {
-            marks[line.index] = Some(kind);
         }
         start = end;
     }
@@ -54,11 +62,11 @@ fn mark(sorted: &[&Measured<'_>], metrics: &Metrics, kind: BlockKind, marks: &mu
 fn is_furniture(row: &[&Measured<'_>], gap: f32, metrics: &Metrics) -> bool {
     let chars: usize = row.iter().map(|line| line.chars).sum();
     let largest = row.iter().map(|line| line.size).fold(0.0, f32::max);
-    if chars == 0 || chars > 160 || largest > metrics.body * 1.15 {
+    if chars == 0 || chars > 160 || largest > metrics.body * 1.35 {
         return false;
     }
     let numbered = row.iter().any(|line| is_page_number(&line.line.text))
-        || row.len() == 1 && has_number_at_end(&row[0].line.text);
+        || row.len() == 1 && has_number_at_end(&row[0].line.text) && chars > 12;
     let alone = row.len() == 1 && is_page_number(&row[0].line.text);
     let small = largest < metrics.body * 0.93;
     (alone && gap > metrics.body * 0.5)

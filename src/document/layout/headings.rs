@@ -1,7 +1,7 @@
 //! Kinds of text blocks: title, section headings with their depth, footnotes.
 
-use super::super::BlockKind;
-use super::{Draft, Metrics, text};
+use super::super::{BlockKind, RegionKind};
+use super::{Draft, Metrics, regions::Votes, text};
 
 /// A heading has at most this many characters.
 const LONGEST: usize = 200;
@@ -9,10 +9,10 @@ const LONGEST: usize = 200;
 const LINES: usize = 5;
 
 /// Gives text blocks their kind by size and weight against the page's body, and headings their depth.
-pub fn classify(drafts: &mut [Draft<'_>], metrics: &Metrics) {
+pub fn classify(drafts: &mut [Draft<'_>], metrics: &Metrics, votes: &Votes) {
     for at in 0..drafts.len() {
         if drafts[at].kind == BlockKind::Text || drafts[at].kind == BlockKind::ListItem {
-            if is_heading(&drafts[at], drafts.get(at + 1), metrics) {
+            if is_heading(&drafts[at], drafts.get(at + 1), metrics, votes) {
                 let draft = &mut drafts[at];
                 if let Some(marker) = draft.marker.take() {
                     draft.text = format!("{marker} {}", draft.text);
@@ -82,7 +82,7 @@ fn demote_common(drafts: &mut [Draft<'_>]) {
     }
 }
 
-fn is_heading(draft: &Draft<'_>, next: Option<&Draft<'_>>, metrics: &Metrics) -> bool {
+fn is_heading(draft: &Draft<'_>, next: Option<&Draft<'_>>, metrics: &Metrics, votes: &Votes) -> bool {
     let chars = draft.chars();
     if draft.marker.as_deref().is_some_and(|marker| !text::is_counted(marker)) {
         return false;
@@ -98,6 +98,10 @@ fn is_heading(draft: &Draft<'_>, next: Option<&Draft<'_>>, metrics: &Metrics) ->
     }
     if ratio < 0.92 || sentence && chars > 40 {
         return false;
+    }
+    // What stands apart like a heading, in a weight or size that tells nothing (italics, a scan), the model may name.
+    if (draft.apart || ratio > 1.12) && chars <= 120 && votes.kind_of(&draft.lines) == Some(RegionKind::Title) {
+        return !sentence && next.is_some_and(|next| next.kind != BlockKind::Picture);
     }
     // A bold line, or one in capitals, with text of its own below it.
     let followed = next.is_some_and(|next| {

@@ -85,9 +85,15 @@ pub fn group<'a>(leaf: Leaf<'a>, metrics: &Metrics) -> Vec<Draft<'a>> {
             }
             Item::Picture { bbox, lines: mut inside } => {
                 paragraphs(std::mem::take(&mut lines), metrics, &mut drafts);
-                drafts.push(Draft::of_picture(bbox));
                 inside.sort_by(|a, b| a.bbox.top.total_cmp(&b.bbox.top).then(a.bbox.left.total_cmp(&b.bbox.left)));
-                paragraphs(inside, metrics, &mut drafts);
+                let mut texts = Vec::new();
+                paragraphs(inside.clone(), metrics, &mut texts);
+                if texts.iter().all(|text| is_label(text, metrics)) {
+                    drafts.push(Draft::of_picture(bbox, inside));
+                } else {
+                    drafts.push(Draft::of_picture(bbox, Vec::new()));
+                    drafts.append(&mut texts);
+                }
             }
         }
     }
@@ -96,12 +102,22 @@ pub fn group<'a>(leaf: Leaf<'a>, metrics: &Metrics) -> Vec<Draft<'a>> {
     drafts
 }
 
+/// Whether a text in a picture is one of its labels, rather than a heading or paragraph that stands over it.
+fn is_label(text: &Draft<'_>, metrics: &Metrics) -> bool {
+    let is_large = text.size() > metrics.body * 1.2;
+    let is_prose = text.lines.len() >= 2 && text.chars() > 100;
+    !is_large && !is_prose
+}
+
 fn rows<'a>(lines: Vec<&'a Measured<'a>>) -> Vec<Row<'a>> {
     let mut rows: Vec<Vec<&'a Measured<'a>>> = Vec::new();
     for line in lines {
         let beside = rows.last().and_then(|row| row.last()).is_some_and(|last| {
             let shared = last.bbox.bottom.min(line.bbox.bottom) - last.bbox.top.max(line.bbox.top);
+            // A slide's heading stands in no row with the small print of a drawing.
+            let alike = line.chars <= 3 || last.chars <= 3 || line.size.max(last.size) < line.size.min(last.size) * 1.6;
             shared > last.bbox.height().min(line.bbox.height()) * 0.6
+                && alike
                 && line.bbox.left >= last.bbox.right - line.size * 0.5
         });
         match rows.last_mut() {
@@ -113,8 +129,16 @@ fn rows<'a>(lines: Vec<&'a Measured<'a>>) -> Vec<Row<'a>> {
 }
 
 fn paragraphs<'a>(lines: Vec<&'a Measured<'a>>, metrics: &Metrics, drafts: &mut Vec<Draft<'a>>) {
-    let rows = rows(lines);
+    let mut rows = rows(lines);
     let column = Column::of(&rows, metrics);
+    // A justified line can have a wide gap, and goes on in the next line.
+    for at in 1..rows.len() {
+        let (row, next) = (&rows[at - 1], &rows[at]);
+        let is_filled = row.bbox.width() > column.width * 0.85 && pitch(row, next) < column.pitch * row.size * 1.25;
+        if is_filled && row.lines.len() == 2 && goes_on(&row.text, &next.text) && !next.fields {
+            rows[at - 1].fields = false;
+        }
+    }
     let mut open: Vec<Row<'a>> = Vec::new();
     let mut apart = true;
     for row in rows {
@@ -154,8 +178,11 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     let runs_on = was_full && !text::ends_sentence(&last.text) && !last.fields;
     let difference = (last.size - row.size).abs();
     // Small capitals and bold words at the beginning of a paragraph change neither for good.
-    let another_size = difference > tolerance && !(runs_on && difference < size * 0.25);
-    let another_weight = metrics.exact && last.bold != row.bold && !runs_on;
+    let another_size =
+        difference > tolerance && !(runs_on && difference < size * if metrics.exact { 0.25 } else { 0.45 });
+    // A bold heading can fill its line by chance, but then no sentence goes on below it.
+    let is_heading = open.iter().all(|row| row.bold) && !row.bold && !text::starts_lower(&row.text);
+    let another_weight = metrics.exact && last.bold != row.bold && (!runs_on || is_heading);
     let usual = if (0.8..2.2).contains(&column.pitch) { column.pitch * size } else { size * 1.25 };
     let far = distance > usual * 1.22 + 0.5 || distance < -size;
     if another_size || another_weight || far || last.fields || row.fields {
@@ -180,7 +207,10 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
         // indented.
         return match open {
             [_] => shift < -em && !was_full,
-            _ => (row.bbox.left < first.bbox.left - em && shift < -em) || shift > em && !was_full,
+            _ => {
+                let is_new = !was_full || text::ends_sentence(&last.text);
+                (row.bbox.left < first.bbox.left - em && shift < -em) || shift > em && is_new
+            }
         };
     }
     if counts_on(&first.text, &row.text) {

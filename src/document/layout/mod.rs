@@ -1,9 +1,10 @@
-//! Blocks in reading order, from the lines of a page and rules alone.
+//! Blocks in reading order, from the lines of a page, rules, and the votes of a layout model where there are any.
 //!
 //! The law: every line of the page ends in exactly one block, whatever the rules make of it. Lines are the truth; the
 //! rules decide only their order and grouping. Equal pages give equal blocks: every sort is stable and total.
 //!
-//! The steps: page furniture is set aside by its place (`furniture`), tables are found by their aligned columns
+//! The steps: the model's votes are weighed against the page's own objects (`regions`), page furniture is set aside by
+//! its place (`furniture`), pictures take the labels in them (`figures`), tables are found by their aligned columns
 //! (`tables`), a recursive XY-cut orders what is left (`xycut`), the lines of each column become blocks by spacing,
 //! indentation and markers (`lines`), and blocks get their kind by size, weight and neighbours (`headings`).
 //! [`assemble_blocks`] then looks at all pages of a document at once.
@@ -13,6 +14,7 @@ mod figures;
 mod furniture;
 mod headings;
 mod lines;
+mod regions;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -20,10 +22,13 @@ mod text;
 mod xycut;
 
 pub use assemble::assemble_blocks;
+pub use regions::asks_model;
+
+use regions::Votes;
 
 use super::{Bbox, Block, BlockKind, Line, Locator, Method, Page};
 
-/// Fills `page.blocks` in reading order from `page.lines` and `page.images`.
+/// Fills `page.blocks` in reading order from its lines, images, drawing and regions.
 pub fn analyse(page: &mut Page) {
     let mut all: Vec<Measured<'_>> =
         page.lines.iter().enumerate().map(|(index, line)| Measured::new(index, line)).collect();
@@ -34,11 +39,12 @@ pub fn analyse(page: &mut Page) {
         edges.into_iter().map(|(a, b)| a.total_cmp(&b)).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
     });
     let metrics = Metrics::of(page, &all);
-    let marks = furniture::find(&all, &metrics);
+    let votes = Votes::of(page);
+    let marks = furniture::find(&all, &metrics, &votes);
     let body: Vec<&Measured<'_>> = all.iter().filter(|line| marks[line.index].is_none()).collect();
     let (upright, sideways): (Vec<_>, Vec<_>) = body.into_iter().partition(|line| !line.is_sideways());
 
-    let pictures = figures::pictures(page, &upright);
+    let pictures = figures::pictures(page, &upright, &votes);
     let leaves = xycut::order(upright, &pictures, &page.drawing.rules, &metrics);
 
     let furniture_of = |kind: BlockKind| {
@@ -56,8 +62,8 @@ pub fn analyse(page: &mut Page) {
     for line in sideways {
         drafts.push(Draft::of_lines(vec![line], BlockKind::Text));
     }
-    headings::classify(&mut drafts, &metrics);
-    figures::captions(&mut drafts, &metrics);
+    headings::classify(&mut drafts, &metrics, &votes);
+    figures::captions(&mut drafts, &metrics, &votes);
     let drafts = lines::join_columns(drafts);
     blocks.extend(drafts.into_iter().map(|draft| draft.block(page.page_no)));
     blocks.extend(furniture_of(BlockKind::PageFooter));
@@ -111,7 +117,12 @@ struct Metrics {
     mostly_bold: bool,
     /// Whether sizes are exact (a text layer's) or estimated (OCR).
     exact: bool,
+    /// Horizontal rules long enough to part what is above them from what is below.
+    rules: Vec<Bbox>,
 }
+
+/// A rule of this share of the page's width parts more than a column's paragraphs.
+const LONG_RULE: f32 = 0.3;
 
 impl Metrics {
     fn of(page: &Page, lines: &[Measured<'_>]) -> Self {
@@ -133,6 +144,13 @@ impl Metrics {
             body: median.map_or(10.0, |(size, _)| *size),
             mostly_bold: bold * 2 > total,
             exact: read * 2 <= total,
+            rules: page
+                .drawing
+                .rules
+                .iter()
+                .filter(|rule| rule.width() > page.width * LONG_RULE && rule.height() < 6.0)
+                .copied()
+                .collect(),
         }
     }
 }
@@ -174,8 +192,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn of_picture(bbox: Bbox) -> Self {
-        Self { boxes: vec![bbox], ..Self::of_lines(Vec::new(), BlockKind::Picture) }
+    /// A picture with the lines that are its labels.
+    fn of_picture(bbox: Bbox, labels: Vec<&'a Measured<'a>>) -> Self {
+        Self { boxes: vec![bbox], ..Self::of_lines(labels, BlockKind::Picture) }
     }
 
     /// Character-weighted size of its lines; 0 without lines.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
 use super::*;
-use crate::document::{Word, markdown};
+use crate::document::{Drawing, Region, RegionKind, Word, markdown};
 
 /// A line of words set in a fixed pitch of half the size.
 fn line(left: f32, top: f32, size: f32, text: &str) -> Line {
@@ -414,15 +414,32 @@ fn any_line() -> impl Strategy<Value = Line> {
     )
 }
 
-fn any_page() -> impl Strategy<Value = Page> {
-    let image = (0.0..600f32, 0.0..800f32, 0.0..400f32, 0.0..400f32).prop_map(|(left, top, width, height)| Bbox {
+fn any_box() -> impl Strategy<Value = Bbox> {
+    (0.0..600f32, 0.0..800f32, 0.0..400f32, 0.0..400f32).prop_map(|(left, top, width, height)| Bbox {
         left,
         top,
         right: left + width,
         bottom: top + height,
-    });
-    (prop::collection::vec(any_line(), 0..80), prop::collection::vec(image, 0..4), 1..4u32)
-        .prop_map(|(lines, images, page_no)| Page { images, page_no, ..page(lines) })
+    })
+}
+
+fn any_region() -> impl Strategy<Value = Region> {
+    use RegionKind::*;
+    const KINDS: [RegionKind; 10] =
+        [Text, Title, Figure, FigureCaption, Table, TableCaption, Header, Footer, Reference, Equation];
+    let bbox = prop_oneof![20 => any_box(), 1 => Just(Bbox { left: f32::NAN, ..Bbox::default() })];
+    (prop::sample::select(&KINDS[..]), bbox, 0.0..1f32).prop_map(|(kind, bbox, score)| Region { kind, bbox, score })
+}
+
+fn any_page() -> impl Strategy<Value = Page> {
+    let boxes = |most| prop::collection::vec(any_box(), 0..most);
+    let parts = (prop::collection::vec(any_line(), 0..80), boxes(4), boxes(30), boxes(30));
+    (parts, prop::collection::vec(any_region(), 0..12), 1..4u32, any::<bool>()).prop_map(
+        |((lines, images, rules, paths), regions, page_no, is_scan)| {
+            let method = Some(if is_scan { Method::Ocr } else { Method::TextLayer });
+            Page { images, drawing: Drawing { rules, paths }, regions, page_no, method, ..page(lines) }
+        },
+    )
 }
 
 proptest! {

@@ -2,11 +2,11 @@
 //!
 //! A region is cut into bands by white strips across it; neighbouring bands that share a gutter are one group, and a
 //! group with a gutter is cut into columns, each a region of its own. So a heading over two columns, a picture over
-//! one of them and a switch from three columns to one all fall out of the same rule. Bands without a gutter are read
-//! as they stand, top to bottom.
+//! one of them and a switch from three columns to one all fall out of the same rule. A ruled line ends the gutters that
+//! it crosses. Bands without a gutter are read as they stand, top to bottom.
 
 use super::super::{Bbox, Table};
-use super::{Measured, Metrics, tables};
+use super::{Measured, Metrics, tables, text};
 
 /// What is ordered: a line, a table of lines, or a picture with the lines inside it.
 #[derive(Debug, Clone)]
@@ -151,7 +151,10 @@ struct Coverage(Vec<(f32, f32)>);
 
 impl Coverage {
     fn of<'i>(items: impl IntoIterator<Item = &'i Item<'i>>) -> Self {
-        let mut edges: Vec<(f32, f32)> = items.into_iter().map(Item::across).collect();
+        Self::merged(items.into_iter().map(Item::across).collect())
+    }
+
+    fn merged(mut edges: Vec<(f32, f32)>) -> Self {
         edges.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut merged = Self::default();
         for edge in edges {
@@ -164,16 +167,13 @@ impl Coverage {
     }
 
     fn union(&self, other: &Self) -> Self {
-        let mut all: Vec<(f32, f32)> = self.0.iter().chain(&other.0).copied().collect();
-        all.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut merged = Self::default();
-        for edge in all {
-            match merged.0.last_mut() {
-                Some(last) if edge.0 <= last.1 => last.1 = last.1.max(edge.1),
-                _ => merged.0.push(edge),
-            }
-        }
-        merged
+        Self::merged(self.0.iter().chain(&other.0).copied().collect())
+    }
+
+    /// Rules between two heights, which part what stands above them from what stands below.
+    fn of_rules(rules: &[Bbox], above: f32, below: f32) -> Self {
+        let between = rules.iter().filter(|rule| (above..below).contains(&((rule.top + rule.bottom) / 2.0)));
+        Self::merged(between.map(|rule| (rule.left, rule.right)).collect())
     }
 
     /// Gaps of at least `width` between intervals.
@@ -202,9 +202,9 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
         let own = Coverage::of(&band.items);
         let parallel = !own.gutters(least).is_empty();
         if open {
-            let both = coverage.union(&own);
-            let shared = both.gutters(least).len();
             let last = groups.last().and_then(|group| group.last()).map_or(f32::MIN, |last| last.bottom);
+            let both = coverage.union(&own).union(&Coverage::of_rules(&metrics.rules, last, band.top));
+            let shared = both.gutters(least).len();
             // Across a wide gap only the very same columns go on.
             let same = shared == coverage.gutters(least).len() && shared == own.gutters(least).len();
             if shared > 0 && (same || band.top - last < near) {
@@ -223,7 +223,7 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
             coverage = own;
             while let Some(above) = groups.last().filter(|above| above.len() == 1).and_then(|above| above.first()) {
                 let own = Coverage::of(&above.items);
-                let both = coverage.union(&own);
+                let both = coverage.union(&own).union(&Coverage::of_rules(&metrics.rules, above.bottom, top));
                 let clear = coverage.gutters(least).iter().any(|gutter| !own.crosses(*gutter));
                 if !clear || both.gutters(least).is_empty() || top - above.bottom > near {
                     break;
@@ -245,7 +245,14 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
 
 /// Cuts a group at its gutters, or gives it back when it has none or reads better row by row.
 fn columns<'a>(items: Vec<Item<'a>>, metrics: &Metrics) -> Result<Vec<Vec<Item<'a>>>, Vec<Item<'a>>> {
-    let gutters = Coverage::of(&items).gutters(least_gutter(metrics));
+    let mut gutters = Coverage::of(&items).gutters(least_gutter(metrics));
+    // Between the markers of a list and its items is no gutter.
+    let mut left = f32::MIN;
+    gutters.retain(|gutter| {
+        let column = std::mem::replace(&mut left, gutter.1)..gutter.0 + 0.01;
+        let mut own = items.iter().filter(|item| column.contains(&item.across().1) && item.across().0 >= column.start);
+        !own.all(|item| matches!(item, Item::Line(line) if text::is_marker(line.line.text.trim())))
+    });
     if gutters.is_empty() {
         return Err(items);
     }

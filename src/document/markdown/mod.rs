@@ -12,22 +12,39 @@ mod tests;
 pub use escape::{Position, escape};
 pub use table::{cell_grid, rows};
 
-use super::{Block, BlockKind, Document};
+use super::{
+    Block, BlockKind, Document,
+    figures::{caption_owners, split_caption},
+};
 
 /// Renders a document as CommonMark with GFM tables.
 ///
 /// Blocks are separated by one blank line, items of a list by a line break; the result ends in one line break, or is
 /// empty.
 pub fn to_markdown(document: &Document) -> String {
+    to_markdown_with_figures(document, |_| None)
+}
+
+/// [`to_markdown`], with a link to each picture for which `link` knows one.
+pub fn to_markdown_with_figures(document: &Document, link: impl Fn(&Block) -> Option<String>) -> String {
+    let mut names = vec!["figure"; document.blocks.len()];
+    for (caption, owner) in caption_owners(&document.blocks).into_iter().enumerate() {
+        if let (Some(owner), Some((name, _))) = (owner, split_caption(&document.blocks[caption].text)) {
+            names[owner] = name;
+        }
+    }
     let mut writer = Writer::default();
     let mut failed = document.pages.iter().filter_map(|page| Some((page.page_no, page.reason.as_ref()?))).peekable();
-    for block in &document.blocks {
+    for (block, name) in document.blocks.iter().zip(names) {
         let page_no = block.prov.first().and_then(|place| place.page_no);
         while let Some((failed_no, reason)) = failed.next_if(|(failed_no, _)| page_no.is_some_and(|no| no > *failed_no))
         {
             writer.failed_page(failed_no, &reason.message);
         }
-        writer.block(block);
+        match link(block) {
+            Some(destination) if block.kind == BlockKind::Picture => writer.picture(block, name, &destination),
+            _ => writer.block(block),
+        }
     }
     for (page_no, reason) in failed {
         writer.failed_page(page_no, &reason.message);
@@ -66,6 +83,17 @@ impl Writer {
                 self.paragraph(&escape(&block.text, Position::Paragraph));
             }
         }
+    }
+
+    /// A picture that lies in a file; its own words stand below it.
+    fn picture(&mut self, block: &Block, name: &str, destination: &str) {
+        let escaped: String = destination
+            .chars()
+            .filter(|c| !c.is_control())
+            .flat_map(|c| "<>\\".contains(c).then_some('\\').into_iter().chain([c]))
+            .collect();
+        self.paragraph(&format!("![{}](<{escaped}>)", escape(name, Position::Inline)));
+        self.paragraph(&escape(&block.text, Position::Paragraph));
     }
 
     fn heading(&mut self, level: usize, text: &str) {

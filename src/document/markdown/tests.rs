@@ -161,6 +161,28 @@ fn weird() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
 }
 
+#[test]
+fn a_picture_that_lies_in_a_file_is_linked_by_its_captions_name() {
+    let document = document(vec![
+        block(BlockKind::Picture, ""),
+        block(BlockKind::Caption, "Figure 3: Two bolts"),
+        block(BlockKind::Picture, "a label"),
+        block(BlockKind::Text, "the end"),
+    ]);
+    let markdown =
+        to_markdown_with_figures(&document, |block| Some(format!("my <a>.figures/{}.png", block.text.len())));
+    let expected = "![Figure 3](<my \\<a\\>.figures/0.png>)\n\nFigure 3: Two bolts\n\n![figure](<my \\<a\\>.figures/7.png>)\n\na label\n\nthe end\n";
+    assert_eq!(markdown, expected);
+    let links: Vec<String> = Parser::new(&markdown)
+        .filter_map(|event| match event {
+            Event::Start(Tag::Image { dest_url, .. }) => Some(dest_url.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(links, ["my <a>.figures/0.png", "my <a>.figures/7.png"]);
+    assert!(to_markdown(&document).starts_with("<!-- image -->\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
