@@ -24,6 +24,8 @@ use crate::{
 pub struct Config {
     /// Where libraries, models and data lie unless their own keys say otherwise.
     pub home: PathBuf,
+    /// Log, store and blobs where they are files, and journals; the folder `data` in the home unless set.
+    pub data: Option<PathBuf>,
     /// The tenant of documents that the command line brings in.
     pub tenant: String,
     /// The log between the stages.
@@ -112,6 +114,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             home: PathBuf::from(".deckle"),
+            data: None,
             tenant: "default".to_owned(),
             log: Log::default(),
             store: Store::default(),
@@ -243,7 +246,7 @@ impl Config {
 
     /// Log, store and blobs where they are files, and journals.
     pub fn data(&self) -> PathBuf {
-        self.home.join("data")
+        self.data.clone().unwrap_or_else(|| self.home.join("data"))
     }
 
     /// The decoders' settings, their libraries found.

@@ -25,7 +25,7 @@
 //! 4  decode (sandbox), models (inference, sandbox)
 //! 5  stages (models, decode, blob, store; not log)
 //! 6  worker, dead_letter (store), erasure (log, store, blob), export (store, blob), replay (store), journal, readiness
-//!    (stages, log)
+//!    (stages, log), eval (document, record)
 //! 7  config, app (all) → cli → main
 //! ```
 
@@ -49,6 +49,7 @@ pub mod stages;
 
 pub mod dead_letter;
 pub mod erasure;
+pub mod eval;
 pub mod export;
 pub mod journal;
 pub mod readiness;

@@ -30,6 +30,7 @@ fn the_example_names_the_settings_without_a_default() {
     let file = folder.path().join("deckle.toml");
     fs::write(&file, uncommented).unwrap();
     let config = Config::load(Some(&file)).unwrap();
+    assert!(config.data.is_some());
     assert!(config.sandbox.children.is_some() && config.decode.pdfium.is_some());
     let registry = &config.registry;
     assert!(registry.url.is_some() && registry.user.is_some() && registry.password.is_some());

@@ -7,6 +7,7 @@
 mod check;
 mod dead_letters;
 mod erase;
+mod eval;
 mod export;
 mod ingest;
 mod list;
@@ -46,6 +47,7 @@ Examples:
   deckle list --status failed                 what could not be read
   deckle list --since 24h                     what became of documents today
   deckle ingest inbox/ && deckle run          queue files, then work on them
+  deckle eval truth/ --documents scans/       how well is what we know read?
   deckle check                                is everything in place?
 
 `deckle COMMAND --help` shows examples of each command.
@@ -72,6 +74,7 @@ enum Command {
     List(list::Args),
     Show(show::Args),
     Search(search::Args),
+    Eval(eval::Args),
     Export(export::Args),
     Erase(erase::Args),
     DeadLetters(dead_letters::Args),
@@ -156,6 +159,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
             Command::List(args) => list::run(context, args).await,
             Command::Show(args) => show::run(context, args).await,
             Command::Search(args) => search::run(context, args).await,
+            Command::Eval(args) => eval::run(context, args).await,
             Command::Export(args) => export::run(context, args).await,
             Command::Erase(args) => erase::run(context, args).await,
             Command::DeadLetters(args) => dead_letters::run(context, args).await,

@@ -68,8 +68,9 @@ pub struct Args {
     password: Option<String>,
 }
 
+/// When to recognise pages.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum OcrChoice {
+pub enum OcrChoice {
     /// Where the text layer is missing or bad.
     Auto,
     /// Always.
@@ -78,10 +79,28 @@ enum OcrChoice {
     Off,
 }
 
+impl From<OcrChoice> for OcrMode {
+    fn from(choice: OcrChoice) -> Self {
+        match choice {
+            OcrChoice::Auto => Self::Auto,
+            OcrChoice::Force => Self::Force,
+            OcrChoice::Off => Self::Off,
+        }
+    }
+}
+
 /// A document that was asked for, and how it ended.
-struct Row {
+pub struct Row {
     submission: Submission,
     status: Option<Status>,
+}
+
+impl Row {
+    /// A document that was just brought in.
+    pub fn new(submission: Submission) -> Self {
+        let unchanged = matches!(submission.state, Submitted::Unchanged);
+        Self { submission, status: unchanged.then_some(Status::Unchanged) }
+    }
 }
 
 /// How often the store is asked for documents whose end was not seen in the log.
@@ -108,13 +127,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         .buffered(SUBMISSIONS)
         .try_collect()
         .await?;
-    let mut rows: Vec<Row> = submissions
-        .into_iter()
-        .map(|submission| {
-            let unchanged = matches!(submission.state, Submitted::Unchanged);
-            Row { submission, status: unchanged.then_some(Status::Unchanged) }
-        })
-        .collect();
+    let mut rows: Vec<Row> = submissions.into_iter().map(Row::new).collect();
     if rows.iter().any(|row| row.status.is_none())
         && until_all_ended(&app, tail, &mut rows, json).await? == Outcome::Interrupted
     {
@@ -143,18 +156,23 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
 fn options(args: &Args) -> Options {
     Options {
         languages: args.language.clone(),
-        ocr_mode: match args.ocr {
-            OcrChoice::Auto => OcrMode::Auto,
-            OcrChoice::Force => OcrMode::Force,
-            OcrChoice::Off => OcrMode::Off,
-        },
+        ocr_mode: args.ocr.into(),
         password: args.password.clone(),
         force: args.force,
     }
 }
 
-/// Runs the pipeline until every document's path ended.
-async fn until_all_ended(app: &App, mut tail: Box<dyn Tail>, rows: &mut [Row], json: bool) -> anyhow::Result<Outcome> {
+/// Runs the pipeline until every document's path ended. The tail is of pages analysed and documents published, from
+/// before the first submission on.
+///
+/// # Errors
+/// When the pipeline stops by itself, a model is missing, or the store or log is away.
+pub async fn until_all_ended(
+    app: &App,
+    mut tail: Box<dyn Tail>,
+    rows: &mut [Row],
+    json: bool,
+) -> anyhow::Result<Outcome> {
     let waiting = rows.iter().filter(|row| row.status.is_none());
     let mut progress = Progress::new(waiting.map(|row| (row.submission.key.document_id.clone(), name(row))), json);
     let mut running = app.start(&[]).await?;

@@ -23,8 +23,9 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (BaseDocTemplate, Frame, FrameBreak, Image as Picture, ListFlowable, NextPageTemplate, PageBreak,
                                 PageTemplate, Paragraph, Spacer, Table)
 
-import pdfs
 import pages
+import pdfs
+import truths
 from texts import LOG, NOTES, PLAIN, SEARCH, TEXTS
 
 HERE = pathlib.Path(__file__).parent
@@ -335,6 +336,7 @@ def main():
         BAD / "binary.bin": random.Random(5).randbytes(2048),
         HERE / "truth.json": truth().encode(),
     }
+    files |= truths.files(HERE)
     for path, content in files.items():
         path.write_bytes(content)
         print(f"{len(content):8} {path.relative_to(HERE)}")
