@@ -13,10 +13,10 @@ use super::{Files, Meter, Output, Parts, Stage, claim_check, compute, upright::U
 use crate::{
     blob::Blobs,
     decode::{
-        Decoders, File, PageContent, Raster,
+        Decoders, File, Raster,
         text_layer::{self, Decision},
     },
-    document::{Bbox, Line, Method, Page},
+    document::{Bbox, Line, Method, Page, layout},
     error::{Failure, Result},
     inference::Tag,
     pixmap::Pixmap,
@@ -80,6 +80,7 @@ impl Stage for Ocr {
             source: split.source,
             page_no: split.page_no,
             page_count: split.page_count,
+            facts: split.facts,
             page: Some(blob),
             reason: None,
         };
@@ -94,6 +95,7 @@ impl Stage for Ocr {
             source: input.map_or_else(Source::unknown, |input| input.source.clone()),
             page_no,
             page_count: input.map_or(super::number(headers.page_count), |input| input.page_count),
+            facts: input.and_then(|input| input.facts.clone()),
             page: None,
             reason: Some(failure.reason(NAME, u32::try_from(page_no).ok())),
         };
@@ -138,10 +140,10 @@ impl Ocr {
         }
     }
 
-    /// Takes the text layer; renders the page only where models have something to look at.
+    /// Takes the text layer; renders the page only where there is something to look at.
     async fn take_text_layer(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page) -> Result<Page> {
         page.method = Some(Method::TextLayer);
-        if has_objects(&page) {
+        if layout::wants_picture(&page) {
             let picture = self.render(meter, ask).await?;
             self.keep(ask, &picture, &mut page).await?;
         }
@@ -207,16 +209,6 @@ impl Ocr {
         meter.cpu(found.cpu_us).gpu(found.gpu_us).model(&found.engine, found.weights_sha256.as_deref());
         Ok(found.lines)
     }
-}
-
-/// The page as its file describes it.
-/// Whether there is more on a page than text: pictures that are no ornaments, rules of a table, or a drawing.
-fn has_objects(page: &Page) -> bool {
-    const LEAST_SHARE: f32 = 0.03;
-    let area = page.width * page.height;
-    page.images.iter().any(|image| image.area() >= area * LEAST_SHARE)
-        || page.drawing.paths.len() >= 20
-        || page.drawing.rules.len() >= 5
 }
 
 /// Cuts a box (points) out of a picture; tells the corner of the cut in points. `None` for less than 8 pixels a side.

@@ -9,7 +9,13 @@ use super::{
 /// Below this share of the page an image is an ornament.
 const LEAST_SHARE: f32 = 0.004;
 /// Above this share an image is the page itself: a scan, or a background.
-const WHOLE_SHARE: f32 = 0.7;
+pub const WHOLE_SHARE: f32 = 0.7;
+
+/// Whether the file has images on the page that are neither ornaments nor the page itself.
+pub fn has_images(page: &Page) -> bool {
+    let area = page.width * page.height;
+    page.images.iter().any(|image| image.area() >= area * LEAST_SHARE && image.area() < area * WHOLE_SHARE)
+}
 
 /// The pictures to place among the text, each with the indexes of the lines that stand in it: the file's images, and
 /// the figures that a model sees.

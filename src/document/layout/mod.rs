@@ -28,6 +28,11 @@ use regions::Votes;
 
 use super::{Bbox, Block, BlockKind, Line, Locator, Method, Page};
 
+/// Whether a page must be rendered although its text is known: a model is to be asked, or pictures are to be cut out.
+pub fn wants_picture(page: &Page) -> bool {
+    asks_model(page) || figures::has_images(page)
+}
+
 /// Fills `page.blocks` in reading order from its lines, images, drawing and regions.
 pub fn analyse(page: &mut Page) {
     let mut all: Vec<Measured<'_>> =

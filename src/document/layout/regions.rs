@@ -5,7 +5,7 @@
 //! says what the lines in it are.
 
 use super::super::{Bbox, Method, Page, Region, RegionKind};
-use super::Measured;
+use super::{Measured, figures};
 
 /// Votes below this say nothing.
 const LEAST_SCORE: f32 = 0.4;
@@ -21,10 +21,6 @@ const SPANNING: f32 = 0.6;
 const PATHS: usize = 20;
 /// Of two boxes of different classes that share more than this of the smaller, the surer stays.
 const SAME_PLACE: f32 = 0.7;
-/// Boxes whose image fills this share of the page are a scan or a background.
-const WHOLE_SHARE: f32 = 0.7;
-/// Below this share of the page an image is an ornament.
-const LEAST_IMAGE: f32 = 0.004;
 
 /// Whether a layout model is to be asked about a page: `page.method`, `lines`, `images` and `drawing` must be known,
 /// its picture need not.
@@ -38,9 +34,7 @@ pub fn asks_model(page: &Page) -> bool {
     }
     match page.method {
         Some(Method::TextLayer) => {
-            let area = page.width * page.height;
-            let is_picture = |image: &&Bbox| image.area() >= area * LEAST_IMAGE && image.area() < area * WHOLE_SHARE;
-            let has_objects = page.images.iter().any(|image| is_picture(&image))
+            let has_objects = figures::has_images(page)
                 || page.drawing.paths.len() >= PATHS
                 || page.drawing.rules.len() >= RULES;
             has_objects && !is_mathematics(page)
@@ -168,7 +162,7 @@ fn borne_out(region: Region, page: &Page) -> Option<Region> {
     }
     let Region { bbox, .. } = region;
     let area = page.width * page.height;
-    let images = page.images.iter().filter(|image| image.area() < area * WHOLE_SHARE);
+    let images = page.images.iter().filter(|image| image.area() < area * figures::WHOLE_SHARE);
     let covered: f32 = images.map(|image| image.overlap(&bbox)).sum();
     let spans = |rule: &&Bbox| {
         let across = rule.right.min(bbox.right) - rule.left.max(bbox.left) > bbox.width() * SPANNING;
