@@ -7,7 +7,8 @@ use crate::{
     app::App,
     blob,
     config::{Config, StoreProvider},
-    models,
+    models::{self, ppocr::coverage},
+    stages::ocr::{Engine, Engines},
     store::cql::migrations,
 };
 
@@ -56,6 +57,7 @@ pub async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
             lines.push(store(&app.config).await);
             lines.push(blobs(&app).await);
             lines.extend(native(&app).await);
+            lines.push(recognition(&app).await);
         }
         Err(error) => lines.push(bad("log, store, blobs", format!("{error:#}"), "look at the path named")),
     }
@@ -145,4 +147,29 @@ async fn native(app: &App) -> Vec<Line> {
         .into_iter()
         .map(|check| Line { name: check.name, ok: check.ok, detail: check.detail, advice: check.advice })
         .collect()
+}
+
+/// Says which engine reads documents that name no language, having loaded it, and what the networks read at all.
+async fn recognition(app: &App) -> Line {
+    let name = "ocr";
+    let ocr = &app.config.ocr;
+    let languages = ocr.languages.join(", ");
+    let engines = Engines::new(app.decoders.clone(), app.readers().clone(), ocr.clone());
+    let found = match engines.choose(&[]).await {
+        Ok(Engine::Tesseract) => Ok("tesseract".to_owned()),
+        Ok(Engine::Onnx(script)) => {
+            app.readers().get(script).await.map(|reader| format!("{} on {}", script.recogniser(), reader.provider()))
+        }
+        Err(failure) => Err(failure),
+    };
+    let known: Vec<&str> = coverage::languages().collect();
+    match found {
+        Ok(engine) => Line {
+            name: name.to_owned(),
+            ok: true,
+            detail: format!("{engine} for {languages}; the networks read {}", known.join(", ")),
+            advice: String::new(),
+        },
+        Err(failure) => bad(name, failure.to_string(), "run `make setup`, or set `ocr.engine` to \"tesseract\""),
+    }
 }

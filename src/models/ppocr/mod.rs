@@ -14,6 +14,7 @@ mod detector;
 mod ink;
 mod lines;
 mod pixels;
+mod quotes;
 mod recogniser;
 
 use std::{
@@ -29,7 +30,7 @@ use tokio::sync::OnceCell;
 
 use self::{
     boxes::boxes,
-    coverage::{DETECTOR, Script},
+    coverage::{DETECTOR, Letters, Script},
     ctc::Dictionary,
     detector::Detector,
     lines::Place,
@@ -138,11 +139,19 @@ pub struct Reading {
 }
 
 impl Reader {
-    /// Reads an upright picture of so many pixels an inch, batched with whatever else is read at the same time.
+    /// Reads an upright picture of so many pixels an inch, batched with whatever else is read at the same time. The
+    /// languages (BCP 47) tell which accents to believe.
     ///
     /// # Errors
     /// A defect when a network fails.
-    pub async fn read(&self, picture: Arc<Pixmap>, dpi: f32, lane: Lane, tag: Tag) -> Result<Reading> {
+    pub async fn read(
+        &self,
+        picture: Arc<Pixmap>,
+        dpi: f32,
+        languages: &[String],
+        lane: Lane,
+        tag: Tag,
+    ) -> Result<Reading> {
         let mut cost = Cost::default();
         let quads = self.detect(&picture, lane, &tag, &mut cost).await?;
         let cutting = Arc::clone(&picture);
@@ -158,12 +167,13 @@ impl Reader {
             }))
         });
         let answers = try_join_all(asked).await?;
+        let letters = Letters::of(languages);
         let mut lines = Vec::with_capacity(answers.len());
         for ways in answers {
             let mut best = (0.0, None);
             for (place, answer) in ways {
                 self.recogniser.count(&mut cost, &answer);
-                let characters = ctc::characters(&answer.output, &self.dictionary);
+                let characters = ctc::characters(&answer.output, &self.dictionary, &letters);
                 let confidence = lines::confidence(&characters);
                 if confidence > best.0 {
                     best = (confidence, Some((place, characters)));
@@ -173,6 +183,7 @@ impl Reader {
                 lines.extend(lines::line(&characters, &place, (picture.width, picture.height), dpi));
             }
         }
+        quotes::curl(&mut lines);
         Ok(Reading { lines, cpu_us: micros(cost.cpu), gpu_us: micros(cost.gpu) })
     }
 

@@ -26,6 +26,8 @@ pub const WIDEST: u32 = 3200;
 pub struct Recogniser {
     session: Session,
     classes: usize,
+    /// Those of ASCII.
+    plain: Vec<u32>,
     /// The input, kept between runs.
     input: Vec<f32>,
 }
@@ -36,7 +38,8 @@ impl Recogniser {
         let session = runtime.session(model)?;
         let lines = session.metadata().ok().and_then(|metadata| metadata.custom("character"));
         let dictionary = Dictionary::new(&lines.context("the recogniser's file holds no dictionary")?);
-        let mut recogniser = Self { session, classes: dictionary.classes(), input: Vec::new() };
+        let (classes, plain) = (dictionary.classes(), dictionary.plain());
+        let mut recogniser = Self { session, classes, plain, input: Vec::new() };
         recogniser.run(&[Pixmap::white(HEIGHT, HEIGHT, Channels::Grey)]).context("the first run failed")?;
         Ok((recogniser, dictionary))
     }
@@ -44,7 +47,7 @@ impl Recogniser {
 
 impl Model for Recogniser {
     type Input = Pixmap;
-    /// The best class of each column: the others, a thousand floats a column, are not worth carrying to the caller.
+    /// The best classes of each column: the others, a thousand floats a column, are not worth carrying to the caller.
     type Output = Vec<Column>;
 
     fn size(line: &Pixmap) -> Size {
@@ -71,14 +74,16 @@ impl Model for Recogniser {
         let lines = batch.iter().zip(values.chunks_exact((columns * self.classes).max(1)));
         // Columns right of the line saw padding alone.
         let own = |line: &Pixmap| line.width.div_ceil(PIXELS_PER_COLUMN) as usize;
-        Ok(lines.map(|(line, values)| values.chunks_exact(self.classes).take(own(line)).map(best).collect()).collect())
+        let read = |values| Column {
+            best: best(values, 0..self.classes as u32),
+            plain: best(values, self.plain.iter().copied()),
+        };
+        Ok(lines.map(|(line, values)| values.chunks_exact(self.classes).take(own(line)).map(read).collect()).collect())
     }
 }
 
-/// The class of the highest probability.
-fn best(probabilities: &[f32]) -> Column {
-    let start = (0, f32::MIN);
-    let best =
-        probabilities.iter().enumerate().fold(start, |best, (class, p)| if *p > best.1 { (class, *p) } else { best });
-    (best.0 as u32, best.1)
+/// Of some classes, the one with the highest probability.
+fn best(probabilities: &[f32], classes: impl Iterator<Item = u32>) -> (u32, f32) {
+    let likely = classes.map(|class| (class, probabilities[class as usize]));
+    likely.fold((0, 0.0), |best, next| if next.1 > best.1 { next } else { best })
 }

@@ -158,7 +158,7 @@ impl Engines {
             }
             Engine::Onnx(script) => {
                 let reader = self.readers.get(script).await?;
-                let reading = reader.read(picture, raster.dpi, lane, tag).await?;
+                let reading = reader.read(picture, raster.dpi, self.languages(languages), lane, tag).await?;
                 let [names, hashes] = {
                     let [(detector, of_detector), (recogniser, of_recogniser)] = reader.weights();
                     [[detector, recogniser], [of_detector, of_recogniser]].map(|pair| pair.join(" + "))
