@@ -210,8 +210,8 @@ def huge_picture_pdf():
 
 
 def poster():
-    """8,000 × 8,000 pixels, 1 bit: more than are kept, fewer than are refused. Its upper left quarter is black."""
-    side = 8_000
+    """16,000 × 16,000 pixels, 1 bit: more than are kept, fewer than are refused. Its upper left quarter is black."""
+    side = 16_000
     black, white = b"\x00" * (side // 16) + b"\xff" * (side // 16), b"\xff" * (side // 8)
     return png(side, side, 1, 0, (black if y < side // 2 else white for y in range(side)))
 
