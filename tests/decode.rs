@@ -32,7 +32,7 @@ fn libraries() -> PathBuf {
 }
 
 fn decoders_with(config: Config, sandbox: sandbox::Config) -> Decoders {
-    Decoders::start(Path::new(env!("CARGO_BIN_EXE_deckle")), sandbox, Config { pdfium: Some(libraries()), ..config })
+    Decoders::start(Path::new(env!("CARGO_BIN_EXE_deckle")), sandbox, Config { pdfium: Some(libraries()), heif: Some(libraries()), ..config })
 }
 
 fn decoders() -> Decoders {
@@ -276,9 +276,8 @@ async fn a_type_is_told_by_content_and_named() {
     let csv = "a,b,c,d\n1,2,3,4\n".repeat(8);
     for (bytes, says) in [
         (&b"PK\x03\x04\x14\0\0\0\0\0rest of an archive"[..], "a ZIP archive (application/zip)"),
-        (b"II*\0\x08\0\0\0\0\0\0\0", "a TIFF image (image/tiff)"),
-        (b"GIF89a\x01\0\x01\0\0\0\0", "a GIF image (image/gif)"),
-        (b"RIFF\x24\0\0\0WEBPVP8 ", "a WebP image (image/webp)"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0avifmif1", "an AVIF image (image/avif)"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "an image of another format"),
         (b"RIFF\x24\0\0\0WAVEfmt ", "a sound recording"),
         (b"{\"a\": [1, 2, 3]}", "a JSON file"),
         (b"From: a@b\r\nTo: c@d\r\nSubject: x\r\n\r\nhello", "an e-mail message"),

@@ -1,4 +1,4 @@
-"""Makes the documents in samples/ and bad/ and truth.json, the same bytes every time. README.md says what each is for.
+"""Makes the documents in samples/, bad/ and reading/, and truth.json, the same bytes every time. README.md says what each is for.
 
     python3 -m venv .venv && .venv/bin/pip install --require-hashes --only-binary=:all: --no-deps -r requirements.txt
     .venv/bin/python make.py
@@ -25,11 +25,12 @@ from reportlab.platypus import (BaseDocTemplate, Frame, FrameBreak, Image as Pic
 
 import pages
 import pdfs
+import pictures
 import truths
 from texts import LOG, NOTES, PLAIN, SEARCH, TEXTS
 
 HERE = pathlib.Path(__file__).parent
-SAMPLES, BAD = HERE / "samples", HERE / "bad"
+SAMPLES, BAD, READING = HERE / "samples", HERE / "bad", HERE / "reading"
 WIDTH, HEIGHT = A4
 SCAN_DPI = 200
 
@@ -314,6 +315,7 @@ def main():
     SAMPLES.mkdir(exist_ok=True)
     BAD.mkdir(exist_ok=True)
     pages.make(HERE / "reading")
+    READING.mkdir(exist_ok=True)
     book = handbook()
     files = {
         SAMPLES / "handbook.pdf": book,
@@ -337,6 +339,7 @@ def main():
         HERE / "truth.json": truth().encode(),
     }
     files |= truths.files(HERE)
+    files |= {READING / name: content for name, content in pictures.files().items()}
     for path, content in files.items():
         path.write_bytes(content)
         print(f"{len(content):8} {path.relative_to(HERE)}")

@@ -210,8 +210,8 @@ def huge_picture_pdf():
 
 
 def poster():
-    """8,000 × 8,000 pixels, 1 bit: more than are kept, fewer than are refused. Its upper left quarter is black."""
-    side = 8_000
+    """16,000 × 16,000 pixels, 1 bit: more than are kept, fewer than are refused. Its upper left quarter is black."""
+    side = 16_000
     black, white = b"\x00" * (side // 16) + b"\xff" * (side // 16), b"\xff" * (side // 8)
     return png(side, side, 1, 0, (black if y < side // 2 else white for y in range(side)))
 
@@ -235,7 +235,9 @@ def files():
     }
     for quarters in range(4):
         one[f"notice-turned-{quarters * 90}.png"] = saved(grey.quantize(8).convert("L").rotate(-quarters * 90, expand=True), "PNG", optimize=True, dpi=(DPI, DPI))
-    several = {"sheets-group4.tif": faxes(), "sheets-group3.tif": pages_in_tiff("group3", "1"), "sheets-damaged.tif": faxes(damaged_page=2)}
+    several = {"sheets-group4.tif": faxes(), "sheets-group3.tif": pages_in_tiff("group3", "1"),
+               "sheets-group3-2d.tif": pages_in_tiff("group3", "1", tiffinfo={292: 1}), "sheets-huffman.tif": pages_in_tiff("tiff_ccitt", "1"),
+               "sheets-damaged.tif": faxes(damaged_page=2)}
     small = coloured(page("F", 90, 120, 60)).crop((60, 60, 150, 160))
     oriented = {}
     for kind, end, values in (("JPEG", "jpg", range(1, 9)), ("PNG", "png", (5, 6)), ("WEBP", "webp", (5, 6))):
