@@ -1,7 +1,8 @@
 //! What an outline says about the headings of a document: which they are, and how deep.
 //!
 //! The law: nothing is invented and nothing is lost. Blocks keep their number, order, places and words; only kinds and
-//! levels change, and only of blocks that say what an entry says, on the page that it leads to.
+//! levels change, and only of blocks that say what an entry says, on the page that it leads to or, where none does, on the
+//! next: an entry made just before a page's end leads to that end.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -64,12 +65,12 @@ fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'
     for entry in outline {
         let (Some(destination), wanted) = (entry.destination, words(&entry.title)) else { continue };
         let distance = |top: f32| destination.top.map_or(top, |wanted| (top - wanted).abs());
-        let nearest = by_page
-            .get(&destination.page_no)
-            .into_iter()
-            .flatten()
-            .filter(|(index, _, words)| *words == wanted && !matches.contains_key(index))
-            .min_by(|a, b| rank(blocks, a.0).cmp(&rank(blocks, b.0)).then(distance(a.1).total_cmp(&distance(b.1))));
+        let nearest_on = |page_no: u32| {
+            let candidates = by_page.get(&page_no).into_iter().flatten();
+            let free = candidates.filter(|(index, _, words)| *words == wanted && !matches.contains_key(index));
+            free.min_by(|a, b| rank(blocks, a.0).cmp(&rank(blocks, b.0)).then(distance(a.1).total_cmp(&distance(b.1))))
+        };
+        let nearest = nearest_on(destination.page_no).or_else(|| nearest_on(destination.page_no.saturating_add(1)));
         if let Some((index, ..)) = nearest {
             matches.insert(*index, entry);
         }
@@ -170,6 +171,16 @@ mod tests {
         let before = blocks.clone();
         set_levels(&mut blocks, &[entry(1, 7, "Bolts"), entry(1, 1, "Nuts")]);
         assert_eq!(blocks, before);
+    }
+
+    #[test]
+    fn an_entry_that_leads_to_the_end_of_a_page_names_the_heading_on_the_next() {
+        let mut blocks = [header(3, 2, "Index"), header(3, 5, "Index")];
+        set_levels(&mut blocks, &[entry(1, 1, "Index")]);
+        assert_eq!(depths(&blocks), [Some(1), Some(1)], "the other one is of the same size");
+        let mut blocks = [header(3, 1, "Index"), header(2, 2, "Index")];
+        set_levels(&mut blocks, &[entry(1, 1, "Index")]);
+        assert_eq!(depths(&blocks), [Some(1), Some(2)], "its own page goes first");
     }
 
     #[test]
