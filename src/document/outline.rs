@@ -1,8 +1,8 @@
 //! What an outline says about the headings of a document: which they are, and how deep.
 //!
 //! The law: nothing is invented and nothing is lost. Blocks keep their number, order, places and words; only kinds and
-//! levels change, and only of blocks that say what an entry says, on the page that it leads to or, where none does, on the
-//! next: an entry made just before a page's end leads to that end.
+//! levels change, and only of blocks that say what an entry says, on the page that it leads to or, where none does, on
+//! the next: an entry made just before a page's end leads to that end.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -46,8 +46,8 @@ pub fn set_levels(blocks: &mut [Block], outline: &[OutlineEntry]) {
     }
 }
 
-/// The entry of each block that says the same on the same page. An entry names one block: the one that stands nearest to
-/// where it leads.
+/// The entry of each block that says the same on the same page. An entry names one block: the one that stands nearest
+/// to where it leads.
 fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'o OutlineEntry> {
     let mut by_page: HashMap<u32, Vec<(usize, f32, String)>> = HashMap::new();
     for (index, block) in blocks.iter().enumerate() {
@@ -232,8 +232,10 @@ mod tests {
             mut blocks in prop::collection::vec(any_block(), 0..12),
             entries in prop::collection::vec((1_u8..40, 1_u32..3, "[ab1]( [ab2])?"), 0..12),
         ) {
-            let outline: Vec<_> = entries.iter().map(|(level, page_no, title)| entry(*level, *page_no, title)).collect();
-            let said = |block: &Block| format!("{}{}", block.marker.clone().unwrap_or_default(), block.text).replace(' ', "");
+            let outline = entries.iter().map(|(level, page_no, title)| entry(*level, *page_no, title));
+            let outline: Vec<_> = outline.collect();
+            let marker = |block: &Block| block.marker.clone().unwrap_or_default();
+            let said = |block: &Block| format!("{}{}", marker(block), block.text).replace(' ', "");
             let before = blocks.clone();
             set_levels(&mut blocks, &outline);
             prop_assert_eq!(blocks.len(), before.len());
