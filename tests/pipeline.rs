@@ -405,7 +405,9 @@ async fn what_a_pdf_states_of_itself_reaches_readers() {
     assert_eq!(shown["facts"]["information"]["title"], "Harbour book");
     assert_eq!((&shown["links"][0]["page_no"], &shown["form_fields"][0]["value"]), (&1.into(), &"Petrel".into()));
     let text = home.deckle(["show", "facts.pdf"]).await.ended(0).stdout;
-    assert!(text.contains("ledger.xml") && text.contains("application/xml"), "{text}");
+    for fact in ["Ada Reed", "2026-02-28T17:59:59+01:00 with pdfs.py", "ledger.xml", "application/xml"] {
+        assert!(text.contains(fact), "{fact:?} is not in:\n{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::App,
-    document::{BlockKind, Document, Method, PageInfo},
+    document::{BlockKind, Document, Method, PageInfo, facts::Information},
     store::{DocumentRun, Header, ListFilter, PageRow},
 };
 
@@ -60,6 +60,9 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         print_json(&value)?;
     } else {
         facts(&header)?;
+        if let Some(document) = &document {
+            information(&document.facts.information)?;
+        }
         if let Some(run) = &run {
             pages(run)?;
             decisions(run)?;
@@ -165,6 +168,17 @@ fn facts(header: &Header) -> anyhow::Result<()> {
         say(format_args!("because     {page}{} [{}, stage {}]", reason.message, reason.code, reason.stage))?;
     }
     Ok(())
+}
+
+/// Who made the file, when and with what, as it states.
+fn information(information: &Information) -> anyhow::Result<()> {
+    let Information { author, created, creator, producer, .. } = information;
+    if let Some(author) = author {
+        say(format_args!("author      {author}"))?;
+    }
+    let with = creator.as_ref().or(producer.as_ref()).map(|program| format!("with {program}"));
+    let made: Vec<&str> = [created, &with].into_iter().flatten().map(String::as_str).collect();
+    if made.is_empty() { Ok(()) } else { say(format_args!("made        {}", made.join(" "))) }
 }
 
 /// Pages that stand together and were read alike are one row.

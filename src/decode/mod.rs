@@ -118,7 +118,7 @@ pub struct Opened {
     pub media_type: String,
     /// Number of pages; `None` for a file without pages.
     pub page_count: Option<u32>,
-    /// The title that the file states.
+    /// The title, for files without pages only.
     pub title: Option<String>,
     /// The whole content, for files without pages only.
     pub blocks: Vec<Block>,

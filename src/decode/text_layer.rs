@@ -1,7 +1,8 @@
 //! Is the text layer of a page good enough, or must it be recognised from its picture?
 //!
-//! The law: the rule is pure, its thresholds stand in one place ([`threshold`]), and each of its cases has a test. It
-//! was found on 249 pages (see `docs`), where it is right on all; pages of under 20 words escape case 3.
+//! The law: the rule is pure, its thresholds stand in one place ([`threshold`]), and each of its cases has a test, here and
+//! on a PDF of `tests/data/reading`. It was found on 249 pages and is right on all of them; pages of under 20 words escape
+//! case 3.
 
 mod words;
 

@@ -5,7 +5,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Bbox, Block, Document, Locator, fields::Field};
+use super::{
+    Bbox, Block, Document, Locator,
+    facts::{FormField, Link},
+    fields::Field,
+};
 
 /// Renders text and structure with boxes rounded to 0.1 points, and confidences apart in a list of their own (one
 /// entry per block in order, then per field, then the document's; rounded to 4 decimals).
@@ -25,8 +29,8 @@ pub fn canonical(document: &Document) -> Value {
             "rotation": page.rotation,
             "method": page.method,
             "failed": page.reason.as_ref().map(|reason| reason.code.as_str()),
-            "links": page.links.iter().map(|link| json!([link.uri, link.destination.map(|to| to.page_no)])).collect::<Vec<_>>(),
-            "form_fields": page.form_fields.iter().map(|field| json!([field.name, field.value, field.checked])).collect::<Vec<_>>(),
+            "links": page.links.iter().map(link).collect::<Vec<_>>(),
+            "form_fields": page.form_fields.iter().map(form_field).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "blocks": document.blocks.iter().map(block).collect::<Vec<_>>(),
         "fields": document.fields.iter().map(field).collect::<Vec<_>>(),
@@ -56,6 +60,14 @@ fn block(block: &Block) -> Value {
             })).collect::<Vec<_>>(),
         })),
     })
+}
+
+fn link(link: &Link) -> Value {
+    json!([link.uri, link.destination.map(|to| to.page_no)])
+}
+
+fn form_field(field: &FormField) -> Value {
+    json!([field.name, field.value, field.checked])
 }
 
 fn field(field: &Field) -> Value {

@@ -1,7 +1,8 @@
 //! What an outline says about the headings of a document: which they are, and how deep.
 //!
 //! The law: nothing is invented and nothing is lost. Blocks keep their number, order, places and words; only kinds and
-//! levels change, and only of blocks that say what an entry says, on the page that it leads to.
+//! levels change, and only of blocks that say what an entry says, on the page that it leads to or, where none does, on
+//! the next: an entry made just before a page's end leads to that end.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -45,8 +46,8 @@ pub fn set_levels(blocks: &mut [Block], outline: &[OutlineEntry]) {
     }
 }
 
-/// The entry of each block that says the same on the same page. An entry names one block: the one that stands nearest to
-/// where it leads.
+/// The entry of each block that says the same on the same page. An entry names one block: the one that stands nearest
+/// to where it leads.
 fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'o OutlineEntry> {
     let mut by_page: HashMap<u32, Vec<(usize, f32, String)>> = HashMap::new();
     for (index, block) in blocks.iter().enumerate() {
@@ -64,12 +65,12 @@ fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'
     for entry in outline {
         let (Some(destination), wanted) = (entry.destination, words(&entry.title)) else { continue };
         let distance = |top: f32| destination.top.map_or(top, |wanted| (top - wanted).abs());
-        let nearest = by_page
-            .get(&destination.page_no)
-            .into_iter()
-            .flatten()
-            .filter(|(index, _, words)| *words == wanted && !matches.contains_key(index))
-            .min_by(|a, b| rank(blocks, a.0).cmp(&rank(blocks, b.0)).then(distance(a.1).total_cmp(&distance(b.1))));
+        let nearest_on = |page_no: u32| {
+            let candidates = by_page.get(&page_no).into_iter().flatten();
+            let free = candidates.filter(|(index, _, words)| *words == wanted && !matches.contains_key(index));
+            free.min_by(|a, b| rank(blocks, a.0).cmp(&rank(blocks, b.0)).then(distance(a.1).total_cmp(&distance(b.1))))
+        };
+        let nearest = nearest_on(destination.page_no).or_else(|| nearest_on(destination.page_no.saturating_add(1)));
         if let Some((index, ..)) = nearest {
             matches.insert(*index, entry);
         }
@@ -173,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_leads_to_the_end_of_a_page_names_the_heading_on_the_next() {
+        let mut blocks = [header(3, 2, "Index"), header(3, 5, "Index")];
+        set_levels(&mut blocks, &[entry(1, 1, "Index")]);
+        assert_eq!(depths(&blocks), [Some(1), Some(1)], "the other one is of the same size");
+        let mut blocks = [header(3, 1, "Index"), header(2, 2, "Index")];
+        set_levels(&mut blocks, &[entry(1, 1, "Index")]);
+        assert_eq!(depths(&blocks), [Some(1), Some(2)], "its own page goes first");
+    }
+
+    #[test]
     fn unnamed_headings_go_where_those_of_their_size_went() {
         let mut blocks = [header(1, 1, "One"), header(1, 2, "Two"), header(1, 3, "Three"), header(2, 3, "Below")];
         set_levels(&mut blocks, &[entry(2, 1, "One"), entry(2, 2, "Two")]);
@@ -221,8 +232,10 @@ mod tests {
             mut blocks in prop::collection::vec(any_block(), 0..12),
             entries in prop::collection::vec((1_u8..40, 1_u32..3, "[ab1]( [ab2])?"), 0..12),
         ) {
-            let outline: Vec<_> = entries.iter().map(|(level, page_no, title)| entry(*level, *page_no, title)).collect();
-            let said = |block: &Block| format!("{}{}", block.marker.clone().unwrap_or_default(), block.text).replace(' ', "");
+            let outline = entries.iter().map(|(level, page_no, title)| entry(*level, *page_no, title));
+            let outline: Vec<_> = outline.collect();
+            let marker = |block: &Block| block.marker.clone().unwrap_or_default();
+            let said = |block: &Block| format!("{}{}", marker(block), block.text).replace(' ', "");
             let before = blocks.clone();
             set_levels(&mut blocks, &outline);
             prop_assert_eq!(blocks.len(), before.len());

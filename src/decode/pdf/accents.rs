@@ -34,9 +34,13 @@ pub fn join(glyphs: &mut Vec<Glyph>) {
             joined.push(at);
         }
     }
-    for at in joined.into_iter().rev() {
-        glyphs.remove(at);
-    }
+    let mut joined = joined.into_iter().peekable();
+    let mut next = 0;
+    glyphs.retain(|_| {
+        let at = next;
+        next += 1;
+        joined.next_if_eq(&at).is_none()
+    });
 }
 
 /// The combining mark of an accent that stands alone.

@@ -209,7 +209,7 @@ impl View {
     }
 
     /// From the page's own coordinates to points of the upright page.
-    fn from_user_space(&self) -> Matrix {
+    fn upright(&self) -> Matrix {
         let v = self.visible;
         let turned = match self.quarter_turns {
             0 => Matrix([1.0, 0.0, 0.0, -1.0, -v.left, v.top]),
@@ -225,9 +225,9 @@ impl View {
 
     /// A box on the upright page, cut at its edges; `None` where nothing of it is on the page.
     fn bbox(&self, rect: Rect) -> Option<Bbox> {
-        let upright = self.from_user_space().apply(rect);
+        let rect = self.upright().apply(rect);
         // Here y grows downwards.
-        let bbox = Bbox { left: upright.left, top: upright.bottom, right: upright.right, bottom: upright.top };
+        let bbox = Bbox { left: rect.left, top: rect.bottom, right: rect.right, bottom: rect.top };
         let finite = [bbox.left, bbox.top, bbox.right, bbox.bottom].iter().all(|n| n.is_finite());
         let touches = bbox.left < self.width && bbox.right > 0.0 && bbox.top < self.height && bbox.bottom > 0.0;
         (finite && touches).then_some(Bbox {

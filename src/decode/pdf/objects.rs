@@ -57,7 +57,7 @@ pub fn read(file: &PdfFile, page: &PdfPage<'_>, view: &View) -> PageContent {
         signals,
         links: annotations::links(file, page, view),
         form_fields,
-        from_user_space: Some(view.from_user_space().0),
+        from_user_space: Some(view.upright().0),
     }
 }
 
