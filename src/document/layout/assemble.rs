@@ -145,10 +145,12 @@ fn usual_size(page: &Page) -> f32 {
 
 /// Depths of section headers by their size over the whole document; a page alone knows only its own.
 fn set_depths(pages: &mut [(&Page, Vec<Block>)]) {
-    let size = |page: &Page, block: &Block| (block.kind == BlockKind::SectionHeader).then(|| size(page, block));
-    let size = |page: &Page, block: &Block| size(page, block).filter(|size| *size > 0.0);
-    let sizes = pages.iter().flat_map(|(page, blocks)| blocks.iter().map(|block| size(page, block))).collect();
-    let mut depths = headings::levels(sizes).into_iter();
+    let heading = |page: &Page, block: &Block| {
+        let size = Some(size(page, block)).filter(|size| block.kind == BlockKind::SectionHeader && *size > 0.0);
+        size.map(|size| (size, headings::parts(&block.text)))
+    };
+    let found = pages.iter().flat_map(|(page, blocks)| blocks.iter().map(|block| heading(page, block))).collect();
+    let mut depths = headings::levels(found).into_iter();
     for block in pages.iter_mut().flat_map(|(_, blocks)| blocks) {
         if let Some(depth) = depths.next().flatten() {
             block.level = Some(depth);

@@ -178,8 +178,7 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     let runs_on = was_full && !text::ends_sentence(&last.text) && !last.fields;
     let difference = (last.size - row.size).abs();
     // Small capitals and bold words at the beginning of a paragraph change neither for good.
-    let another_size =
-        difference > tolerance && !(runs_on && difference < size * if metrics.exact { 0.25 } else { 0.45 });
+    let another_size = difference > tolerance && !(runs_on && difference < size * 0.25);
     // A bold heading can fill its line by chance, but then no sentence goes on below it.
     let is_heading = open.iter().all(|row| row.bold) && !row.bold && !text::starts_lower(&row.text);
     let another_weight = metrics.exact && last.bold != row.bold && (!runs_on || is_heading);
