@@ -207,7 +207,7 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
             open = false;
         }
         if parallel {
-            // Lines just above that leave some of a gutter belong to one of its columns.
+            // Lines just above that leave most of a gutter belong to one of its columns.
             let mut group = Vec::new();
             let mut top = band.top;
             coverage = own;
@@ -215,7 +215,10 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
                 let own = Coverage::of(&above.items);
                 let both = coverage.union(&own).union(&Coverage::of_rules(&metrics.rules, above.bottom, top));
                 let before = coverage.gutters(least);
-                let is_left = |(left, right): &(f32, f32)| before.iter().any(|old| old.0 <= *left && *right <= old.1);
+                let is_left = |(left, right): &(f32, f32)| {
+                    let of = before.iter().find(|old| old.0 <= *left && *right <= old.1);
+                    of.is_some_and(|old| right - left > (old.1 - old.0) * 0.5)
+                };
                 if !both.gutters(least).iter().any(is_left) || top - above.bottom > near {
                     break;
                 }
