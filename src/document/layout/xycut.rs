@@ -318,6 +318,10 @@ fn reads_by_rows(columns: &[Vec<Item<'_>>], metrics: &Metrics) -> bool {
         return true;
     }
     let aligned = aligned_share(columns, metrics);
+    // One line beside others makes no column: a gap in a justified line, a date beside an address.
+    if columns.len() == 2 && looks.iter().any(|look| look.lines == 1 && !look.prose) && aligned > 0.9 {
+        return true;
+    }
     // A row of names above a row of values: too few for a table.
     if looks.iter().all(|look| look.lines <= 2 && !look.prose) {
         return aligned > 0.6;
