@@ -71,9 +71,12 @@ fn shape(text: &str) -> String {
     shape
 }
 
-/// Which end of its page a box stands at, if it stands at one.
+/// Which end of its page a box stands at, if it stands at one. What runs up a side counts as its foot.
 fn end_of_page(page: &Page, bbox: &Bbox) -> Option<BlockKind> {
-    if bbox.height() > page.height * 0.1 {
+    let at_side = bbox.right < page.width * 0.08 || bbox.left > page.width * 0.92;
+    if at_side && bbox.height() > bbox.width() * 2.5 {
+        Some(BlockKind::PageFooter)
+    } else if bbox.height() > page.height * 0.1 {
         None
     } else if bbox.bottom < page.height * 0.14 {
         Some(BlockKind::PageHeader)
@@ -83,6 +86,9 @@ fn end_of_page(page: &Page, bbox: &Bbox) -> Option<BlockKind> {
         None
     }
 }
+
+/// Above this share of the page's height stands nothing but furniture, however large it is set.
+const TOP: f32 = 0.08;
 
 fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
     let mut pages_of: HashMap<(BlockKind, String), Vec<(u32, f32)>> = HashMap::new();
@@ -94,7 +100,7 @@ fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
             && block.prov.len() == 1;
         // Large headings that count ("day 1", "day 2") are content; a running title says the same on every page.
         let is_heading = matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader);
-        let is_large = || size(page, block) > usual_size(page) * 1.25;
+        let is_large = || bbox.bottom > page.height * TOP && size(page, block) > usual_size(page) * 1.25;
         let text = if is_heading && is_large() { block.text.clone() } else { shape(&block.text) };
         candidate.then_some(((end, text), bbox.top))
     };

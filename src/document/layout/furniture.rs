@@ -61,7 +61,7 @@ fn mark(sorted: &[&Measured<'_>], metrics: &Metrics, votes: &Votes, kind: BlockK
 fn is_furniture(row: &[&Measured<'_>], gap: f32, at_top: bool, metrics: &Metrics) -> bool {
     let chars: usize = row.iter().map(|line| line.chars).sum();
     let largest = row.iter().map(|line| line.size).fold(0.0, f32::max);
-    if chars == 0 || chars > 160 || largest > metrics.body * 1.35 {
+    if chars == 0 || chars > 160 || largest > metrics.body * 1.4 {
         return false;
     }
     let numbered = row.iter().any(|line| is_page_number(&line.line.text))

@@ -482,6 +482,24 @@ fn headings_that_count_over_the_pages_are_content() {
 }
 
 #[test]
+fn large_running_titles_and_stamps_up_the_side_are_furniture_of_the_document() {
+    let with = |page_no: u32| {
+        let mut lines = column("Text", 80.0, 110.0, 400.0, 10);
+        lines.push(bold(line(80.0, 36.0, 14.0, &format!("The Quay Register, volume 85, page 477{page_no:02}"))));
+        let bbox = Bbox { left: 20.0, top: 500.0, right: 27.0, bottom: 640.0 };
+        lines.push(Line { bbox, words: Vec::new(), ..line(20.0, 500.0, 6.0, "stamped by the printer of proposals") });
+        let mut page = Page { page_no, ..page(lines) };
+        analyse(&mut page);
+        page
+    };
+    let pages = [with(1), with(2), with(3)];
+    let (_, blocks) = assemble_blocks(pages.iter().collect());
+    let furniture: Vec<BlockKind> = blocks.iter().map(|block| block.kind).filter(|kind| kind.is_furniture()).collect();
+    use BlockKind::{PageFooter, PageHeader};
+    assert_eq!(furniture, [PageHeader, PageFooter].repeat(3), "{:?}", told(&blocks));
+}
+
+#[test]
 fn depths_are_those_of_the_whole_document() {
     let with = |page_no: u32, size: f32| {
         let mut lines = column("Text", 50.0, 150.0, 400.0, 10);
