@@ -124,8 +124,8 @@ def truth():
     kinds = {"heading": "section_header", "text": "text"}
     flow = lambda items: [[kinds[kind], plain(text)] for kind, text in items]
     left, right = flow(LEFT), flow(RIGHT)
-    return [["page_header", HEADER], ["title", TITLE], ["text", AUTHORS], *left, ["footnote", FOOTNOTE], ["picture", ""],
-            ["caption", CAPTION], *right, ["page_footer", FOOTER]]
+    return [["page_header", HEADER], ["title", TITLE], ["text", AUTHORS], *left, ["picture", ""], ["caption", CAPTION], *right,
+            ["footnote", FOOTNOTE], ["page_footer", FOOTER]]
 
 
 def make(folder: pathlib.Path):

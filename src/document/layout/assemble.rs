@@ -71,9 +71,12 @@ fn shape(text: &str) -> String {
     shape
 }
 
-/// Which end of its page a box stands at, if it stands at one.
+/// Which end of its page a box stands at, if it stands at one. What runs up a side counts as its foot.
 fn end_of_page(page: &Page, bbox: &Bbox) -> Option<BlockKind> {
-    if bbox.height() > page.height * 0.1 {
+    let at_side = bbox.right < page.width * 0.08 || bbox.left > page.width * 0.92;
+    if at_side && bbox.height() > bbox.width() * 2.5 {
+        Some(BlockKind::PageFooter)
+    } else if bbox.height() > page.height * 0.1 {
         None
     } else if bbox.bottom < page.height * 0.14 {
         Some(BlockKind::PageHeader)
@@ -83,6 +86,9 @@ fn end_of_page(page: &Page, bbox: &Bbox) -> Option<BlockKind> {
         None
     }
 }
+
+/// Above this share of the page's height stands nothing but furniture, however large it is set.
+const TOP: f32 = 0.08;
 
 fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
     let mut pages_of: HashMap<(BlockKind, String), Vec<(u32, f32)>> = HashMap::new();
@@ -94,7 +100,7 @@ fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
             && block.prov.len() == 1;
         // Large headings that count ("day 1", "day 2") are content; a running title says the same on every page.
         let is_heading = matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader);
-        let is_large = || size(page, block) > usual_size(page) * 1.25;
+        let is_large = || bbox.bottom > page.height * TOP && size(page, block) > usual_size(page) * 1.25;
         let text = if is_heading && is_large() { block.text.clone() } else { shape(&block.text) };
         candidate.then_some(((end, text), bbox.top))
     };
@@ -145,10 +151,12 @@ fn usual_size(page: &Page) -> f32 {
 
 /// Depths of section headers by their size over the whole document; a page alone knows only its own.
 fn set_depths(pages: &mut [(&Page, Vec<Block>)]) {
-    let size = |page: &Page, block: &Block| (block.kind == BlockKind::SectionHeader).then(|| size(page, block));
-    let size = |page: &Page, block: &Block| size(page, block).filter(|size| *size > 0.0);
-    let sizes = pages.iter().flat_map(|(page, blocks)| blocks.iter().map(|block| size(page, block))).collect();
-    let mut depths = headings::levels(sizes).into_iter();
+    let heading = |page: &Page, block: &Block| {
+        let size = Some(size(page, block)).filter(|size| block.kind == BlockKind::SectionHeader && *size > 0.0);
+        size.map(|size| (size, headings::parts(&block.text)))
+    };
+    let found = pages.iter().flat_map(|(page, blocks)| blocks.iter().map(|block| heading(page, block))).collect();
+    let mut depths = headings::levels(found).into_iter();
     for block in pages.iter_mut().flat_map(|(_, blocks)| blocks) {
         if let Some(depth) = depths.next().flatten() {
             block.level = Some(depth);

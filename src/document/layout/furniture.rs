@@ -30,7 +30,7 @@ fn mark(sorted: &[&Measured<'_>], metrics: &Metrics, votes: &Votes, kind: BlockK
     let near = |line: &Measured<'_>| if at_top { line.bbox.top } else { metrics.height - line.bbox.bottom };
     let far = |line: &Measured<'_>| if at_top { line.bbox.bottom } else { metrics.height - line.bbox.top };
     let mut start = 0;
-    // Rows nearer to the edge than a page number are furniture with it, whatever they look like.
+    // Rows nearer to the edge than a page number, or than what the model calls furniture, are furniture with it.
     let mut outer: Vec<usize> = Vec::new();
     for _ in 0..ROWS {
         let Some(first) = sorted.get(start) else { return };
@@ -44,12 +44,11 @@ fn mark(sorted: &[&Measured<'_>], metrics: &Metrics, votes: &Votes, kind: BlockK
         // A page with nothing but this row has no body to be far from.
         let Some(next) = sorted.get(end) else { return };
         let gap = near(next) - edge;
-        let voted = gap > metrics.body * 0.5 && votes.kind_of(row) == Some(region);
+        let voted = votes.kind_of(row) == Some(region);
         let is_number = row.len() == 1 && is_page_number(&row[0].line.text);
         let own = row.iter().map(|line| line.index);
-        if voted || is_furniture(row, gap, metrics) {
-            let with_it = if is_number { std::mem::take(&mut outer) } else { Vec::new() };
-            own.chain(with_it).for_each(|index| marks[index] = Some(kind));
+        if voted || is_furniture(row, gap, at_top, metrics) && (is_number || outer.is_empty()) {
+            own.chain(outer.drain(..)).for_each(|index| marks[index] = Some(kind));
         } else if row.iter().all(|line| line.size <= metrics.body * 1.15) {
             outer.extend(own);
         } else {
@@ -59,14 +58,14 @@ fn mark(sorted: &[&Measured<'_>], metrics: &Metrics, votes: &Votes, kind: BlockK
     }
 }
 
-fn is_furniture(row: &[&Measured<'_>], gap: f32, metrics: &Metrics) -> bool {
+fn is_furniture(row: &[&Measured<'_>], gap: f32, at_top: bool, metrics: &Metrics) -> bool {
     let chars: usize = row.iter().map(|line| line.chars).sum();
     let largest = row.iter().map(|line| line.size).fold(0.0, f32::max);
-    if chars == 0 || chars > 160 || largest > metrics.body * 1.35 {
+    if chars == 0 || chars > 160 || largest > metrics.body * 1.4 {
         return false;
     }
     let numbered = row.iter().any(|line| is_page_number(&line.line.text))
-        || row.len() == 1 && has_number_at_end(&row[0].line.text) && chars > 12;
+        || row.len() == 1 && has_number_at_end(&row[0].line.text, at_top);
     let alone = row.len() == 1 && is_page_number(&row[0].line.text);
     let small = largest < metrics.body * 0.93;
     (alone && gap > metrics.body * 0.5)
@@ -95,11 +94,13 @@ pub fn is_page_number(text: &str) -> bool {
     }
 }
 
-/// Whether a running title has a page number at either end.
-fn has_number_at_end(text: &str) -> bool {
+/// Whether a running title has a page number at either end. At the bottom of a page, a small number at the beginning is
+/// rather a footnote's.
+fn has_number_at_end(text: &str, at_top: bool) -> bool {
     let mut words = text.split_whitespace();
     let is_number = |word: &str| word.len() <= 5 && word.bytes().all(|b| b.is_ascii_digit());
-    words.next().is_some_and(is_number) || words.next_back().is_some_and(is_number)
+    let first = words.next().is_some_and(|word| is_number(word) && (at_top || word.len() > 2));
+    first || words.next_back().is_some_and(is_number)
 }
 
 /// One block per row of furniture.

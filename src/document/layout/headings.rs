@@ -31,9 +31,10 @@ pub fn classify(drafts: &mut [Draft<'_>], metrics: &Metrics, votes: &Votes) {
     }
     demote_common(drafts);
     title(drafts, metrics);
-    let size = |draft: &Draft<'_>| (draft.kind == BlockKind::SectionHeader).then(|| draft.size());
-    let sizes = drafts.iter().map(size).collect();
-    for (draft, level) in drafts.iter_mut().zip(levels(sizes)) {
+    let heading =
+        |draft: &Draft<'_>| (draft.kind == BlockKind::SectionHeader).then(|| (draft.size(), parts(&draft.text)));
+    let headings = drafts.iter().map(heading).collect();
+    for (draft, level) in drafts.iter_mut().zip(levels(headings)) {
         draft.level = level.or(draft.level);
     }
 }
@@ -41,9 +42,43 @@ pub fn classify(drafts: &mut [Draft<'_>], metrics: &Metrics, votes: &Votes) {
 /// Distinct depths of headings; readers and their Markdown know no more.
 const DEPTHS: usize = 4;
 
-/// Depths of headings from their sizes, 1 for the largest. Sizes within a twelfth are one step; of more than
-/// [`DEPTHS`] steps the rarest go, and their headings count as the next smaller step that is left.
-pub fn levels(sizes: Vec<Option<f32>>) -> Vec<Option<u8>> {
+/// Depths of headings from their sizes, 1 for the largest, and from the parts of their numbers. Sizes within a twelfth are
+/// one step; of more than [`DEPTHS`] steps the rarest go, and their headings count as the next smaller step that is left.
+/// Numbered headings are as deep as their numbers say, however their sizes were measured.
+pub fn levels(headings: Vec<Option<(f32, usize)>>) -> Vec<Option<u8>> {
+    let mut levels = levels_by_size(headings.iter().map(|heading| heading.map(|(size, _)| size)).collect());
+    // How many levels the numbers begin below the top, by most of them.
+    let mut offsets: Vec<(i32, usize)> = Vec::new();
+    for (level, (_, parts)) in levels.iter().zip(&headings).filter_map(|(level, heading)| (*level).zip(*heading)) {
+        let offset = i32::from(level) - parts as i32;
+        match offsets.iter_mut().find(|(other, _)| *other == offset) {
+            _ if parts == 0 => {}
+            Some((_, count)) => *count += 1,
+            None => offsets.push((offset, 1)),
+        }
+    }
+    let numbered: usize = offsets.iter().map(|(_, count)| count).sum();
+    let most = offsets.into_iter().max_by_key(|(offset, count)| (*count, -offset.abs()));
+    if let Some((offset, _)) = most.filter(|_| numbered >= 2) {
+        for (level, heading) in levels.iter_mut().zip(&headings) {
+            if let Some((_, parts @ 1..)) = heading {
+                *level = Some((*parts as i32 + offset).clamp(1, 6) as u8);
+            }
+        }
+    }
+    levels
+}
+
+/// The parts of the number that a heading begins with: 2 for `3.1 Results`, 0 without a number.
+pub fn parts(text: &str) -> usize {
+    let Some((number, rest)) = text.split_once(char::is_whitespace) else { return 0 };
+    let number = number.strip_suffix('.').unwrap_or(number);
+    let is_part = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let parts = number.split('.').count();
+    if parts <= 5 && number.split('.').all(is_part) && rest.chars().any(char::is_alphabetic) { parts } else { 0 }
+}
+
+fn levels_by_size(sizes: Vec<Option<f32>>) -> Vec<Option<u8>> {
     let mut sorted: Vec<f32> = sizes.iter().flatten().copied().collect();
     sorted.sort_by(|a, b| b.total_cmp(a));
     let mut steps: Vec<(f32, usize)> = Vec::new();

@@ -30,6 +30,12 @@ impl<'a> Row<'a> {
     }
 }
 
+impl Row<'_> {
+    fn chars(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
 /// What is usual in one column.
 struct Column {
     right: f32,
@@ -173,15 +179,20 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     let size = last.size.max(row.size);
     let distance = pitch(last, row);
     // Same size, or near enough for what OCR can tell.
-    let tolerance = if metrics.exact { (size * 0.07).max(0.6) } else { size * 0.3 };
+    // A word or two on a scan say little of their size.
+    let is_short = last.chars().min(row.chars()) <= 8;
+    let tolerance = match metrics.exact {
+        true => (size * 0.07).max(0.6),
+        false => size * if is_short { 0.4 } else { 0.3 },
+    };
     let was_full = column.is_full(last, row);
     let runs_on = was_full && !text::ends_sentence(&last.text) && !last.fields;
     let difference = (last.size - row.size).abs();
     // Small capitals and bold words at the beginning of a paragraph change neither for good.
-    let another_size =
-        difference > tolerance && !(runs_on && difference < size * if metrics.exact { 0.25 } else { 0.45 });
-    // A bold heading can fill its line by chance, but then no sentence goes on below it.
-    let is_heading = open.iter().all(|row| row.bold) && !row.bold && !text::starts_lower(&row.text);
+    let another_size = difference > tolerance && !(runs_on && difference < size * 0.25);
+    // A bold heading can fill its line by chance, but then no sentence goes on below it: an indented one begins.
+    let is_indented = row.bbox.left - last.bbox.left > size * 0.4 && !text::starts_lower(&row.text);
+    let is_heading = is_indented && open.iter().all(|row| row.bold) && !row.bold;
     let another_weight = metrics.exact && last.bold != row.bold && (!runs_on || is_heading);
     let usual = if (0.8..2.2).contains(&column.pitch) { column.pitch * size } else { size * 1.25 };
     let far = distance > usual * 1.22 + 0.5 || distance < -size;

@@ -15,6 +15,7 @@ mod furniture;
 mod headings;
 mod lines;
 mod regions;
+mod size;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -100,8 +101,9 @@ impl<'a> Measured<'a> {
         };
         // A text layer's boxes run from ascender to descender, about 1.15 of the size.
         let estimate = || (bbox.height().min(bbox.width().max(4.0)) * 0.87).max(1.0);
-        let size =
-            line.font_size.filter(|size| size.is_finite() && *size > 0.5 && *size < 1000.0).unwrap_or_else(estimate);
+        let is_size = |size: &f32| size.is_finite() && *size > 0.5 && *size < 1000.0;
+        let of_letters = || (line.method == Method::Ocr).then(|| size::of_letters(&line.words)).flatten();
+        let size = of_letters().or(line.font_size).filter(is_size).unwrap_or_else(estimate);
         Self { index, line, bbox, size, chars: line.text.chars().count() }
     }
 

@@ -15,6 +15,8 @@ const LEAST_SCORE_OF_OBJECTS_ON_SCANS: f32 = 0.5;
 const COVERED: f32 = 0.5;
 /// Rules over most of a box make it a table or form, whatever the model calls it.
 const RULES: usize = 5;
+/// With lines of text on more than this share of its box, a figure is a paragraph: labels cover far less.
+const MOST_TEXT: f32 = 0.35;
 /// The share of a box's side that is most of it.
 const SPANNING: f32 = 0.6;
 /// Paths in a box that make it a drawing.
@@ -157,10 +159,13 @@ fn borne_out(region: Region, page: &Page) -> Option<Region> {
     if !matches!(region.kind, RegionKind::Figure | RegionKind::Table) {
         return Some(region);
     }
-    if page.method != Some(Method::TextLayer) {
-        return (region.score >= LEAST_SCORE_OF_OBJECTS_ON_SCANS).then_some(region);
-    }
     let Region { bbox, .. } = region;
+    let of_text: f32 = page.lines.iter().map(|line| line.bbox.overlap(&bbox)).filter(|share| share.is_finite()).sum();
+    let is_text = of_text > bbox.area() * MOST_TEXT;
+    if page.method != Some(Method::TextLayer) {
+        let is_sure = region.score >= LEAST_SCORE_OF_OBJECTS_ON_SCANS;
+        return (is_sure && !(is_text && region.kind == RegionKind::Figure)).then_some(region);
+    }
     let area = page.width * page.height;
     let images = page.images.iter().filter(|image| image.area() < area * figures::WHOLE_SHARE);
     let covered: f32 = images.map(|image| image.overlap(&bbox)).sum();
@@ -173,7 +178,7 @@ fn borne_out(region: Region, page: &Page) -> Option<Region> {
         RegionKind::Figure
     } else if page.drawing.rules.iter().filter(spans).count() >= RULES {
         RegionKind::Table
-    } else if page.drawing.paths.iter().filter(|path| holds_middle(&bbox, path)).count() >= PATHS {
+    } else if !is_text && page.drawing.paths.iter().filter(|path| holds_middle(&bbox, path)).count() >= PATHS {
         RegionKind::Figure
     } else {
         return None;
@@ -272,6 +277,18 @@ mod tests {
         };
         assert_eq!(Votes::of(&sure(0.49)).figures, []);
         assert_eq!(Votes::of(&sure(0.5)).figures, [BOX]);
+    }
+
+    #[test]
+    fn a_figure_full_of_text_is_none() {
+        let vote = vec![region(RegionKind::Figure, BOX, 0.9)];
+        let paragraph = "so many words that the line runs from the left of the box over to its right side";
+        let mut page = with_regions(scanned(&[paragraph; 40]), vote);
+        assert_eq!(Votes::of(&page).figures, []);
+        page.lines.retain(|line| line.bbox.top < 320.0);
+        assert_eq!(Votes::of(&page).figures, [BOX], "a label at its top");
+        page.lines.iter_mut().for_each(|line| line.bbox.left = f32::NAN);
+        assert_eq!(Votes::of(&page).figures, [BOX], "boxes that are none cover nothing");
     }
 
     #[test]

@@ -238,6 +238,177 @@ fn headings_have_depths_by_their_size() {
 }
 
 #[test]
+fn numbers_tell_the_depth_of_headings_better_than_sizes_do() {
+    // Sizes as a recogniser measures them.
+    let mut lines = Vec::new();
+    for (row, (size, text)) in
+        [(15.0, "1 First"), (13.4, "1.1 Below"), (13.5, "2 Second"), (12.2, "2.1 Below"), (15.0, "3 Third")]
+            .iter()
+            .enumerate()
+    {
+        let top = 60.0 + row as f32 * 140.0;
+        lines.push(line(50.0, top, *size, text));
+        lines.extend(column("Text", 50.0, top + 30.0, 400.0, 5));
+    }
+    let mut page = Page { page_no: 2, ..page(lines) };
+    analyse(&mut page);
+    let (_, blocks) = assemble_blocks(vec![&page]);
+    let depths: Vec<u8> = blocks.iter().filter_map(|block| block.level).collect();
+    assert_eq!(depths, [1, 2, 1, 2, 1]);
+    for (text, parts) in [("3.1 Results", 2), ("4. End", 1), ("2021 in short", 0), ("1.5 %", 0), ("Results 3", 0)] {
+        assert_eq!(headings::parts(text), parts, "{text}");
+    }
+}
+
+#[test]
+fn a_wrapped_item_ends_where_an_indented_paragraph_begins() {
+    let lines = vec![
+        line(62.0, 100.0, 10.0, "• Requiring, for those who wish to"),
+        line(50.0, 112.0, 10.0, "allow dispatch with systems that do not"),
+        line(50.0, 124.0, 10.0, "work, certain words in the approved list."),
+        line(62.0, 136.0, 10.0, "This would also require what follows,"),
+        line(50.0, 148.0, 10.0, "and more than that."),
+    ];
+    let blocks = analysed(lines);
+    assert_eq!(blocks.iter().map(|block| block.kind).collect::<Vec<_>>(), [BlockKind::ListItem, BlockKind::Text]);
+}
+
+#[test]
+fn markers_that_stand_apart_belong_to_their_items() {
+    let mut lines = Vec::new();
+    for (row, text) in
+        ["a photo that is valid", "a bill that shows your name", "a cheque, or a letter"].iter().enumerate()
+    {
+        let top = 100.0 + row as f32 * 14.0;
+        lines.push(line(50.0, top, 10.0, "•"));
+        lines.push(line(80.0, top, 10.0, text));
+    }
+    let blocks = analysed(lines);
+    let told: Vec<_> = blocks.iter().map(|block| (block.marker.as_deref(), block.text.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (Some("•"), "a photo that is valid"),
+            (Some("•"), "a bill that shows your name"),
+            (Some("•"), "a cheque, or a letter")
+        ]
+    );
+}
+
+#[test]
+fn a_bold_heading_that_fills_its_line_is_no_part_of_the_paragraph() {
+    let mut lines = vec![bold(line(50.0, 100.0, 10.0, "Confidential Business Information (CBI)"))];
+    lines.push(line(60.0, 112.0, 10.0, "CBI is what is kept and treated so"));
+    lines.extend(
+        ["by its owner, and what the law says", "of it is told in the next section."]
+            .iter()
+            .enumerate()
+            .map(|(row, text)| line(50.0, 124.0 + row as f32 * 12.0, 10.0, text)),
+    );
+    let blocks = analysed(lines);
+    assert_eq!(blocks[0].kind, BlockKind::SectionHeader, "{:?}", told(&blocks));
+    assert_eq!(blocks.len(), 2);
+}
+
+#[test]
+fn a_wide_gap_in_a_justified_line_parts_no_sentence() {
+    let mut lines = column("Above", 50.0, 60.0, 300.0, 4);
+    let [mut left, mut right] =
+        [bold(line(60.0, 112.0, 10.0, "Entity relations.")), line(270.0, 112.0, 10.0, "While mention edges")];
+    left.bbox.right = 160.0;
+    right.bbox.right = 350.0;
+    lines.extend([left, right]);
+    lines.extend([line(50.0, 124.0, 10.0, "stand between what is said in one place, others stand for")]);
+    lines.extend([line(50.0, 136.0, 10.0, "what holds anywhere.")]);
+    let blocks = analysed(lines);
+    assert_eq!(blocks.len(), 2, "{:?}", told(&blocks));
+    assert!(blocks[1].text.starts_with("Entity relations. While mention edges stand between"));
+}
+
+#[test]
+fn a_rule_across_the_page_ends_its_columns() {
+    let mut lines = Vec::new();
+    for (name, left, top) in [("One", 50.0, 100.0), ("Two", 310.0, 100.0), ("Thr", 50.0, 250.0), ("Fou", 310.0, 250.0)]
+    {
+        lines.extend(column(name, left, top, 240.0, 11));
+    }
+    let order = |page: &mut Page| -> Vec<String> {
+        analyse(page);
+        page.blocks.iter().map(|block| block.text.chars().take(3).collect()).collect()
+    };
+    let mut page = page(lines);
+    assert_eq!(order(&mut page), ["One", "Thr", "Two", "Fou"]);
+    page.drawing.rules = vec![Bbox { left: 50.0, top: 240.0, right: 550.0, bottom: 240.5 }];
+    assert_eq!(order(&mut page), ["One", "Two", "Thr", "Fou"]);
+}
+
+#[test]
+fn a_footer_of_several_rows_is_furniture_with_its_page_number() {
+    let mut lines = column("Text", 50.0, 100.0, 400.0, 50);
+    lines.push(line(290.0, 740.0, 10.0, "84"));
+    lines.push(line(200.0, 756.0, 9.5, "Proceedings of the Society of Bolts, pages 84–91"));
+    lines.push(line(120.0, 768.0, 9.5, "Port Isaac, June 1 - 6. Held every second year in the hall of the ropery"));
+    let kinds: Vec<BlockKind> = analysed(lines).iter().map(|block| block.kind).collect();
+    use BlockKind::{PageFooter, Text};
+    assert_eq!(kinds, [Text, PageFooter, PageFooter, PageFooter]);
+}
+
+#[test]
+fn a_footnote_of_two_lines_above_the_page_number_is_no_footer() {
+    let mut lines = column("Text", 50.0, 100.0, 400.0, 40);
+    lines.push(line(50.0, 734.0, 8.0, "1 The harbour office keeps the ledgers of all"));
+    lines.push(line(50.0, 744.0, 8.0, "berths, and lends them to nobody."));
+    lines.push(line(290.0, 775.0, 9.0, "117"));
+    let kinds: Vec<BlockKind> = analysed(lines).iter().map(|block| block.kind).collect();
+    use BlockKind::{Footnote, PageFooter, Text};
+    assert_eq!(kinds, [Text, Footnote, PageFooter]);
+}
+
+#[test]
+fn labels_in_a_picture_are_its_own_and_paragraphs_are_not() {
+    let picture = Bbox { left: 50.0, top: 150.0, right: 450.0, bottom: 400.0 };
+    let with = |inside: Vec<Line>| {
+        let mut page = page(column("Above", 50.0, 60.0, 400.0, 5));
+        page.lines.extend(column("Below", 50.0, 450.0, 400.0, 10));
+        page.lines.extend(inside);
+        page.images = vec![picture];
+        analyse(&mut page);
+        told(&page.blocks)[1..page.blocks.len() - 1].to_vec()
+    };
+    let labels = with(vec![line(80.0, 200.0, 8.0, "Nut case"), line(300.0, 300.0, 8.0, "Keyway")]);
+    assert_eq!(labels, ["Picture: Nut case Keyway"]);
+    let paragraph = with(column("Inside", 60.0, 200.0, 380.0, 4));
+    assert_eq!(paragraph.len(), 2);
+    assert!(paragraph[0] == "Picture: " && paragraph[1].starts_with("Text: Inside00"), "{paragraph:?}");
+}
+
+#[test]
+fn a_models_votes_say_what_lines_are_and_lose_none() {
+    let region = |kind, left, top, right, bottom| Region { kind, bbox: Bbox { left, top, right, bottom }, score: 0.9 };
+    let scan = |line: Line| Line { method: Method::Ocr, ..line };
+    let mut lines = vec![line(50.0, 60.0, 10.0, "Annals of the Society"), line(50.0, 100.0, 10.5, "What Bolts Are")];
+    lines.extend(column("Text", 50.0, 130.0, 400.0, 8));
+    lines.push(line(80.0, 300.0, 9.0, "label"));
+    lines.push(line(50.0, 410.0, 10.0, "Two plates and what holds them"));
+    lines.extend(column("More", 50.0, 450.0, 400.0, 8));
+    let mut page = Page { method: Some(Method::Ocr), ..page(lines.into_iter().map(scan).collect()) };
+    let kinds = |page: &Page| page.blocks.iter().map(|block| block.kind).collect::<Vec<_>>();
+    use BlockKind::{Caption, PageHeader, Picture, SectionHeader, Text};
+    analyse(&mut page);
+    assert!(!kinds(&page).contains(&Picture), "{:?}", told(&page.blocks));
+    page.page_no = 2;
+    page.regions = vec![
+        region(RegionKind::Header, 40.0, 55.0, 300.0, 80.0),
+        region(RegionKind::Title, 40.0, 95.0, 300.0, 120.0),
+        region(RegionKind::Figure, 50.0, 240.0, 450.0, 400.0),
+        region(RegionKind::FigureCaption, 45.0, 405.0, 450.0, 425.0),
+    ];
+    analyse(&mut page);
+    assert_eq!(kinds(&page), [PageHeader, SectionHeader, Text, Picture, Caption, Text], "{:?}", told(&page.blocks));
+    assert_eq!(page.blocks[3].text, "label");
+}
+
+#[test]
 fn page_numbers_and_small_running_titles_are_furniture() {
     let mut lines = vec![line(50.0, 20.0, 8.0, "Annual Report of the Society"), line(290.0, 770.0, 10.0, "- 12 -")];
     lines.extend(column("Text", 50.0, 100.0, 400.0, 30));
@@ -308,6 +479,24 @@ fn headings_that_count_over_the_pages_are_content() {
     let (_, blocks) = assemble_blocks(pages.iter().collect());
     let headings = blocks.iter().filter(|block| matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader));
     assert_eq!(headings.count(), 3, "{:?}", told(&blocks));
+}
+
+#[test]
+fn large_running_titles_and_stamps_up_the_side_are_furniture_of_the_document() {
+    let with = |page_no: u32| {
+        let mut lines = column("Text", 80.0, 110.0, 400.0, 10);
+        lines.push(bold(line(80.0, 36.0, 14.0, &format!("The Quay Register, volume 85, page 477{page_no:02}"))));
+        let bbox = Bbox { left: 20.0, top: 500.0, right: 27.0, bottom: 640.0 };
+        lines.push(Line { bbox, words: Vec::new(), ..line(20.0, 500.0, 6.0, "stamped by the printer of proposals") });
+        let mut page = Page { page_no, ..page(lines) };
+        analyse(&mut page);
+        page
+    };
+    let pages = [with(1), with(2), with(3)];
+    let (_, blocks) = assemble_blocks(pages.iter().collect());
+    let furniture: Vec<BlockKind> = blocks.iter().map(|block| block.kind).filter(|kind| kind.is_furniture()).collect();
+    use BlockKind::{PageFooter, PageHeader};
+    assert_eq!(furniture, [PageHeader, PageFooter].repeat(3), "{:?}", told(&blocks));
 }
 
 #[test]

@@ -180,10 +180,6 @@ impl Coverage {
     fn gutters(&self, width: f32) -> Vec<(f32, f32)> {
         self.0.windows(2).map(|pair| (pair[0].1, pair[1].0)).filter(|(left, right)| right - left >= width).collect()
     }
-
-    fn crosses(&self, (left, right): (f32, f32)) -> bool {
-        self.0.iter().any(|(from, to)| *from < right && *to > left)
-    }
 }
 
 /// The narrowest white strip that can divide columns. Lines are whole, so no space between words can be meant.
@@ -217,15 +213,19 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
             open = false;
         }
         if parallel {
-            // Lines just above that keep clear of the gutter belong to one of its columns.
+            // Lines just above that leave most of a gutter belong to one of its columns.
             let mut group = Vec::new();
             let mut top = band.top;
             coverage = own;
             while let Some(above) = groups.last().filter(|above| above.len() == 1).and_then(|above| above.first()) {
                 let own = Coverage::of(&above.items);
                 let both = coverage.union(&own).union(&Coverage::of_rules(&metrics.rules, above.bottom, top));
-                let clear = coverage.gutters(least).iter().any(|gutter| !own.crosses(*gutter));
-                if !clear || both.gutters(least).is_empty() || top - above.bottom > near {
+                let before = coverage.gutters(least);
+                let is_left = |(left, right): &(f32, f32)| {
+                    let of = before.iter().find(|old| old.0 <= *left && *right <= old.1);
+                    of.is_some_and(|old| right - left > (old.1 - old.0) * 0.5)
+                };
+                if !both.gutters(least).iter().any(is_left) || top - above.bottom > near {
                     break;
                 }
                 top = above.top;
@@ -324,6 +324,10 @@ fn reads_by_rows(columns: &[Vec<Item<'_>>], metrics: &Metrics) -> bool {
         return true;
     }
     let aligned = aligned_share(columns, metrics);
+    // One line beside others makes no column: a gap in a justified line, a date beside an address.
+    if columns.len() == 2 && looks.iter().any(|look| look.lines == 1 && !look.prose) && aligned > 0.9 {
+        return true;
+    }
     // A row of names above a row of values: too few for a table.
     if looks.iter().all(|look| look.lines <= 2 && !look.prose) {
         return aligned > 0.6;

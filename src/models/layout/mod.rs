@@ -72,24 +72,47 @@ pub struct Prepared(Vec<f32>);
 impl Prepared {
     /// Stretches and normalises a page's picture, best of 150 dpi or more. Computes for some 10 ms.
     ///
+    /// Each value is interpolated between the four nearest pixels, however much the picture shrinks: the network was
+    /// trained on pictures scaled so, and misses 14 of 76 boxes of five pages on smoother ones.
+    ///
     /// # Errors
-    /// A defect when the picture is not as long as its sides say.
+    /// A defect when the picture is not as long as its sides say, or is empty.
     pub fn of(picture: &Pixmap) -> Result<Self> {
-        let scaled = picture.resized(WIDTH, HEIGHT)?;
+        let count = picture.channels.count();
+        if picture.pixels.is_empty() || picture.pixels.len() != picture.width as usize * picture.height as usize * count
+        {
+            return Err(Failure::defect("a page's picture is not as long as its sides say"));
+        }
+        let (columns, rows) = (taps(picture.width, WIDTH), taps(picture.height, HEIGHT));
         let plane = (WIDTH * HEIGHT) as usize;
-        let mut values = vec![0.0; 3 * plane];
-        let count = scaled.channels.count();
-        for (at, pixel) in scaled.pixels.chunks_exact(count).enumerate() {
-            for channel in 0..3 {
-                let value = match scaled.channels {
-                    Channels::Grey => pixel[0],
-                    Channels::Rgb => pixel[2 - channel],
-                };
-                values[channel * plane + at] = (f32::from(value) / 255.0 - MEAN[channel]) / DEVIATION[channel];
+        let mut values = Vec::with_capacity(3 * plane);
+        for channel in 0..3 {
+            let (mean, deviation) = (MEAN[channel], DEVIATION[channel]);
+            let offset = match picture.channels {
+                Channels::Grey => 0,
+                Channels::Rgb => 2 - channel,
+            };
+            for (above, below, down) in &rows {
+                let row = |y: usize| &picture.pixels[y * picture.width as usize * count + offset..];
+                let (above, below) = (row(*above), row(*below));
+                values.extend(columns.iter().map(|(left, right, across)| {
+                    let mix = |row: &[u8]| {
+                        f32::from(row[left * count]) * (1.0 - across) + f32::from(row[right * count]) * across
+                    };
+                    ((mix(above) * (1.0 - down) + mix(below) * down) / 255.0 - mean) / deviation
+                }));
             }
         }
         Ok(Self(values))
     }
+}
+
+/// For each of `to` places: the two of `from` pixels that it lies between, and how near it is to the second.
+fn taps(from: u32, to: u32) -> Vec<(usize, usize, f32)> {
+    let last = from as usize - 1;
+    let place = |at: u32| ((at as f32 + 0.5) * from as f32 / to as f32 - 0.5).max(0.0);
+    let tap = |place: f32| ((place as usize).min(last), (place as usize + 1).min(last), place.fract());
+    (0..to).map(|at| tap(place(at))).collect()
 }
 
 impl Detector {
