@@ -8,6 +8,7 @@ pub mod chunking;
 pub mod docling;
 pub mod fields;
 pub mod figures;
+pub mod html;
 pub mod layout;
 pub mod markdown;
 

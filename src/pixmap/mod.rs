@@ -4,6 +4,7 @@
 //! bytes never are.
 
 mod geometry;
+pub mod rules;
 
 use std::io::Cursor;
 
