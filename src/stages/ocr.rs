@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use image::GenericImageView;
 
-use super::{Files, Meter, Output, Parts, Stage, claim_check, compute};
+use super::{Files, Meter, Output, Parts, Stage, claim_check, compute, ruling};
 use crate::{
     blob::Blobs,
     decode::{
@@ -151,7 +151,11 @@ impl Ocr {
         let envelope = &ask.split.envelope;
         let image = self.blobs.put(&envelope.tenant, &envelope.document_id, "image/png", raster.png.clone()).await?;
         let lines = self.recognise(meter, ask, &raster).await?;
+        let (rules, cpu_us) = ruling::of_picture(&raster).await?;
+        meter.cpu(cpu_us);
         let mut page = self.page(ask, content, lines, Some(Method::Ocr), format!("ocr: {why}"));
+        // What the file draws itself may lie elsewhere than in the picture that was read.
+        page.drawing.rules = rules;
         page.width = raster.page_width;
         page.height = raster.page_height;
         page.rotation = raster.rotation;

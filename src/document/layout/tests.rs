@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
 use super::*;
-use crate::document::{Word, markdown};
+use crate::document::{Drawing, Word, markdown};
 
 /// A line of words set in a fixed pitch of half the size.
-fn line(left: f32, top: f32, size: f32, text: &str) -> Line {
+pub fn line(left: f32, top: f32, size: f32, text: &str) -> Line {
     let mut words = Vec::new();
     let mut x = left;
     for word in text.split(' ') {
@@ -423,8 +423,16 @@ fn any_page() -> impl Strategy<Value = Page> {
         right: left + width,
         bottom: top + height,
     });
-    (prop::collection::vec(any_line(), 0..80), prop::collection::vec(image, 0..4), 1..4u32)
-        .prop_map(|(lines, images, page_no)| Page { images, page_no, ..page(lines) })
+    // Rules on the same raster as the lines, so that they meet and make cells; and some that are none.
+    let edge = (0..60u8).prop_map(|x| f32::from(x) * 10.0);
+    let thin = prop_oneof![20 => 0.0..3f32, 1 => Just(f32::INFINITY)];
+    let rule = (edge.clone(), edge.clone(), edge, thin, any::<bool>()).prop_map(|(left, top, long, thin, level)| {
+        let (width, height) = if level { (long, thin) } else { (thin, long) };
+        Bbox { left, top, right: left + width, bottom: top + height }
+    });
+    let drawing = prop::collection::vec(rule, 0..30).prop_map(|rules| Drawing { rules, paths: Vec::new() });
+    (prop::collection::vec(any_line(), 0..80), prop::collection::vec(image, 0..4), drawing, 1..4u32)
+        .prop_map(|(lines, images, drawing, page_no)| Page { images, drawing, page_no, ..page(lines) })
 }
 
 proptest! {

@@ -14,6 +14,8 @@ mod grid;
 mod lattice;
 mod rules;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 
