@@ -23,6 +23,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (BaseDocTemplate, Frame, FrameBreak, Image as Picture, ListFlowable, NextPageTemplate, PageBreak,
                                 PageTemplate, Paragraph, Spacer, Table)
 
+import tables
 from texts import LOG, NOTES, PLAIN, SEARCH, TEXTS
 
 HERE = pathlib.Path(__file__).parent
@@ -336,6 +337,7 @@ def main():
         path.write_bytes(content)
         print(f"{len(content):8} {path.relative_to(HERE)}")
     print(f"{sum(map(len, files.values())):8} in all")
+    tables.main(HERE / "reading")
 
 
 main()

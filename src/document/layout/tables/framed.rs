@@ -34,7 +34,7 @@ pub fn build<'a>(frame: &Frame, inside: &[&'a Measured<'a>], metrics: &Metrics) 
         return None;
     }
     let lattice = Lattice::of(frame, metrics.body * 0.9)?;
-    let pieces = pieces(&lattice, inside);
+    let pieces = pieces(&lattice, frame, inside);
     if is_struck_through(frame, &pieces) || has_margins(&lattice, &pieces, metrics) {
         return None;
     }
@@ -64,11 +64,12 @@ pub fn build<'a>(frame: &Frame, inside: &[&'a Measured<'a>], metrics: &Metrics) 
     Some((table, lines.filter(|line| seen.insert(line.index)).collect()))
 }
 
-fn pieces<'a>(lattice: &Lattice, inside: &[&'a Measured<'a>]) -> Vec<Piece<'a>> {
+fn pieces<'a>(lattice: &Lattice, frame: &Frame, inside: &[&'a Measured<'a>]) -> Vec<Piece<'a>> {
     let mut pieces = Vec::new();
     for (baseline, row) in segments::rows(inside).into_iter().enumerate() {
         for segment in row.segments {
             let y = (segment.bbox.top + segment.bbox.bottom) / 2.0;
+            let segment = without_rules(segment, frame);
             for segment in segment.cut(&lattice.walls_at(y)) {
                 let cell = lattice.cell_at((segment.bbox.left + segment.bbox.right) / 2.0, y);
                 pieces.push(Piece { segment, cell, baseline });
@@ -76,6 +77,16 @@ fn pieces<'a>(lattice: &Lattice, inside: &[&'a Measured<'a>]) -> Vec<Piece<'a>> 
         }
     }
     pieces
+}
+
+/// Recognition takes upright rules for bars: those are no words.
+fn without_rules<'a>(segment: Segment<'a>, frame: &Frame) -> Segment<'a> {
+    const NEAR: f32 = 3.0;
+    let is_rule = |text: &str, bbox: &Bbox| {
+        matches!(text, "|" | "¦" | "‖")
+            && frame.down.iter().any(|rule| rule.at > bbox.left - NEAR && rule.at < bbox.right + NEAR)
+    };
+    segment.without(&is_rule)
 }
 
 /// Whether rules run through words: the axes and arrows of a figure do, those of a table never.
@@ -106,7 +117,7 @@ fn has_margins(lattice: &Lattice, pieces: &[Piece<'_>], metrics: &Metrics) -> bo
     let is_empty = |row: Option<usize>, column: Option<usize>| {
         !pieces.iter().any(|piece| covers(&lattice.cells[piece.cell], row, column))
     };
-    let narrow = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 1.2;
+    let narrow = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 2.0;
     let low = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 0.7;
     let columns = (0..lattice.columns()).filter(|at| narrow(&lattice.xs, *at) && is_empty(None, Some(*at))).count();
     let rows = (0..lattice.rows()).filter(|at| low(&lattice.ys, *at) && is_empty(Some(*at), None)).count();

@@ -108,10 +108,37 @@ impl<'a> Grid<'a> {
                 && average(&columns[0]) <= 45.0
                 && average(&columns[1]) <= 18.0;
         }
+        if !self.is_evident(&columns) {
+            return false;
+        }
         // Three columns of running text are cut into lines that are all about equally long and fill their column.
         let wide = columns.iter().filter(|column| average(column) > 28.0).count();
         let straight = aligned.iter().filter(|aligned| **aligned).count();
         wide <= 1 && straight * 3 >= self.columns * 2
+    }
+
+    /// Whether anything tells cells from lines of text that happen to stand side by side: a column of figures, a whole
+    /// row of bold names above, or cells that are mostly short.
+    fn is_evident(&self, columns: &[Vec<&Segment<'_>>]) -> bool {
+        /// Half of the columns hold cells no wider than this on average, in font sizes.
+        const SHORT: f32 = 8.0;
+        let of_figures = |column: &Vec<&Segment<'_>>| {
+            let values = column.iter().filter(|segment| is_value(&segment.text)).count();
+            column.len() >= LEAST_ROWS && values * 10 >= column.len() * 6
+        };
+        let is_bold = |row: &CellRow<'_>| row.iter().all(|cell| cell.segments.iter().all(|segment| segment.bold));
+        let named = self.rows.first().is_some_and(|row| row.len() == self.columns && is_bold(row))
+            && self.rows.get(1).is_some_and(|row| !is_bold(row));
+        let short = columns.iter().filter(|column| {
+            let widths: f32 = column.iter().map(|segment| segment.bbox.width() / segment.line.size).sum();
+            widths <= SHORT * column.len() as f32
+        });
+        columns.iter().any(of_figures) || named || short.count() * 2 >= self.columns
+    }
+
+    /// Its segments with the first column of each.
+    pub fn segments(&self) -> Vec<(usize, &Segment<'a>)> {
+        self.cells().flat_map(|cell| cell.segments.iter().map(|segment| (cell.first, segment))).collect()
     }
 
     /// Whether two columns or more go on from line to line, as sentences do. Cells rarely begin in lower case.

@@ -62,6 +62,19 @@ impl<'a> Segment<'a> {
         if self.words.is_empty() { vec![self.bbox] } else { words.collect() }
     }
 
+    /// Without the words that `is_none` tells to be none; unless nothing would be left.
+    pub fn without(self, is_none: &dyn Fn(&str, &Bbox) -> bool) -> Self {
+        let bbox = |word: &Span<'_>| Bbox { left: word.left, right: word.right, ..self.bbox };
+        let kept: Vec<Span<'a>> =
+            self.words.iter().filter(|word| !is_none(word.text, &bbox(word))).copied().collect();
+        if kept.is_empty() || kept.len() == self.words.len() {
+            return self;
+        }
+        let mut rest = Self::of_words(self.line, kept);
+        self.marks.iter().for_each(|mark| rest.add_mark(mark));
+        rest
+    }
+
     /// Cuts a segment where borders stand between its words.
     pub fn cut(&self, borders: &[f32]) -> Vec<Self> {
         let column = |word: &Span<'_>| borders.partition_point(|border| *border <= (word.left + word.right) / 2.0);
