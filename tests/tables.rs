@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use deckle::{
     decode::{Config, Decoders},
-    document::{Block, BlockKind, Cell, Document, Page, Table, docling::to_docling, html, layout, markdown::to_markdown},
+    document::{
+        Block, BlockKind, Cell, Document, Page, Table, docling::to_docling, html, layout, markdown::to_markdown,
+    },
     sandbox::{self, File},
 };
 use serde::Deserialize;
@@ -67,7 +69,13 @@ fn tables(page: &Page) -> Vec<&Table> {
 }
 
 fn told(cell: &Cell) -> (u32, u32, u32, u32, String, String) {
-    let head = if cell.header { "column" } else if cell.row_header { "row" } else { "" };
+    let head = if cell.header {
+        "column"
+    } else if cell.row_header {
+        "row"
+    } else {
+        ""
+    };
     let Cell { row_index, column_index, row_span, column_span, text, .. } = cell.clone();
     (row_index, column_index, row_span, column_span, text, head.to_owned())
 }
@@ -98,7 +106,10 @@ async fn cells_have_the_boxes_of_their_rules_and_of_their_text() {
     };
     let ruled = bbox(found[0], "Little Tern");
     let near = |a: f32, b: f32| (a - b).abs() < 1.5;
-    assert!(near(ruled.left, 60.0) && near(ruled.right, 160.0) && near(ruled.top, 178.0) && near(ruled.bottom, 218.0), "{ruled:?}");
+    assert!(
+        near(ruled.left, 60.0) && near(ruled.right, 160.0) && near(ruled.top, 178.0) && near(ruled.bottom, 218.0),
+        "{ruled:?}"
+    );
     let text = bbox(found[2], "Pontoon A");
     assert!(near(text.left, 60.0) && text.width() < 60.0 && text.height() < 14.0, "{text:?}");
 }

@@ -54,7 +54,15 @@ impl Format for Decoder {
         let pictures = vec![Picture { bbox, text_share: 0.0 }];
         let signals = Signals { page_area: bbox.area(), pictures, ..Signals::default() };
         let rotation = header.rotation();
-        Ok(PageContent { width, height, rotation, lines: Vec::new(), images: vec![bbox], drawing: Drawing::default(), signals })
+        Ok(PageContent {
+            width,
+            height,
+            rotation,
+            lines: Vec::new(),
+            images: vec![bbox],
+            drawing: Drawing::default(),
+            signals,
+        })
     }
 
     /// The picture, upright and grey, in its own resolution.

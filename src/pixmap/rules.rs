@@ -127,7 +127,9 @@ fn runs(dark: &[bool], width: usize, height: usize, dpi: f32) -> Vec<Rule> {
     };
     for row in 0..height {
         for (from, to) in dark_runs(&dark[row * width..][..width], piece) {
-            let touches = |line: &Open| row <= line.last_row + 1 + BREAK && from <= line.last.1 + BREAK && line.last.0 <= to + BREAK;
+            let touches = |line: &Open| {
+                row <= line.last_row + 1 + BREAK && from <= line.last.1 + BREAK && line.last.0 <= to + BREAK
+            };
             let mut joined = Open {
                 rule: Rule { left: from as u32, top: row as u32, right: to as u32, bottom: row as u32 + 1 },
                 last: (from, to),

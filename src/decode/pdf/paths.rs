@@ -93,7 +93,8 @@ fn strokes(outlines: &Outlines, to_page: &Matrix) -> Option<Vec<Rect>> {
             bottom: corners.iter().map(|(_, y)| *y).fold(f32::MAX, f32::min),
             top: corners.iter().map(|(_, y)| *y).fold(f32::MIN, f32::max),
         };
-        let straight = sides.clone().all(|((ax, ay), (bx, by))| (ax - bx).abs() < STRAIGHT || (ay - by).abs() < STRAIGHT);
+        let straight =
+            sides.clone().all(|((ax, ay), (bx, by))| (ax - bx).abs() < STRAIGHT || (ay - by).abs() < STRAIGHT);
         if !straight {
             return None;
         }

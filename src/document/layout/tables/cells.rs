@@ -66,8 +66,8 @@ pub fn in_reading_order<'s, 'a>(segments: &'s [Segment<'a>]) -> Vec<&'s Segment<
 ///
 /// Heads are bold above rows that are not, or words above figures, or what rules set apart from all rows below
 /// (`ruled_off`: the first row below). `bold` tells which cells are set so, in their order.
-pub fn set_headers(cells: &mut [Cell], bold: &[bool], rows: u32, ruled_off: &Option<u32>) {
-    let head = head_rows(cells, bold, rows, *ruled_off);
+pub fn set_headers(cells: &mut [Cell], bold: &[bool], rows: u32, ruled_off: Option<u32>) {
+    let head = head_rows(cells, bold, rows, ruled_off);
     for cell in cells.iter_mut() {
         cell.header = cell.row_index < head;
     }

@@ -57,7 +57,7 @@ pub fn build<'a>(frame: &Frame, inside: &[&'a Measured<'a>], metrics: &Metrics) 
     }
     let mut cells: Vec<Cell> = areas.iter().map(|area| area.cell(metrics.page_no)).collect();
     let bold: Vec<bool> = areas.iter().map(Area::is_bold).collect();
-    set_headers(&mut cells, &bold, rows.count() as u32, &rows.below_head());
+    set_headers(&mut cells, &bold, rows.count() as u32, rows.below_head());
     let table = Table { rows: rows.count() as u32, columns: columns.borders.len() as u32, cells };
     let mut seen = HashSet::new();
     let lines = pieces.iter().flat_map(|piece| std::iter::once(piece.segment.line).chain(piece.segment.marks.clone()));
@@ -96,10 +96,14 @@ fn is_struck_through(frame: &Frame, pieces: &[Piece<'_>]) -> bool {
     let is_struck = |bbox: &Bbox| {
         let inset = (bbox.height() * 0.25).max(INSET);
         let upright = |s: &Stroke| {
-            s.at > bbox.left + INSET && s.at < bbox.right - INSET && s.covers(bbox.top, bbox.bottom) > bbox.height() * 0.5
+            s.at > bbox.left + INSET
+                && s.at < bbox.right - INSET
+                && s.covers(bbox.top, bbox.bottom) > bbox.height() * 0.5
         };
         let level = |s: &Stroke| {
-            s.at > bbox.top + inset && s.at < bbox.bottom - inset && s.covers(bbox.left, bbox.right) > bbox.width() * 0.5
+            s.at > bbox.top + inset
+                && s.at < bbox.bottom - inset
+                && s.covers(bbox.left, bbox.right) > bbox.width() * 0.5
         };
         frame.down.iter().any(upright) || frame.across.iter().any(level)
     };
@@ -107,7 +111,7 @@ fn is_struck_through(frame: &Frame, pieces: &[Piece<'_>]) -> bool {
     struck * 20 > pieces.len()
 }
 
-/// Whether narrow columns or rows without a word part the others, as the margins around the boxes of a diagram or form
+/// Whether columns or low rows without a word part the others, as the margins around the boxes of a diagram or form
 /// do. The borders of a table's cells are those of their neighbours.
 fn has_margins(lattice: &Lattice, pieces: &[Piece<'_>], metrics: &Metrics) -> bool {
     let covers = |span: &Span, row: Option<usize>, column: Option<usize>| {
@@ -117,9 +121,8 @@ fn has_margins(lattice: &Lattice, pieces: &[Piece<'_>], metrics: &Metrics) -> bo
     let is_empty = |row: Option<usize>, column: Option<usize>| {
         !pieces.iter().any(|piece| covers(&lattice.cells[piece.cell], row, column))
     };
-    let narrow = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 2.0;
     let low = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 0.7;
-    let columns = (0..lattice.columns()).filter(|at| narrow(&lattice.xs, *at) && is_empty(None, Some(*at))).count();
+    let columns = (0..lattice.columns()).filter(|at| is_empty(None, Some(*at))).count();
     let rows = (0..lattice.rows()).filter(|at| low(&lattice.ys, *at) && is_empty(Some(*at), None)).count();
     columns * 8 > lattice.columns() || rows * 8 > lattice.rows()
 }
@@ -183,9 +186,11 @@ impl Columns {
         let share = |number: usize| {
             let of = |owner: &Option<usize>| *owner == Some(number);
             let placed = self.place(&boxes[number], range);
-            owners.iter().position(of).zip(owners.iter().rposition(of)).map_or(placed, |(first, last)| {
-                (range.start + first, range.start + last)
-            })
+            owners
+                .iter()
+                .position(of)
+                .zip(owners.iter().rposition(of))
+                .map_or(placed, |(first, last)| (range.start + first, range.start + last))
         };
         (0..boxes.len()).map(share).collect()
     }
@@ -303,22 +308,24 @@ fn split(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>], lines: Vec<us
         distinct.len() >= 2 && values * 10 >= in_column(*column).count() * 7
     };
     let figures: Vec<usize> = (0..columns.borders.len()).filter(is_of_figures).collect();
-    let begins: Vec<bool> = if figures.len() >= 2 || figures.len() == 1 && (columns.borders.len() <= 3 || lines.len() >= 4) {
-        let value_at = |line: usize, column: usize| in_column(column).any(|p| p.baseline == line && is_value(&p.segment.text));
-        lines.iter().map(|line| figures.iter().any(|column| value_at(*line, *column))).collect()
-    } else {
-        // Without figures: a box around lines that nearly all have several cells.
-        let width = |line: usize| own.iter().filter(|piece| piece.baseline == line).count();
-        let several = lines.iter().filter(|line| width(**line) >= 2).count();
-        let prose = (0..columns.borders.len()).any(|column| {
-            let segments: Vec<&Segment<'_>> = in_column(column).map(|piece| &piece.segment).collect();
-            is_running_text(&segments)
-        });
-        if lattice.rows() > 3 || prose || several * 10 < lines.len() * 7 || lattice.columns() > 1 {
-            return vec![lines];
-        }
-        lines.iter().map(|line| width(*line) >= 2).collect()
-    };
+    let begins: Vec<bool> =
+        if figures.len() >= 2 || figures.len() == 1 && (columns.borders.len() <= 3 || lines.len() >= 4) {
+            let value_at =
+                |line: usize, column: usize| in_column(column).any(|p| p.baseline == line && is_value(&p.segment.text));
+            lines.iter().map(|line| figures.iter().any(|column| value_at(*line, *column))).collect()
+        } else {
+            // Without figures: a box around lines that nearly all have several cells.
+            let width = |line: usize| own.iter().filter(|piece| piece.baseline == line).count();
+            let several = lines.iter().filter(|line| width(**line) >= 2).count();
+            let prose = (0..columns.borders.len()).any(|column| {
+                let segments: Vec<&Segment<'_>> = in_column(column).map(|piece| &piece.segment).collect();
+                is_running_text(&segments)
+            });
+            if lattice.rows() > 3 || prose || several * 10 < lines.len() * 7 || lattice.columns() > 1 {
+                return vec![lines];
+            }
+            lines.iter().map(|line| width(*line) >= 2).collect()
+        };
     group(&lines, &begins, own, &column_of)
 }
 
@@ -345,7 +352,8 @@ fn subheads(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>], lines: &[u
         };
         let is_above_one = |(_, (from, to)): (&Bbox, &(usize, usize))| from == to;
         let mut pairs = upper.iter().zip(&shares);
-        let fits = pairs.clone().all(|pair| is_above_one(pair) || is_above_several(pair)) && pairs.any(is_above_several);
+        let fits =
+            pairs.clone().all(|pair| is_above_one(pair) || is_above_several(pair)) && pairs.any(is_above_several);
         fits.then_some(below)
     });
     begin.max()
@@ -416,7 +424,11 @@ fn divide<'a>(
         segments: pieces.into_iter().map(|piece| piece.segment.clone()).collect(),
     };
     let strip_rows: Vec<(usize, Vec<&Piece<'a>>)> = if span.bottom - span.top == 1 {
-        if all_rows.len() == 1 { Vec::new() } else { by_row(own.iter().copied(), |piece| rows.of_line(span.top, piece.baseline)) }
+        if all_rows.len() == 1 {
+            Vec::new()
+        } else {
+            by_row(own.iter().copied(), |piece| rows.of_line(span.top, piece.baseline))
+        }
     } else {
         // Labels beside ruled rows, without rules of their own: each stands at the height of a row.
         let row_of = |piece: &Piece<'a>| {
@@ -427,7 +439,11 @@ fn divide<'a>(
         let found = by_row(own.iter().copied(), row_of);
         let lines: HashSet<usize> = own.iter().map(|piece| piece.baseline).collect();
         let each = found.len() == lines.len() && found.len() >= 2 && found.len() * 10 >= all_rows.len() * 6;
-        if each && found.iter().map(|(_, pieces)| pieces.len()).sum::<usize>() == own.len() { found } else { Vec::new() }
+        if each && found.iter().map(|(_, pieces)| pieces.len()).sum::<usize>() == own.len() {
+            found
+        } else {
+            Vec::new()
+        }
     };
     if strip_rows.is_empty() && (own.is_empty() || all_rows.len() == 1 || span.bottom - span.top > 1) {
         // One row, whatever its height; or a cell over several.
@@ -443,7 +459,8 @@ fn divide<'a>(
     }
     if span.bottom - span.top == 1 && rows.heads[span.top] {
         let [upper, lower] = [0, 1].map(|row| {
-            let pieces = strip_rows.iter().find(|(at, _)| *at == all_rows.start + row).map(|(_, pieces)| pieces.clone());
+            let pieces =
+                strip_rows.iter().find(|(at, _)| *at == all_rows.start + row).map(|(_, pieces)| pieces.clone());
             pieces.unwrap_or_default()
         });
         head(lattice, frame, columns, span, &of, all_rows.start, upper, lower, areas);
@@ -602,9 +619,7 @@ fn spread<'a>(
     for (first, last, segments) in groups {
         areas.extend((next..first).map(empty));
         next = last + 1;
-        areas.push(
-            Area { rows: area.rows.clone(), columns: first..last + 1, bbox: Bbox::default(), segments }.boxed(),
-        );
+        areas.push(Area { rows: area.rows.clone(), columns: first..last + 1, bbox: Bbox::default(), segments }.boxed());
     }
     areas.extend((next..range.end).map(empty));
 }
@@ -639,10 +654,9 @@ fn ruled_below(
     let y = lattice.ys[span.bottom];
     let middle = (bbox.left + bbox.right) / 2.0;
     let (left, right) = (columns.borders[range.start].0, columns.borders[range.end - 1].1);
-    let rule = frame
-        .across
-        .iter()
-        .find(|s| (s.at - y).abs() < NEAR && s.from < middle && middle < s.to && s.covers(left, right) < (right - left) * 0.95)?;
+    let rule = frame.across.iter().find(|s| {
+        (s.at - y).abs() < NEAR && s.from < middle && middle < s.to && s.covers(left, right) < (right - left) * 0.95
+    })?;
     let under = |column: &usize| {
         let (left, right) = columns.extents[*column];
         rule.covers(left, right) > (right - left) * 0.5
@@ -662,6 +676,11 @@ fn is_table(areas: &[Area<'_>], columns: usize, rows: usize, closed: bool) -> bo
     let places: usize = filled.iter().map(|area| area.rows.len() * area.columns.len()).sum();
     let least_rows = if closed { 1 } else { 2 };
     if filled.len() < 4 || full_rows < least_rows || full_columns < 1 || places * 10 < rows * columns * 3 {
+        return false;
+    }
+    // Cells of all sizes: a form, whose boxes are as wide as what is to be written in them.
+    let spanning = filled.iter().filter(|area| area.rows.len() > 1 || area.columns.len() > 1).count();
+    if spanning * 2 > filled.len() {
         return false;
     }
     // Most of the words stand in paragraphs: a page laid out in boxes.

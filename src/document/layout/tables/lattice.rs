@@ -51,7 +51,8 @@ impl Lattice {
         if columns == 0 || rows == 0 || columns * rows > 200_000 {
             return None;
         }
-        let mut walls = Walls { down: vec![true; rows * (columns + 1)], across: vec![true; (rows + 1) * columns], columns };
+        let mut walls =
+            Walls { down: vec![true; rows * (columns + 1)], across: vec![true; (rows + 1) * columns], columns };
         for row in 0..rows {
             for column in 1..columns {
                 walls.down[row * (columns + 1) + column] = covered(&frame.down, xs[column], ys[row], ys[row + 1]);
@@ -63,7 +64,9 @@ impl Lattice {
                     && frame.down.iter().any(|s| (s.at - x).abs() < NEAR && ends_at(s, ys[row]))
             };
             for column in 0..columns {
-                walls.across[row * columns + column] = covered(&frame.across, ys[row], xs[column], xs[column + 1])
+                // Without upright rules there is one column, and any rule in it parts rows.
+                walls.across[row * columns + column] = frame.down.is_empty()
+                    || covered(&frame.across, ys[row], xs[column], xs[column + 1])
                     || ends_here(xs[column])
                     || ends_here(xs[column + 1]);
             }

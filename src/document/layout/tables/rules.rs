@@ -75,13 +75,14 @@ impl Frame {
         };
         let all = (self.across.len() + self.down.len()) * 2;
         let loose = loose(&self.across, &self.down) + loose(&self.down, &self.across);
-        loose * 4 <= all
+        self.down.is_empty() || loose * 4 <= all
     }
 }
 
 /// The frames of a page, and the stacks of level strokes that touch no upright one.
 pub fn frames(rules: &[Bbox]) -> (Vec<Frame>, Vec<Frame>) {
-    let is_sane = |b: &&Bbox| [b.left, b.top, b.right, b.bottom].iter().all(|edge| edge.is_finite() && edge.abs() < 1e6);
+    let is_sane =
+        |b: &&Bbox| [b.left, b.top, b.right, b.bottom].iter().all(|edge| edge.is_finite() && edge.abs() < 1e6);
     let (level, upright): (Vec<&Bbox>, Vec<&Bbox>) =
         rules.iter().filter(is_sane).partition(|rule| rule.width() >= rule.height());
     let across = join(level.iter().map(|b| Stroke { at: (b.top + b.bottom) / 2.0, from: b.left, to: b.right }));
@@ -149,7 +150,8 @@ fn touching(across: &[Stroke], down: &[Stroke]) -> (Vec<Frame>, Vec<Stroke>) {
     let mut sets = Sets::new(across.len() + down.len());
     for (column, upright) in down.iter().enumerate() {
         let first = across.partition_point(|level| level.at < upright.from - GAP);
-        for (row, level) in across.iter().enumerate().skip(first).take_while(|(_, level)| level.at <= upright.to + GAP) {
+        for (row, level) in across.iter().enumerate().skip(first).take_while(|(_, level)| level.at <= upright.to + GAP)
+        {
             if level.from - GAP <= upright.at && upright.at <= level.to + GAP {
                 sets.join(row, across.len() + column);
             }
@@ -248,9 +250,11 @@ mod tests {
 
     #[test]
     fn pieces_of_a_stroke_are_one() {
-        let joined = join([(10.0, 0.0, 50.0), (10.4, 51.0, 90.0), (11.0, 200.0, 240.0), (60.0, 0.0, 2.0)].into_iter().map(
-            |(at, from, to)| Stroke { at, from, to },
-        ));
+        let joined = join(
+            [(10.0, 0.0, 50.0), (10.4, 51.0, 90.0), (11.0, 200.0, 240.0), (60.0, 0.0, 2.0)]
+                .into_iter()
+                .map(|(at, from, to)| Stroke { at, from, to }),
+        );
         let ends: Vec<(f32, f32)> = joined.iter().map(|s| (s.from, s.to)).collect();
         assert_eq!(ends, [(0.0, 90.0), (200.0, 240.0)]);
     }
@@ -270,7 +274,8 @@ mod tests {
 
     #[test]
     fn level_rules_of_one_width_are_a_stack_with_what_stands_between() {
-        let rules = [level(10.0, 50.0, 400.0), level(30.0, 100.0, 200.0), level(40.0, 52.0, 399.0), level(90.0, 50.0, 400.0)];
+        let rules =
+            [level(10.0, 50.0, 400.0), level(30.0, 100.0, 200.0), level(40.0, 52.0, 399.0), level(90.0, 50.0, 400.0)];
         let (frames, stacks) = frames(&rules);
         assert!(frames.is_empty());
         assert_eq!(stacks.len(), 1);

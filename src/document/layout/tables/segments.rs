@@ -65,8 +65,7 @@ impl<'a> Segment<'a> {
     /// Without the words that `is_none` tells to be none; unless nothing would be left.
     pub fn without(self, is_none: &dyn Fn(&str, &Bbox) -> bool) -> Self {
         let bbox = |word: &Span<'_>| Bbox { left: word.left, right: word.right, ..self.bbox };
-        let kept: Vec<Span<'a>> =
-            self.words.iter().filter(|word| !is_none(word.text, &bbox(word))).copied().collect();
+        let kept: Vec<Span<'a>> = self.words.iter().filter(|word| !is_none(word.text, &bbox(word))).copied().collect();
         if kept.is_empty() || kept.len() == self.words.len() {
             return self;
         }

@@ -37,7 +37,13 @@ fn told(table: &Table) -> Vec<String> {
     let mut cells: Vec<&Cell> = table.cells.iter().collect();
     cells.sort_by_key(|cell| (cell.row_index, cell.column_index));
     for cell in cells {
-        let mark = if cell.header { "#" } else if cell.row_header { "@" } else { "" };
+        let mark = if cell.header {
+            "#"
+        } else if cell.row_header {
+            "@"
+        } else {
+            ""
+        };
         let span = match (cell.row_span, cell.column_span) {
             (1, 1) => String::new(),
             (rows, columns) => format!("{{{rows}×{columns}}}"),
@@ -80,7 +86,10 @@ fn a_grid_is_a_table_with_its_empty_and_wrapped_cells() {
     let found = tables(lines, rules);
     assert_eq!(found.len(), 1);
     assert!(tiles(&found[0]));
-    assert_eq!(told(&found[0]), ["#Part | #What to do | #Grade", "Deck | replace the planks before winter | 3", " | nothing | 1"]);
+    assert_eq!(
+        told(&found[0]),
+        ["#Part | #What to do | #Grade", "Deck | replace the planks before winter | 3", " | nothing | 1"]
+    );
     let bbox = found[0].cells[4].prov.as_ref().and_then(|place| place.bbox).expect("a ruled cell's box");
     assert!((bbox.left - 150.0).abs() < 1.0 && (bbox.bottom - 160.0).abs() < 1.0, "{bbox:?}");
 }
@@ -114,9 +123,17 @@ fn missing_rules_are_spans() {
 #[test]
 fn rows_and_columns_without_rules_are_seen_in_the_figures() {
     let rules = vec![level(100.0, 50.0, 400.0), level(120.0, 50.0, 400.0), level(190.0, 50.0, 400.0)];
-    let mut lines = vec![line(55.0, 104.0, 10.0, "Offense"), line(200.0, 104.0, 10.0, "Total"), line(320.0, 104.0, 10.0, "Under 18")];
+    let mut lines = vec![
+        line(55.0, 104.0, 10.0, "Offense"),
+        line(200.0, 104.0, 10.0, "Total"),
+        line(320.0, 104.0, 10.0, "Under 18"),
+    ];
     lines.push(line(55.0, 126.0, 10.0, "Murder and nonnegligent"));
-    for (top, cells) in [(138.0, ["manslaughter", "10.0", "0.9"]), (154.0, ["Robbery", "102.1", "25.5"]), (170.0, ["Arson", "9.8", "4.3"])] {
+    for (top, cells) in [
+        (138.0, ["manslaughter", "10.0", "0.9"]),
+        (154.0, ["Robbery", "102.1", "25.5"]),
+        (170.0, ["Arson", "9.8", "4.3"]),
+    ] {
         lines.extend([55.0, 200.0, 320.0].iter().zip(cells).map(|(left, text)| line(*left, top, 10.0, text)));
     }
     let found = tables(lines, rules);
@@ -134,7 +151,8 @@ fn rows_and_columns_without_rules_are_seen_in_the_figures() {
 #[test]
 fn a_name_in_the_middle_above_several_columns_spans_them_without_a_rule() {
     let rules = vec![level(100.0, 50.0, 400.0), level(136.0, 50.0, 400.0), level(190.0, 50.0, 400.0)];
-    let mut lines = vec![line(55.0, 104.0, 10.0, "Approach"), line(192.0, 104.0, 10.0, "CS"), line(322.0, 104.0, 10.0, "Bio")];
+    let mut lines =
+        vec![line(55.0, 104.0, 10.0, "Approach"), line(192.0, 104.0, 10.0, "CS"), line(322.0, 104.0, 10.0, "Bio")];
     let rows: [(f32, [&str; 5]); 4] = [
         (120.0, ["", "prec", "yield", "prec", "yield"]),
         (140.0, ["Hybrid", "91.5", "1990", "92.1", "3126"]),
@@ -185,7 +203,8 @@ fn rules_above_and_below_running_text_make_no_table() {
 #[test]
 fn a_rule_through_the_middle_of_a_page_loses_no_word() {
     // A line that runs out of its frame on both sides.
-    let mut lines = vec![line(20.0, 124.0, 10.0, "a line that is much wider than the frame in which it has its middle, far")];
+    let mut lines =
+        vec![line(20.0, 124.0, 10.0, "a line that is much wider than the frame in which it has its middle, far")];
     lines.extend([55.0, 155.0].map(|left| line(left, 104.0, 10.0, "cell")));
     lines.extend([55.0, 155.0].map(|left| line(left, 144.0, 10.0, "cell")));
     tables(lines, grid(&[50.0, 150.0, 250.0], &[100.0, 120.0, 140.0, 160.0]));
