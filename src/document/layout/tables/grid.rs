@@ -121,7 +121,7 @@ impl<'a> Grid<'a> {
     }
 
     /// Whether anything tells cells from lines of text that happen to stand side by side: a column of figures, a whole
-    /// row of bold names above, or cells that are mostly short.
+    /// row of bold names above, or cells that are mostly short and mostly there.
     fn is_evident(&self, columns: &[Vec<&Segment<'_>>]) -> bool {
         /// Half of the columns hold cells no wider than this on average, in font sizes.
         const SHORT: f32 = 8.0;
@@ -136,7 +136,8 @@ impl<'a> Grid<'a> {
             let widths: f32 = column.iter().map(|segment| segment.bbox.width() / segment.line.size).sum();
             widths <= SHORT * column.len() as f32
         });
-        columns.iter().any(of_figures) || named || short.count() * 2 >= self.columns
+        let full = self.cells().count() * 10 >= self.rows.len() * self.columns * 7;
+        columns.iter().any(of_figures) || named || full && short.count() * 2 >= self.columns
     }
 
     /// Its segments with the first column of each.
