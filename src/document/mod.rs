@@ -9,6 +9,7 @@ pub mod docling;
 pub mod facts;
 pub mod fields;
 pub mod figures;
+pub mod html;
 pub mod layout;
 pub mod markdown;
 pub mod outline;

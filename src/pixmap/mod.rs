@@ -7,6 +7,7 @@ mod colour;
 #[cfg(test)]
 mod drawn;
 mod geometry;
+pub mod rules;
 mod skew;
 mod warp;
 

@@ -14,6 +14,7 @@ pub mod letters;
 pub mod ocr;
 pub mod publish;
 pub mod roster;
+mod ruling;
 pub mod sources;
 pub mod split;
 pub mod upright;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::engine::{Config, Engine, Engines, Setting};
-use super::{Files, Meter, Output, Parts, Stage, claim_check, compute, upright::Upright};
+use super::{Files, Meter, Output, Parts, Stage, claim_check, compute, ruling, upright::Upright};
 use crate::{
     blob::Blobs,
     decode::{
@@ -162,6 +162,10 @@ impl Ocr {
         self.keep(ask, &picture, &mut page).await?;
         page.lines = self.recognise(meter, ask, &picture).await?;
         page.method = Some(Method::Ocr);
+        let (rules, cpu_us) = ruling::of_picture(Arc::clone(&picture.pixmap), picture.raster.dpi).await?;
+        meter.cpu(cpu_us);
+        // What the file draws itself may lie elsewhere than in the picture that was read.
+        page.drawing.rules = rules;
         Ok(page)
     }
 

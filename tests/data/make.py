@@ -26,6 +26,7 @@ from reportlab.platypus import (BaseDocTemplate, Frame, FrameBreak, Image as Pic
 import pages
 import pdfs
 import pictures
+import tables
 import truths
 from texts import LOG, NOTES, PLAIN, SEARCH, TEXTS
 
@@ -345,6 +346,7 @@ def main():
         print(f"{len(content):8} {path.relative_to(HERE)}")
     print(f"{sum(map(len, files.values())):8} in all")
     pdfs.main()
+    tables.main(HERE / "reading")
 
 
 main()

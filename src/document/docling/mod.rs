@@ -191,9 +191,9 @@ impl Writer<'_> {
 
     fn table_item(&self, block: &Block, table: &Table) -> Value {
         let mut item = self.floating(block, "table");
-        let cells: Vec<Value> = table.cells.iter().map(cell_item).collect();
+        let cells: Vec<Value> = table.cells.iter().map(|cell| cell_item(cell, is_section(table, cell))).collect();
         let mut grid: Vec<Vec<Value>> = (0..table.rows)
-            .map(|row| (0..table.columns).map(|column| cell_item(&empty_cell(row, column))).collect())
+            .map(|row| (0..table.columns).map(|column| cell_item(&empty_cell(row, column), false)).collect())
             .collect();
         for (cell, value) in table.cells.iter().zip(&cells) {
             let columns = cell.column_index..cell.column_index.saturating_add(cell.column_span);
@@ -240,7 +240,16 @@ fn empty_cell(row_index: u32, column_index: u32) -> Cell {
     }
 }
 
-fn cell_item(cell: &Cell) -> Value {
+/// Whether a cell names the rows below it: alone in its row, but below the heads and beside columns that it leaves empty.
+fn is_section(table: &Table, cell: &Cell) -> bool {
+    let alone = || {
+        let beside = |other: &&Cell| other.row_index == cell.row_index && !other.text.is_empty();
+        table.cells.iter().filter(beside).count() == 1
+    };
+    !cell.header && cell.column_index == 0 && !cell.text.is_empty() && table.columns > 1 && alone()
+}
+
+fn cell_item(cell: &Cell, section: bool) -> Value {
     let mut item = Map::new();
     if let Some(bbox) = cell.prov.as_ref().and_then(|place| place.bbox) {
         item.insert("bbox".into(), bbox_item(&bbox));
@@ -256,8 +265,8 @@ fn cell_item(cell: &Cell) -> Value {
         "end_col_offset_idx": column_end,
         "text": cell.text,
         "column_header": cell.header,
-        "row_header": false,
-        "row_section": false,
+        "row_header": cell.row_header,
+        "row_section": section,
         "fillable": false,
     });
     if let Value::Object(rest) = rest {

@@ -51,7 +51,7 @@ pub fn analyse(page: &mut Page) {
     let (upright, sideways): (Vec<_>, Vec<_>) = body.into_iter().partition(|line| !line.is_sideways());
 
     let pictures = figures::pictures(page, &upright, &votes);
-    let leaves = xycut::order(upright, &pictures, &page.drawing.rules, &metrics);
+    let leaves = xycut::order(upright, &pictures, &page.drawing, &metrics);
 
     let furniture_of = |kind: BlockKind| {
         let mut found: Vec<&Measured<'_>> = all.iter().filter(|line| marks[line.index] == Some(kind)).collect();

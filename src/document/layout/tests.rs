@@ -7,7 +7,7 @@ use super::*;
 use crate::document::{Drawing, Region, RegionKind, Word, markdown};
 
 /// A line of words set in a fixed pitch of half the size.
-fn line(left: f32, top: f32, size: f32, text: &str) -> Line {
+pub fn line(left: f32, top: f32, size: f32, text: &str) -> Line {
     let mut words = Vec::new();
     let mut x = left;
     for word in text.split(' ') {
@@ -620,9 +620,20 @@ fn any_region() -> impl Strategy<Value = Region> {
     (prop::sample::select(&KINDS[..]), bbox, 0.0..1f32).prop_map(|(kind, bbox, score)| Region { kind, bbox, score })
 }
 
+/// Rules on the same raster as the lines, so that they meet and make cells; and some that are none.
+fn any_rule() -> impl Strategy<Value = Bbox> {
+    let edge = (0..60u8).prop_map(|x| f32::from(x) * 10.0);
+    let thin = prop_oneof![20 => 0.0..3f32, 1 => Just(f32::INFINITY)];
+    (edge.clone(), edge.clone(), edge, thin, any::<bool>()).prop_map(|(left, top, long, thin, level)| {
+        let (width, height) = if level { (long, thin) } else { (thin, long) };
+        Bbox { left, top, right: left + width, bottom: top + height }
+    })
+}
+
 fn any_page() -> impl Strategy<Value = Page> {
     let boxes = |most| prop::collection::vec(any_box(), 0..most);
-    let parts = (prop::collection::vec(any_line(), 0..80), boxes(4), boxes(30), boxes(30));
+    let rules = prop::collection::vec(prop_oneof![4 => any_rule(), 1 => any_box()], 0..30);
+    let parts = (prop::collection::vec(any_line(), 0..80), boxes(4), rules, boxes(30));
     (parts, prop::collection::vec(any_region(), 0..12), 1..4u32, any::<bool>()).prop_map(
         |((lines, images, rules, paths), regions, page_no, is_scan)| {
             let method = Some(if is_scan { Method::Ocr } else { Method::TextLayer });

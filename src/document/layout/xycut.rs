@@ -5,7 +5,7 @@
 //! one of them and a switch from three columns to one all fall out of the same rule. A ruled line ends the gutters that
 //! it crosses. Bands without a gutter are read as they stand, top to bottom.
 
-use super::super::{Bbox, Table};
+use super::super::{Bbox, Drawing, Table};
 use super::{Measured, Metrics, tables, text};
 
 /// What is ordered: a line, a table of lines, or a picture with the lines inside it.
@@ -63,7 +63,7 @@ const DEPTH: usize = 12;
 pub fn order<'a>(
     lines: Vec<&'a Measured<'a>>,
     pictures: &[(Bbox, Vec<usize>)],
-    rules: &[Bbox],
+    drawing: &Drawing,
     metrics: &Metrics,
 ) -> Vec<Leaf<'a>> {
     let mut owner = std::collections::HashMap::new();
@@ -78,13 +78,14 @@ pub fn order<'a>(
             _ => items.push(Item::Line(line)),
         }
     }
-    let mut cutter = Cutter { metrics, leaves: Vec::new(), open: Vec::new() };
-    cutter.region(tables::ruled(items, rules, metrics), 0);
+    let mut cutter = Cutter { drawing, metrics, leaves: Vec::new(), open: Vec::new() };
+    cutter.region(tables::ruled(items, drawing, metrics), 0);
     cutter.close();
     cutter.leaves
 }
 
 struct Cutter<'a, 'm> {
+    drawing: &'m Drawing,
     metrics: &'m Metrics,
     leaves: Vec<Leaf<'a>>,
     /// Bands of the leaf that is being read.
@@ -105,7 +106,7 @@ impl<'a> Cutter<'a, '_> {
             self.open.extend(items);
             return;
         }
-        let items = tables::lift(items, self.metrics);
+        let items = tables::lift(items, self.drawing, self.metrics);
         let bands = bands(items);
         for group in groups(bands, self.metrics) {
             match columns(group, self.metrics) {

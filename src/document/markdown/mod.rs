@@ -15,9 +15,10 @@ pub use table::{cell_grid, rows};
 use super::{
     Block, BlockKind, Document,
     figures::{caption_owners, split_caption},
+    html,
 };
 
-/// Renders a document as CommonMark with GFM tables.
+/// Renders a document as CommonMark with GFM tables. Tables with spans, which GFM cannot say, are HTML blocks.
 ///
 /// Blocks are separated by one blank line, items of a list by a line break; the result ends in one line break, or is
 /// empty.
@@ -72,6 +73,7 @@ impl Writer {
             BlockKind::ListItem => self.list_item(block),
             BlockKind::Code => self.code(block),
             BlockKind::Table => match &block.table {
+                Some(table) if table.rows > 0 && html::has_spans(table) => self.paragraph(&html::table(table)),
                 Some(table) if table.rows > 0 && table.columns > 0 => {
                     let rows = rows(table).join("\n");
                     self.paragraph(&rows);

@@ -6,7 +6,8 @@ use super::escape::{Position, escape};
 /// The rows of a table in GFM, the rule below the header as the second; `rows + 1` lines.
 ///
 /// GFM knows neither spans nor tables without a header: a spanning cell's text stands in its first place, and the
-/// first row is the header whether or not its cells are marked so.
+/// first row is the header whether or not its cells are marked so. A document's Markdown has tables with spans in
+/// HTML instead ([`html::table`](super::super::html::table)).
 pub fn rows(table: &Table) -> Vec<String> {
     let grid = cell_grid(table);
     let mut lines = Vec::with_capacity(grid.len() + 1);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::super::{Bbox, Cell, Locator};
-use super::framed::text_of;
+use super::super::text;
 use super::grid::is_value;
 use super::segments::Segment;
 
@@ -41,14 +41,14 @@ impl Area<'_> {
             column_span: self.columns.len() as u32,
             header: false,
             row_header: false,
-            text: text_of(&self.segments),
+            text: text::join(in_reading_order(&self.segments).iter().map(|segment| segment.text.as_str())),
             prov: (self.bbox != Bbox::default()).then(|| Locator::on_page(page_no, self.bbox)),
         }
     }
 }
 
 /// Segments of a cell line by line, each from left to right.
-pub fn in_reading_order<'s, 'a>(segments: &'s [Segment<'a>]) -> Vec<&'s Segment<'a>> {
+fn in_reading_order<'s, 'a>(segments: &'s [Segment<'a>]) -> Vec<&'s Segment<'a>> {
     let middle = |segment: &Segment<'_>| (segment.bbox.top + segment.bbox.bottom) / 2.0;
     let mut ordered: Vec<&Segment<'a>> = segments.iter().collect();
     ordered.sort_by(|a, b| middle(a).total_cmp(&middle(b)).then(a.bbox.left.total_cmp(&b.bbox.left)));
@@ -66,8 +66,8 @@ pub fn in_reading_order<'s, 'a>(segments: &'s [Segment<'a>]) -> Vec<&'s Segment<
 ///
 /// Heads are bold above rows that are not, or words above figures, or what rules set apart from all rows below
 /// (`ruled_off`: the first row below). `bold` tells which cells are set so, in their order.
-pub fn set_headers(cells: &mut [Cell], bold: &[bool], rows: u32, ruled_off: &Option<u32>) {
-    let head = head_rows(cells, bold, rows, *ruled_off);
+pub fn set_headers(cells: &mut [Cell], bold: &[bool], rows: u32, ruled_off: Option<u32>) {
+    let head = head_rows(cells, bold, rows, ruled_off);
     for cell in cells.iter_mut() {
         cell.header = cell.row_index < head;
     }

@@ -1,7 +1,10 @@
 //! Segments put into columns, and whether what comes of it is a table.
 
-use super::super::super::{Bbox, Cell, Locator, Table};
+use std::ops::Range;
+
+use super::super::super::{Bbox, Cell, Table};
 use super::super::{Measured, Metrics, text};
+use super::cells::{Area, set_headers};
 use super::segments::{Row, Segment};
 use super::{Found, LEAST_ROWS};
 
@@ -108,17 +111,46 @@ impl<'a> Grid<'a> {
                 && average(&columns[0]) <= 45.0
                 && average(&columns[1]) <= 18.0;
         }
+        if !self.is_evident(&columns) {
+            return false;
+        }
         // Three columns of running text are cut into lines that are all about equally long and fill their column.
         let wide = columns.iter().filter(|column| average(column) > 28.0).count();
         let straight = aligned.iter().filter(|aligned| **aligned).count();
         wide <= 1 && straight * 3 >= self.columns * 2
     }
 
+    /// Whether anything tells cells from lines of text that happen to stand side by side: a column of figures, a whole
+    /// row of bold names above, or cells that are mostly short and mostly there.
+    fn is_evident(&self, columns: &[Vec<&Segment<'_>>]) -> bool {
+        /// Half of the columns hold cells no wider than this on average, in font sizes.
+        const SHORT: f32 = 8.0;
+        let of_figures = |column: &Vec<&Segment<'_>>| {
+            let values = column.iter().filter(|segment| is_value(&segment.text)).count();
+            column.len() >= LEAST_ROWS && values * 10 >= column.len() * 6
+        };
+        let is_bold = |row: &CellRow<'_>| row.iter().all(|cell| cell.segments.iter().all(|segment| segment.bold));
+        let named = self.rows.first().is_some_and(|row| row.len() == self.columns && is_bold(row))
+            && self.rows.get(1).is_some_and(|row| !is_bold(row));
+        let short = columns.iter().filter(|column| {
+            let widths: f32 = column.iter().map(|segment| segment.bbox.width() / segment.line.size).sum();
+            widths <= SHORT * column.len() as f32
+        });
+        let full = self.cells().count() * 10 >= self.rows.len() * self.columns * 7;
+        columns.iter().any(of_figures) || named || full && short.count() * 2 >= self.columns
+    }
+
+    /// Its segments with the first column of each.
+    pub fn segments(&self) -> Vec<(usize, &Segment<'a>)> {
+        self.cells().flat_map(|cell| cell.segments.iter().map(|segment| (cell.first, segment))).collect()
+    }
+
     /// Whether two columns or more go on from line to line, as sentences do. Cells rarely begin in lower case.
     fn is_prose(&self) -> bool {
         let flows = |column: usize| {
             let segments = self.column(column);
-            let long: Vec<_> = segments.iter().filter(|segment| segment.chars >= 10 && !is_value(&segment.text)).collect();
+            let long: Vec<_> =
+                segments.iter().filter(|segment| segment.chars >= 10 && !is_value(&segment.text)).collect();
             let lower = long.iter().filter(|segment| text::starts_lower(&segment.text)).count();
             long.len() >= 4 && long.len() * 2 > segments.len() && lower * 10 > long.len() * 3
         };
@@ -127,24 +159,23 @@ impl<'a> Grid<'a> {
 
     /// The table and its lines.
     pub fn finish(&self, run: &[Row<'a>], page_no: u32) -> Found<'a> {
-        let header_rows = self.header_rows();
         let rows = self.unwrapped();
-        let mut cells = Vec::new();
-        for (row_index, row) in rows.iter().enumerate() {
+        let mut areas: Vec<Area<'a>> = Vec::new();
+        for (number, row) in rows.iter().enumerate() {
+            let area = |columns: Range<usize>, segments: Vec<Segment<'a>>| {
+                Area { rows: number..number + 1, columns, bbox: Bbox::default(), segments }.boxed()
+            };
+            let mut next = 0;
             for Placed { first, last, segments } in row {
-                let bbox = Bbox::around(segments.iter().map(|segment| &segment.bbox)).unwrap_or_default();
-                cells.push(Cell {
-                    row_index: row_index as u32,
-                    column_index: *first as u32,
-                    row_span: 1,
-                    column_span: (last - first + 1) as u32,
-                    header: row_index < header_rows,
-                    row_header: false,
-                    text: text::join(segments.iter().map(|segment| segment.text.as_str())),
-                    prov: Some(Locator::on_page(page_no, bbox)),
-                });
+                areas.extend((next..*first).map(|column| area(column..column + 1, Vec::new())));
+                areas.push(area(*first..last + 1, segments.clone()));
+                next = last + 1;
             }
+            areas.extend((next..self.columns).map(|column| area(column..column + 1, Vec::new())));
         }
+        let mut cells: Vec<Cell> = areas.iter().map(|area| area.cell(page_no)).collect();
+        let bold: Vec<bool> = areas.iter().map(Area::is_bold).collect();
+        set_headers(&mut cells, &bold, rows.len() as u32, None);
         let mut lines: Vec<&'a Measured<'a>> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for segment in run.iter().flat_map(|row| &row.segments) {
@@ -168,20 +199,6 @@ impl<'a> Grid<'a> {
             rows.push(row);
         }
         rows
-    }
-
-    /// Rows from the top that name the columns: bold above others that are not, or words above values.
-    fn header_rows(&self) -> usize {
-        let bold = |row: &CellRow<'_>| row.iter().all(|cell| cell.segments.iter().all(|segment| segment.bold));
-        let values =
-            |row: &CellRow<'_>| row.iter().any(|cell| cell.segments.iter().any(|segment| is_value(&segment.text)));
-        let leading = self.rows.iter().take_while(|row| bold(row)).count();
-        if (1..=3).contains(&leading) && leading < self.rows.len() {
-            return leading;
-        }
-        let words = self.rows.iter().take_while(|row| !values(row)).count();
-        let below = self.rows.iter().skip(words).filter(|row| values(row)).count();
-        if (1..=3).contains(&words) && below * 2 >= self.rows.len() - words { words } else { 0 }
     }
 }
 

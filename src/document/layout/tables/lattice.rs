@@ -64,7 +64,9 @@ impl Lattice {
                     && frame.down.iter().any(|s| (s.at - x).abs() < NEAR && ends_at(s, ys[row]))
             };
             for column in 0..columns {
-                walls.across[row * columns + column] = covered(&frame.across, ys[row], xs[column], xs[column + 1])
+                // Without upright rules there is one column, and any rule in it parts rows.
+                walls.across[row * columns + column] = frame.down.is_empty()
+                    || covered(&frame.across, ys[row], xs[column], xs[column + 1])
                     || ends_here(xs[column])
                     || ends_here(xs[column + 1]);
             }

@@ -9,17 +9,21 @@
 //! The law: the cells of a table tile its grid, and every line of it belongs to the block.
 
 mod cells;
+mod diagram;
 mod framed;
 mod grid;
 mod lattice;
 mod rules;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 
-use super::super::{Bbox, Table};
+use super::super::{Bbox, Drawing, Table};
 use super::xycut::Item;
 use super::{Measured, Metrics};
+use diagram::is_diagram;
 use grid::Grid;
 use rules::{Frame, Stroke};
 use segments::{PROSE, Row};
@@ -31,11 +35,11 @@ const LEAST_ROWS: usize = 3;
 const MOST_FRAMES: usize = 300;
 
 /// Replaces the lines of every table that rules make on a page by the table; everything else stays as it is.
-pub fn ruled<'a>(items: Vec<Item<'a>>, rules: &[Bbox], metrics: &Metrics) -> Vec<Item<'a>> {
-    if rules.is_empty() {
+pub fn ruled<'a>(items: Vec<Item<'a>>, drawing: &Drawing, metrics: &Metrics) -> Vec<Item<'a>> {
+    if drawing.rules.is_empty() {
         return items;
     }
-    let (mut frames, stacks) = rules::frames(rules);
+    let (mut frames, stacks) = rules::frames(&drawing.rules);
     frames.retain(|frame| !frame.across.is_empty() && !frame.down.is_empty());
     // The smallest first: a table in a box is a table, the box around it is none.
     frames.sort_by(|a, b| a.bbox().area().total_cmp(&b.bbox().area()));
@@ -99,7 +103,7 @@ fn parts(stack: &Frame, lines: &[&Measured<'_>]) -> Vec<Frame> {
 }
 
 /// Replaces the lines of every table in a region by the table; everything else stays as it is.
-pub fn lift<'a>(items: Vec<Item<'a>>, metrics: &Metrics) -> Vec<Item<'a>> {
+pub fn lift<'a>(items: Vec<Item<'a>>, drawing: &Drawing, metrics: &Metrics) -> Vec<Item<'a>> {
     let mut lines = Vec::new();
     let mut rest = Vec::new();
     for item in items {
@@ -115,7 +119,7 @@ pub fn lift<'a>(items: Vec<Item<'a>>, metrics: &Metrics) -> Vec<Item<'a>> {
     let rows = segments::rows(&lines);
     let mut taken = HashSet::new();
     for run in runs(&rows) {
-        for (table, inside) in build_any(&rows[run], metrics, 0) {
+        for (table, inside) in build_any(&rows[run], drawing, metrics, 0) {
             let bbox = Bbox::around(inside.iter().map(|line| &line.bbox)).unwrap_or_default();
             let own: HashSet<usize> = inside.iter().map(|line| line.index).collect();
             // With text beside it, this is a part of a column; the table is found once the columns are cut.
@@ -156,11 +160,11 @@ fn runs(rows: &[Row<'_>]) -> Vec<std::ops::Range<usize>> {
 type Found<'a> = (Table, Vec<&'a Measured<'a>>);
 
 /// The table of a run, or those of its parts when the whole makes none.
-fn build_any<'a>(run: &[Row<'a>], metrics: &Metrics, depth: usize) -> Vec<Found<'a>> {
+fn build_any<'a>(run: &[Row<'a>], drawing: &Drawing, metrics: &Metrics, depth: usize) -> Vec<Found<'a>> {
     if run.iter().filter(|row| row.is_tabular()).count() < LEAST_ROWS {
         return Vec::new();
     }
-    if let Some(found) = build(run, metrics) {
+    if let Some(found) = build(run, drawing, metrics) {
         return vec![found];
     }
     if depth >= 4 {
@@ -173,8 +177,8 @@ fn build_any<'a>(run: &[Row<'a>], metrics: &Metrics, depth: usize) -> Vec<Found<
     else {
         return Vec::new();
     };
-    let mut found = build_any(&run[..cut], metrics, depth + 1);
-    found.extend(build_any(&run[cut..], metrics, depth + 1));
+    let mut found = build_any(&run[..cut], drawing, metrics, depth + 1);
+    found.extend(build_any(&run[cut..], drawing, metrics, depth + 1));
     found
 }
 
@@ -206,7 +210,7 @@ fn column_edges(cells: impl Iterator<Item = (f32, f32)>, rows: usize, least: f32
     columns
 }
 
-fn build<'a>(run: &[Row<'a>], metrics: &Metrics) -> Option<Found<'a>> {
+fn build<'a>(run: &[Row<'a>], drawing: &Drawing, metrics: &Metrics) -> Option<Found<'a>> {
     let tabular: Vec<&Row<'_>> = run.iter().filter(|row| row.is_tabular()).collect();
     let most = tabular.iter().map(|row| row.segments.len()).max()?;
     let mut histogram = vec![0; most + 1];
@@ -219,7 +223,8 @@ fn build<'a>(run: &[Row<'a>], metrics: &Metrics) -> Option<Found<'a>> {
         return None;
     }
     let grid = Grid::fill(run, &columns)?;
-    grid.is_table(&tabular, metrics).then(|| grid.finish(run, metrics.page_no))
+    let is_table = grid.is_table(&tabular, metrics) && !is_diagram(&grid.segments(), &drawing.paths);
+    is_table.then(|| grid.finish(run, metrics.page_no))
 }
 
 /// The text of a table's block: a line for each row, cells parted by spaces.

@@ -75,7 +75,7 @@ impl Frame {
         };
         let all = (self.across.len() + self.down.len()) * 2;
         let loose = loose(&self.across, &self.down) + loose(&self.down, &self.across);
-        loose * 4 <= all
+        self.down.is_empty() || loose * 4 <= all
     }
 }
 
@@ -92,14 +92,17 @@ pub fn frames(rules: &[Bbox]) -> (Vec<Frame>, Vec<Frame>) {
     (frames, stacks(&alone))
 }
 
-/// Adds the level strokes above and below a frame that are as wide as those in it, which its upright ones do not quite
-/// reach.
+/// Adds the level strokes above and below a frame that are as wide as those in it, where its upright ones reach out
+/// for them beyond its last.
 fn adopt(frame: &mut Frame, alone: &mut Vec<Stroke>) {
     let bbox = frame.bbox();
     let whole: Vec<Stroke> = frame.across.iter().filter(|s| s.length() >= bbox.width() * 0.9).copied().collect();
+    let reaches_up = frame.across.iter().all(|s| s.at > bbox.top + GAP);
+    let reaches_down = frame.across.iter().all(|s| s.at < bbox.bottom - GAP);
     alone.retain(|stroke| {
-        let near = stroke.at > bbox.top - NEXT && stroke.at < bbox.bottom + NEXT;
-        let adopted = near && whole.iter().any(|own| same_ends(own, stroke));
+        let above = stroke.at < bbox.top && stroke.at > bbox.top - NEXT && reaches_up;
+        let below = stroke.at > bbox.bottom && stroke.at < bbox.bottom + NEXT && reaches_down;
+        let adopted = (above || below) && whole.iter().any(|own| same_ends(own, stroke));
         if adopted {
             frame.across.push(*stroke);
         }

@@ -7,6 +7,9 @@ use super::grid::{is_value, place};
 /// Cells with more characters are running text.
 pub const PROSE: usize = 60;
 
+/// Words that keep their own dot before leading ones.
+const ABBREVIATIONS: &[&str] = &["etc", "usw", "Inc", "Corp", "Co", "Ltd", "Jr", "Sr"];
+
 /// A word's horizontal extent and text.
 #[derive(Debug, Clone, Copy)]
 pub struct Span<'a> {
@@ -35,6 +38,9 @@ impl<'a> Segment<'a> {
         if ends_leader(&words) {
             let end = text.trim_end_matches(|c: char| is_leader(c.encode_utf8(&mut [0; 4]))).len();
             text.truncate(if end > 0 { end } else { text.len() });
+            if ABBREVIATIONS.contains(&text.rsplit(' ').next().unwrap_or_default()) {
+                text.push('.');
+            }
         }
         let left = words.iter().map(|word| word.left).fold(f32::MAX, f32::min);
         let right = words.iter().map(|word| word.right).fold(f32::MIN, f32::max);
@@ -54,6 +60,18 @@ impl<'a> Segment<'a> {
     pub fn word_boxes(&self) -> Vec<Bbox> {
         let words = self.words.iter().map(|word| Bbox { left: word.left, right: word.right, ..self.bbox });
         if self.words.is_empty() { vec![self.bbox] } else { words.collect() }
+    }
+
+    /// Without the words that `is_none` tells to be none; unless nothing would be left.
+    pub fn without(self, is_none: &dyn Fn(&str, &Bbox) -> bool) -> Self {
+        let bbox = |word: &Span<'_>| Bbox { left: word.left, right: word.right, ..self.bbox };
+        let kept: Vec<Span<'a>> = self.words.iter().filter(|word| !is_none(word.text, &bbox(word))).copied().collect();
+        if kept.is_empty() || kept.len() == self.words.len() {
+            return self;
+        }
+        let mut rest = Self::of_words(self.line, kept);
+        self.marks.iter().for_each(|mark| rest.add_mark(mark));
+        rest
     }
 
     /// Cuts a segment where borders stand between its words.
