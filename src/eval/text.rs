@@ -47,8 +47,11 @@ pub fn wer<S: AsRef<str>>(found: &[S], truth: &[S]) -> Ratio {
 
 /// Distance of two texts over the longer one's length: 0 for the same, 1 for nothing in common.
 pub fn unlikeness(one: &str, other: &str) -> f64 {
+    if one == other {
+        return 0.0;
+    }
     let longer = one.chars().count().max(other.chars().count());
-    if longer == 0 { 0.0 } else { levenshtein::distance(one.chars(), other.chars()) as f64 / longer as f64 }
+    levenshtein::distance(one.chars(), other.chars()) as f64 / longer as f64
 }
 
 #[cfg(test)]

@@ -81,6 +81,9 @@ fn set_rule(text: &str) -> Result<SetRule, String> {
     if name.is_empty() { Err("the set has no name".to_owned()) } else { Ok(SetRule { name: name.to_owned(), pattern }) }
 }
 
+/// Folder of the data read below that of the report: not `data`, which may be a home's.
+const DATA: &str = "evaluated";
+
 /// A pair, what was found, and how they compare.
 struct Evaluated {
     pair: Pair,
@@ -99,7 +102,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let scratch = tempfile::tempdir().context("a folder for the data read")?;
     let home = args.out.as_deref().unwrap_or(scratch.path());
     std::fs::create_dir_all(home).with_context(|| format!("the folder {} cannot be made", home.display()))?;
-    let context = Context { config: embedded(context.config, home.join("data")), json };
+    let context = Context { config: embedded(context.config, home.join(DATA)), json };
     let app = context.open()?;
     let Some(readings) = read::all(&app, &pairing.pairs, args.ocr.into(), json).await? else {
         complain("deckle: interrupted");
@@ -164,7 +167,7 @@ fn nothing(pairing: &Pairing) -> String {
 
 fn evaluated((pair, reading): (Pair, Reading)) -> Evaluated {
     let comparison = compare(&pair.truth, &reading.found);
-    let current = reading.header.current.as_ref().filter(|_| reading.header.status() != Status::Failed);
+    let current = reading.header.current.as_ref().filter(|_| reading.status != Status::Failed);
     let why = Some(table::why(&reading.header)).filter(|why| !why.is_empty());
     let page_count = current.map_or(0, |current| current.page_count as usize);
     let trail = current.map_or(&[][..], |current| &current.trail);
@@ -178,7 +181,7 @@ fn evaluated((pair, reading): (Pair, Reading)) -> Evaluated {
             .iter()
             .map(|(path, format)| TruthFile { path: path.display().to_string(), format: *format })
             .collect(),
-        status: reading.header.status(),
+        status: reading.status,
         why: why.or_else(|| missing(&pair, &reading.found)),
         pages: if page_count == 0 { 0 } else { reading.found.pages.len() },
         figures: report::figures(&comparison.scores),

@@ -25,6 +25,8 @@ use crate::{
 pub struct Reading {
     /// Its header.
     pub header: Header,
+    /// How this reading ended; what readers see may be of an earlier one, when the same folder was used before.
+    pub status: Status,
     /// What was found on the pages that the truth is about; nothing where it failed.
     pub found: Found,
     /// Mean confidence of these pages.
@@ -88,12 +90,13 @@ async fn keys(app: &App, pairs: &[Pair]) -> anyhow::Result<Vec<DocumentKey>> {
 
 async fn reading(app: &App, pair: &Pair, key: &DocumentKey) -> anyhow::Result<Reading> {
     let header = app.store.header(key).await?.with_context(|| format!("{} is not in the store", pair.name))?;
-    let Some(current) = header.current.as_ref().filter(|_| header.status() != Status::Failed) else {
-        return Ok(Reading { header, found: Found::default(), confidence: None });
+    let status = header.ended.as_ref().map_or_else(|| header.status(), |ended| ended.status);
+    let Some(current) = header.current.as_ref().filter(|_| status != Status::Failed) else {
+        return Ok(Reading { header, status, found: Found::default(), confidence: None });
     };
     if current.page_count == 0 {
         let found = Found::of_blocks(&render::document(app, current).await?);
-        return Ok(Reading { header, found, confidence: None });
+        return Ok(Reading { header, status, found, confidence: None });
     }
     let run = app.store.document(key).await?.with_context(|| format!("{} is not in the store", pair.name))?;
     let mut pages: Vec<Page> = Vec::new();
@@ -104,5 +107,5 @@ async fn reading(app: &App, pair: &Pair, key: &DocumentKey) -> anyhow::Result<Re
         }
     }
     let confidence = Confidence::of_lines(pages.iter().flat_map(|page| &page.lines)).map(|it| it.mean);
-    Ok(Reading { found: Found::of_pages(&pages, &pair.pages), confidence, header })
+    Ok(Reading { found: Found::of_pages(&pages, &pair.pages), confidence, status, header })
 }

@@ -23,14 +23,16 @@ pub fn read(content: &str) -> Result<Truth, Flaw> {
     let document = parsed(content)?;
     let mut places = Vec::new();
     let mut tables = Vec::new();
+    let mut is_placed = true;
     for region in document.descendants().filter(|node| node.has_tag_name("region")) {
         let page_no = number(region, "page")?.ok_or_else(|| flaw(region, "a region names no page"))?;
         let page_no = whole(region, "page", page_no)?;
         let own = children(region, "bounding-box").next().map(bbox).transpose()?;
         let cells: Vec<(Cell, Option<Bbox>)> = children(region, "cell").map(cell).collect::<Result<_, _>>()?;
         let around = Bbox::around(cells.iter().filter_map(|(_, bbox)| bbox.as_ref()));
-        if let Some(bbox) = own.or(around) {
-            places.push(Place { page_no, bbox });
+        match own.or(around) {
+            Some(bbox) => places.push(Place { page_no, bbox }),
+            None => is_placed = false,
         }
         if !cells.is_empty() {
             let place = around.map(|bbox| Placed { page_no, bbox });
@@ -39,7 +41,8 @@ pub fn read(content: &str) -> Result<Truth, Flaw> {
     }
     let is_structure = document.descendants().any(|node| node.has_tag_name("cell"));
     Ok(Truth {
-        boxes: Some(Boxes { of: Unit::Table, places }),
+        // Cells without boxes say nothing of where a table is.
+        boxes: is_placed.then_some(Boxes { of: Unit::Table, places }),
         tables: is_structure.then_some(Tables { tables, has_headers: false }),
         frame: Frame::BottomLeft,
         ..Truth::default()
@@ -155,6 +158,13 @@ mod tests {
         let truth = read(regions).unwrap();
         assert_eq!(truth.tables, None);
         assert_eq!(truth.boxes.unwrap().places[0].bbox, Bbox { left: 70.0, top: 400.0, right: 500.0, bottom: 700.0 });
+    }
+
+    #[test]
+    fn cells_without_boxes_make_a_table_without_a_place() {
+        let bare = STRUCTURE.replace("<bounding-box", "<somewhere");
+        let truth = read(&bare).unwrap();
+        assert_eq!((truth.boxes, truth.tables.unwrap().tables[0].place), (None, None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Card, PICTURES, Picture, STYLE, Shown, cards, file_of};
+use super::{Card, PICTURES, Picture, STYLE, Shown, cards, count, duration, file_of};
 use crate::{
     document::{Bbox, Table},
     eval::{
@@ -67,17 +67,19 @@ struct Sheet {
 #[derive(Serialize)]
 struct Boxes {
     id: &'static str,
-    boxes: Vec<Box>,
+    boxes: Vec<Rect>,
 }
 
 #[derive(Serialize)]
-struct Box {
+struct Rect {
     x: f32,
     y: f32,
     width: f32,
     height: f32,
     title: Option<String>,
     number: Option<usize>,
+    /// Where the number stands: left of the box, so that it hides no text.
+    tab: f32,
 }
 
 /// A table of the truth beside the one found.
@@ -132,7 +134,7 @@ fn facts(shown: &Shown<'_>) -> Vec<String> {
     });
     facts.push(format!("truth: {}", truths.collect::<Vec<_>>().join(", ")));
     if result.pages > 0 {
-        facts.push(format!("{} page{}", result.pages, if result.pages == 1 { "" } else { "s" }));
+        facts.push(count(result.pages, "page"));
     }
     if !result.models.is_empty() {
         facts.push(format!("read by {}", result.models.join(", ")));
@@ -144,7 +146,7 @@ fn facts(shown: &Shown<'_>) -> Vec<String> {
         facts.push(format!("confidence {confidence:.2}"));
     }
     if let Some(cpu) = result.cpu_s_per_page {
-        facts.push(format!("{cpu:.2} s of processor time per page"));
+        facts.push(format!("{} of processor time per page", duration(cpu)));
     }
     facts
 }
@@ -157,9 +159,9 @@ fn layers(shown: &Shown<'_>) -> Vec<Layer> {
     let pages = &shown.found.pages;
     let any = |of: Unit| pages.iter().any(|page| !page.boxes(of).is_empty());
     let layer = |id, label: String, is_there: bool, shown| is_there.then_some(Layer { id, label, shown });
-    let truth_label = of_truth.map(|(of, boxes)| format!("{} {}s of the truth", boxes.len(), of.as_str()));
+    let truth_label = of_truth.map(|(of, boxes)| format!("{} of the truth", count(boxes.len(), of.as_str())));
     [
-        layer("errors", format!("{wrong} words that the truth does not have"), wrong > 0, true),
+        layer("errors", format!("{} that the truth does not have", count(wrong, "word")), wrong > 0, true),
         layer("truth", truth_label.unwrap_or_default(), of_truth.is_some(), true),
         layer("tables", "tables found".to_owned(), any(Unit::Table), true),
         layer("blocks", "blocks in reading order".to_owned(), any(Unit::Block), true),
@@ -221,15 +223,16 @@ fn sheet(shown: &Shown<'_>, index: usize, page: &FoundPage, number: u32, picture
     })
 }
 
-fn boxed(bbox: Bbox, title: Option<String>, number: Option<usize>) -> Box {
+fn boxed(bbox: Bbox, title: Option<String>, number: Option<usize>) -> Rect {
     let round = |value: f32| (value * 10.0).round() / 10.0;
-    Box {
+    Rect {
         x: round(bbox.left),
         y: round(bbox.top),
         width: round(bbox.width()),
         height: round(bbox.height()),
         title,
         number,
+        tab: round((bbox.left - 14.0).max(0.0)),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Card, DOCUMENTS, STYLE, cards, cells, file_of, per_cent,
+    Card, DOCUMENTS, STYLE, cards, cells, count, duration, file_of, per_cent,
     plots::{self, Bar, Bars, Dots, RATES, Scale},
     seconds,
 };
@@ -76,8 +76,11 @@ struct Meaning {
 
 /// What the template shows.
 pub fn context(report: &Report) -> Index {
-    let measures: Vec<Measure> =
+    let measured: Vec<Measure> =
         Measure::ALL.into_iter().filter(|measure| report.total.figures.contains_key(measure)).collect();
+    // What F1 is made of would make the tables wide.
+    let is_column = |measure: &Measure| !matches!(measure, Measure::BoxPrecision | Measure::BoxRecall);
+    let measures: Vec<Measure> = measured.iter().copied().filter(is_column).collect();
     let total = (report.sets.len() > 1).then_some((&report.total, true));
     let sets = report.sets.iter().map(|set| (set, false)).chain(total);
     let set_row = |(set, is_total): (&Group, bool)| SetRow {
@@ -101,7 +104,6 @@ pub fn context(report: &Report) -> Index {
         status: document.status.as_str(),
         why: document.why.clone(),
     };
-    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
     let group = &report.total;
     let not_whole = if group.not_whole > 0 { format!(", {} not whole", group.not_whole) } else { String::new() };
     Index {
@@ -118,7 +120,7 @@ pub fn context(report: &Report) -> Index {
         dots: [plots::reliability(&report.calibration), scatter(report)].into_iter().flatten().collect(),
         documents: report.documents.iter().enumerate().map(document_row).collect(),
         left_out: left_out(report),
-        meanings: measures.iter().map(|it| Meaning { label: it.label(), meaning: it.meaning() }).collect(),
+        meanings: measured.iter().map(|it| Meaning { label: it.label(), meaning: it.meaning() }).collect(),
         intervals: format!(
             "Intervals hold {} % of {} samples of documents (percentile bootstrap, seed {}); of few documents they say little.",
             report.bootstrap.level * 100.0,
@@ -183,7 +185,7 @@ fn by_time(report: &Report) -> Option<Bars> {
             label: document.name.clone(),
             href: Some(href(number)),
             value: cpu,
-            text: format!("{cpu:.2} s"),
+            text: duration(cpu),
             second: wall,
             ..Bar::default()
         })

@@ -102,14 +102,25 @@ fn cards(figures: &Figures) -> Vec<Card> {
 
 /// What a figure of one document is made of, where these are things that people count.
 fn counts(measure: Measure, part: f64, whole: f64) -> String {
+    let of = |noun: &str| count(whole as usize, noun);
     match measure {
-        Measure::Cer => format!("{part} errors in {whole} characters"),
-        Measure::Wer => format!("{part} errors in {whole} words"),
+        Measure::Cer => format!("{part} errors in {}", of("character")),
+        Measure::Wer => format!("{part} errors in {}", of("word")),
         Measure::BoxPrecision | Measure::BoxRecall => format!("{part} of {whole} boxes"),
-        Measure::Teds => format!("{whole} table{}", if whole == 1.0 { "" } else { "s" }),
-        Measure::Iou => format!("{whole} pairs"),
+        Measure::Teds => of("table"),
+        Measure::Iou => of("pair"),
         Measure::BagF1 | Measure::AdjacencyF1 | Measure::CellF1 | Measure::BoxF1 => String::new(),
     }
+}
+
+/// `1 page`, `2 pages`.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `35 ms`, `1.20 s`.
+fn duration(seconds: f64) -> String {
+    if seconds < 0.1 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.2} s") }
 }
 
 fn per_cent(measure: Measure, value: f64) -> String {

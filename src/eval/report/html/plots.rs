@@ -86,6 +86,9 @@ const LEFT: f64 = 300.0;
 const RIGHT: f64 = 90.0;
 const STEP: f64 = 22.0;
 const THICK: f64 = 12.0;
+/// Room for the label of a mark.
+const LABEL_WIDTH: f64 = 34.0;
+const LABEL_HEIGHT: f64 = 15.0;
 /// Characters of a label; the whole one is told on hovering.
 const LABEL: usize = 42;
 
@@ -130,11 +133,27 @@ pub fn bars(title: &str, caption: &str, bars: &[Bar], scale: Scale, ticks: &[(f6
         left: LEFT,
         floor,
         foot: floor + 14.0,
-        ticks: shown
-            .map(|(value, label)| Tick { at: round(LEFT + length(*value)), label: (*label).to_owned() })
-            .collect(),
+        ticks: apart(
+            shown.map(|(value, label)| Tick { at: round(LEFT + length(*value)), label: (*label).to_owned() }),
+            LABEL_WIDTH,
+        ),
         bars: bars.iter().enumerate().map(place).collect(),
     }
+}
+
+/// Marks whose labels do not touch: of two that would, the one nearer to the start goes, but never the start itself.
+fn apart(ticks: impl Iterator<Item = Tick>, room: f64) -> Vec<Tick> {
+    let mut kept: Vec<Tick> = Vec::new();
+    for tick in ticks {
+        let touches = |last: &Tick| (tick.at - last.at).abs() < room;
+        if kept.len() > 1 && kept.last().is_some_and(touches) {
+            kept.pop();
+        }
+        if !kept.last().is_some_and(touches) {
+            kept.push(tick);
+        }
+    }
+    kept
 }
 
 /// The end of a path says more than its start.
@@ -189,6 +208,7 @@ fn square(title: &str, across: (&str, &[(f64, &str)], f64), up: (&str, &[(f64, &
     let x = |value: f64| round(left + (right - left) * value / across.2);
     let y = |value: f64| round(floor - (floor - top) * scale.of(value) / scale.of(up.2));
     let tick = |at: f64, label: &str| Tick { at, label: label.to_owned() };
+    let up_ticks = up.1.iter().filter(|(value, _)| *value <= up.2).map(|(value, label)| tick(y(*value), label));
     Dots {
         title: title.to_owned(),
         caption: String::new(),
@@ -199,7 +219,7 @@ fn square(title: &str, across: (&str, &[(f64, &str)], f64), up: (&str, &[(f64, &
         top,
         floor,
         across: across.1.iter().map(|(value, label)| tick(x(*value), label)).collect(),
-        up: up.1.iter().filter(|(value, _)| *value <= up.2).map(|(value, label)| tick(y(*value), label)).collect(),
+        up: apart(up_ticks, LABEL_HEIGHT),
         across_label: across.0.to_owned(),
         up_label: up.0.to_owned(),
         ideal: None,
@@ -264,7 +284,8 @@ pub fn scatter(documents: &[Document]) -> Option<Dots> {
         return None;
     }
     let most = documents.iter().map(|document| document.cer).fold(0.0, f64::max);
-    let end = RATES.iter().map(|(value, _)| *value).find(|value| *value >= most && *value > 0.0).unwrap_or(most);
+    // So little is never stretched over the whole height.
+    let end = RATES.iter().map(|(value, _)| *value).find(|value| *value >= most.max(0.05)).unwrap_or(most);
     let mut plot = square(
         "Documents by their confidence",
         ("mean confidence of the document", &SHARES, 1.0),
