@@ -24,8 +24,8 @@
 //! 3  log, store, blob, inference, sandbox
 //! 4  decode (sandbox), models (inference, sandbox)
 //! 5  stages (models, decode, blob, store; not log)
-//! 6  worker, dead_letter (store), erasure (log, store, blob), export (store, blob), replay (store), journal, readiness
-//!    (stages, log), eval (document, record)
+//! 6  eval, worker, dead_letter (store), erasure, export (store, blob), replay (store), journal, readiness (stages,
+//!    log; eval needs no row but 1 and 2)
 //! 7  config, app (all) → cli → main
 //! ```
 

@@ -149,7 +149,7 @@ struct Finder<'a> {
     /// Folders that hold truths and no documents.
     truth_folders: Vec<PathBuf>,
     truths: BTreeMap<PathBuf, (Format, Truth)>,
-    /// Truths that a mapping names.
+    /// Truths that a mapping names, by their places.
     mapped: BTreeSet<PathBuf>,
     pairs: Vec<Pair>,
     not_read: Vec<PathBuf>,
@@ -163,12 +163,12 @@ impl Finder<'_> {
         if files.remove(&mapping) {
             self.mapping(&mapping)?;
         }
-        let is_apart = self.documents.is_some_and(|documents| !same(documents, folder));
+        let is_apart = self.documents.is_some_and(|documents| real(documents) != real(folder));
         if is_apart {
             self.truth_folders.push(folder.to_owned());
         }
         for file in files {
-            if self.mapped.contains(&file) {
+            if self.mapped.contains(&place_of(&file)) {
                 continue;
             }
             let could_be = |file: &Path| {
@@ -206,7 +206,7 @@ impl Finder<'_> {
                 let file = truths.join(name);
                 let (format, truth) = truth::read(&file, entry.format)?
                     .with_context(|| format!("{place}: {} is in no format of truth that is read", file.display()))?;
-                self.mapped.insert(file.clone());
+                self.mapped.insert(place_of(&file));
                 self.pairs.push(Pair {
                     name: name_of(&entry.document, &entry.pages),
                     set: self.set(&entry.document, entry.set.as_deref(), &documents),
@@ -228,24 +228,29 @@ impl Finder<'_> {
             return rule.name.clone();
         }
         let folder = relative.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let root = || {
-            let whole = documents.canonicalize().unwrap_or_else(|_| documents.to_owned());
-            whole.file_name().map_or_else(|| "all".to_owned(), |name| name.to_string_lossy().into_owned())
-        };
+        let root =
+            || real(documents).file_name().map_or_else(|| "all".to_owned(), |name| name.to_string_lossy().into_owned());
         mapped.map(str::to_owned).unwrap_or_else(|| folder.map_or_else(root, |folder| folder.display().to_string()))
     }
 
     fn finish(mut self) -> anyhow::Result<Pairing> {
         let truths = std::mem::take(&mut self.truths);
-        let is_document = |file: &&PathBuf| {
-            let is_truth = truths.contains_key(*file) || self.mapped.contains(*file);
-            let is_in_truths = self.truth_folders.iter().any(|folder| file.starts_with(folder));
-            !is_truth && !is_in_truths && file.file_name().is_none_or(|name| name != MAPPING)
-        };
-        let files: Vec<PathBuf> = self.candidates.union(&self.beside).filter(is_document).cloned().collect();
+        // The same file may be named in several ways; a truth must not be taken for the document that it is about.
+        let known: BTreeSet<PathBuf> =
+            truths.keys().map(|path| place_of(path)).chain(self.mapped.iter().cloned()).collect();
+        let folders: Vec<PathBuf> = self.truth_folders.iter().map(|folder| real(folder)).collect();
+        let mut files: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+        for file in self.candidates.iter().chain(&self.beside) {
+            let place = place_of(file);
+            let is_in_truths = folders.iter().any(|folder| place.starts_with(folder));
+            let is_mapping = file.file_name().is_some_and(|name| name == MAPPING);
+            if !known.contains(&place) && !is_in_truths && !is_mapping {
+                files.entry(place).or_insert_with(|| file.clone());
+            }
+        }
         let mut pairing = Pairing { not_read: std::mem::take(&mut self.not_read), ..Pairing::default() };
         let mut pairs = std::mem::take(&mut self.pairs);
-        let mut used: BTreeSet<PathBuf> = pairs.iter().map(|pair| pair.document.clone()).collect();
+        let mut used: BTreeSet<PathBuf> = pairs.iter().map(|pair| place_of(&pair.document)).collect();
         for (path, (format, truth)) in truths {
             let about = documents_of(&path, format, &files);
             if about.is_empty() {
@@ -255,7 +260,7 @@ impl Finder<'_> {
             for document in about {
                 let folder = self.documents.or(path.parent()).unwrap_or(Path::new(""));
                 let relative = document.strip_prefix(folder).unwrap_or(document);
-                used.insert(document.clone());
+                used.insert(place_of(document));
                 pairs.push(Pair {
                     name: name_of(relative, &[]),
                     set: self.set(relative, None, folder),
@@ -268,25 +273,40 @@ impl Finder<'_> {
                 });
             }
         }
-        pairing.documents_without_truth =
-            files.into_iter().filter(|file| !used.contains(file) && self.candidates.contains(file)).collect();
+        let is_left = |(place, file): &(PathBuf, PathBuf)| !used.contains(place) && self.candidates.contains(file);
+        pairing.documents_without_truth = files.into_iter().filter(is_left).map(|(_, file)| file).collect();
         pairing.pairs = joined(pairs);
         pairing.pairs.sort_by(|one, other| (&one.set, &one.name).cmp(&(&other.set, &other.name)));
         Ok(pairing)
     }
 }
 
-/// The documents that a truth is about by its name; those in its own folder before all others.
-fn documents_of<'a>(truth: &Path, format: Format, files: &'a [PathBuf]) -> Vec<&'a PathBuf> {
+/// The documents that a truth is about by its name; those in its own folder before all others. Files are known by
+/// their places.
+fn documents_of<'a>(truth: &Path, format: Format, files: &'a BTreeMap<PathBuf, PathBuf>) -> Vec<&'a PathBuf> {
     let Some(stem) = truth.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { return Vec::new() };
     let stem = match format {
         Format::Icdar2013 => stem.trim_end_matches("-reg").trim_end_matches("-str"),
         _ => stem.as_str(),
     };
     let is_named = |name: Option<&std::ffi::OsStr>| name.is_some_and(|name| name.to_string_lossy() == stem);
-    let named = files.iter().filter(|file| is_named(file.file_name()) || is_named(file.file_stem()));
-    let (beside, elsewhere): (Vec<_>, Vec<_>) = named.partition(|file| file.parent() == truth.parent());
-    if beside.is_empty() { elsewhere } else { beside }
+    let named = files.iter().filter(|(file, _)| is_named(file.file_name()) || is_named(file.file_stem()));
+    let truth = place_of(truth);
+    let (beside, elsewhere): (Vec<_>, Vec<_>) = named.partition(|(file, _)| file.parent() == truth.parent());
+    let nearest = if beside.is_empty() { elsewhere } else { beside };
+    nearest.into_iter().map(|(_, file)| file).collect()
+}
+
+/// A folder by the one name that it really has.
+fn real(folder: &Path) -> PathBuf {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
+
+/// A file in its real folder. What it links to does not matter: collections link names to files called by their hash.
+fn place_of(file: &Path) -> PathBuf {
+    let folder = real(file.parent().unwrap_or(Path::new("")));
+    file.file_name().map_or_else(|| folder.clone(), |name| folder.join(name))
 }
 
 /// Truths that say different things of the same pages of a document become one.
@@ -335,14 +355,11 @@ fn name_of(relative: &Path, pages: &[u32]) -> String {
     }
 }
 
-fn same(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
-}
-
 /// All files below a folder, hidden ones left out.
 fn walk(folder: &Path, files: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| format!("the folder {}", folder.display()))? {
         let path = entry?.path();
+        let path = path.strip_prefix(".").map(Path::to_owned).unwrap_or(path);
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
             continue;
         }
@@ -424,6 +441,17 @@ mod tests {
         assert_eq!(told(&pairing), [("pictures", "image/a.tif"), ("scan", "scan/a.pdf")]);
         assert_eq!(names(&pairing.documents_without_truth), ["b.tif"]);
         assert_eq!(names(&pairing.not_read), ["notes.md"]);
+    }
+
+    #[test]
+    fn a_truth_is_never_its_own_document_however_it_is_called() {
+        let here = folder(&[("truth/a.txt", "text"), ("scan/a.pdf", "")]);
+        let roundabout = here.path().join("scan/../truth");
+        for truths in [roundabout.clone(), roundabout.join("a.txt")] {
+            let pairing = find(&[truths], Some(here.path()), &[]).unwrap();
+            assert_eq!(told(&pairing), [("scan", "scan/a.pdf")]);
+        }
+        assert_eq!(find(&[roundabout.join("a.txt")], None, &[]).unwrap().pairs, []);
     }
 
     #[test]
