@@ -92,7 +92,8 @@ async fn text_that_runs_up_or_down_is_read_and_so_is_a_lone_digit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_of_two_documents_share_batches() {
-    let config = Config { max_delay_ms: 200, sessions: std::num::NonZeroUsize::new(1), ..Config::default() };
+    // What is left of a batch waits for company, longer than the other page can take to be looked at.
+    let config = Config { max_delay_ms: 5_000, sessions: std::num::NonZeroUsize::new(1), ..Config::default() };
     let reader = reader(Script::Latin, config).await;
     let batches: Arc<Mutex<Vec<BTreeSet<String>>>> = Arc::default();
     let seen = Arc::clone(&batches);

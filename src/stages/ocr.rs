@@ -18,7 +18,7 @@ use crate::{
     },
     document::{Bbox, Line, Method, Page, layout},
     error::{Failure, Result},
-    inference::Tag,
+    models::Tag,
     pixmap::Pixmap,
     record::{Event, OcrMode, PageRead, PageSplit, Source, wire::Headers},
 };

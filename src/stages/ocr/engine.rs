@@ -11,8 +11,10 @@ use crate::{
     decode::{Decoders, Raster},
     document::Line,
     error::{Failure, Result, code},
-    inference::Tag,
-    models::ppocr::{Readers, coverage::Script},
+    models::{
+        Tag,
+        ppocr::{Readers, coverage::Script},
+    },
     pixmap::Pixmap,
     record::Lane,
 };
