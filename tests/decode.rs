@@ -32,7 +32,11 @@ fn libraries() -> PathBuf {
 }
 
 fn decoders_with(config: Config, sandbox: sandbox::Config) -> Decoders {
-    Decoders::start(Path::new(env!("CARGO_BIN_EXE_deckle")), sandbox, Config { pdfium: Some(libraries()), heif: Some(libraries()), ..config })
+    Decoders::start(
+        Path::new(env!("CARGO_BIN_EXE_deckle")),
+        sandbox,
+        Config { pdfium: Some(libraries()), heif: Some(libraries()), ..config },
+    )
 }
 
 fn decoders() -> Decoders {

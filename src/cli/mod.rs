@@ -33,8 +33,8 @@ use crate::{app::App, config::Config, telemetry};
 
 /// Documents in; text, structure and vectors out.
 ///
-/// deckle reads PDF, PNG, JPEG, plain text and Markdown: the text layer where it is good, OCR where it is not; then
-/// blocks in reading order, chunks and embeddings. Each file is read once, whatever crashes in between.
+/// deckle reads PDF, pictures (PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC), plain text and Markdown: the text layer where it is
+/// good, OCR where it is not; then blocks in reading order, chunks and embeddings. Each file is read once, whatever crashes in between.
 #[derive(Debug, Parser)]
 #[command(
     name = "deckle",

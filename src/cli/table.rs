@@ -186,10 +186,15 @@ pub fn size(bytes: i64) -> String {
 }
 
 /// Short names of what deckle reads.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 10] = [
     ("pdf", "application/pdf"),
     ("png", "image/png"),
     ("jpeg", "image/jpeg"),
+    ("tiff", "image/tiff"),
+    ("webp", "image/webp"),
+    ("gif", "image/gif"),
+    ("bmp", "image/bmp"),
+    ("heic", "image/heic"),
     ("text", "text/plain"),
     ("markdown", "text/markdown"),
 ];

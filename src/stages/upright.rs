@@ -3,17 +3,18 @@
 //! The law: what comes out is the page that all boxes refer to. Where nothing had to be done, the picture stays byte for
 //! byte what it was.
 
-use std::{path::PathBuf, sync::Arc};
-
-use tokio::sync::OnceCell;
+use std::sync::Arc;
 
 use super::compute;
 use crate::{
     decode::Raster,
     document::{Bbox, Drawing, Page},
-    error::{Failure, Result},
-    inference::{self, Tag},
-    models::orientation::{Crops, Orientation, Turned},
+    error::Result,
+    models::{
+        Tag,
+        on_demand::OnDemand,
+        orientation::{Crops, Orientation, Turned},
+    },
     pixmap::Pixmap,
     record::Lane,
 };
@@ -24,13 +25,7 @@ const LEAST_SKEW: f32 = 0.3;
 /// Stands pages upright. The model is loaded when the first page comes; clones share it.
 #[derive(Clone)]
 pub struct Upright {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    models_folder: PathBuf,
-    inference: inference::Config,
-    model: OnceCell<Orientation>,
+    model: OnDemand<Orientation>,
 }
 
 /// A page that stands upright and level.
@@ -62,9 +57,9 @@ struct Moves {
 }
 
 impl Upright {
-    /// Takes the model from `models_folder` when it is first needed.
-    pub fn new(models_folder: PathBuf, inference: inference::Config) -> Self {
-        Self { shared: Arc::new(Shared { models_folder, inference, model: OnceCell::new() }) }
+    /// Takes the model that tells how a page lies.
+    pub fn new(model: OnDemand<Orientation>) -> Self {
+        Self { model }
     }
 
     /// Turns and levels a rendering; `picture` is the same one, decoded.
@@ -72,23 +67,12 @@ impl Upright {
     /// # Errors
     /// `Unavailable` when the model cannot be loaded.
     pub async fn stand(&self, raster: Raster, picture: Arc<Pixmap>, lane: Lane, tag: Tag) -> Result<Standing> {
-        let model = self.loaded().await?;
+        let model = self.model.get().await?;
         let page = Arc::clone(&picture);
         let (crops, preparing) = compute(move || Crops::of(&page)).await?;
         let (turned, classifying) = model.of(crops?, lane, tag).await?;
         let (standing, turning) = compute(move || stood(raster, picture, turned)).await?;
         Ok(Standing { cpu_us: preparing + classifying + turning, ..standing? })
-    }
-
-    async fn loaded(&self) -> Result<&Orientation> {
-        let load = || async {
-            let shared = Arc::clone(&self.shared);
-            let loaded =
-                tokio::task::spawn_blocking(move || Orientation::load(&shared.models_folder, &shared.inference)).await;
-            let loaded = loaded.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
-            loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))
-        };
-        self.shared.model.get_or_try_init(load).await
     }
 }
 
@@ -100,8 +84,13 @@ impl Standing {
         page.skew = self.skew;
         page.signals.insert("orientation".to_owned(), self.confidence);
         let Drawing { rules, paths } = &mut page.drawing;
-        for bbox in page.images.iter_mut().chain(rules).chain(paths) {
+        let links = page.links.iter_mut().map(|link| &mut link.bbox);
+        let fields = page.form_fields.iter_mut().map(|field| &mut field.bbox);
+        for bbox in page.images.iter_mut().chain(rules).chain(paths).chain(links).chain(fields) {
             *bbox = self.moves.bbox(*bbox);
+        }
+        if self.moves.quarters != 0 || self.skew != 0.0 {
+            page.from_user_space = None;
         }
     }
 }

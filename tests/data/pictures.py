@@ -164,7 +164,7 @@ def heic():
     image = coloured(page(NOTICE)).rotate(90, expand=True)
     exif = Image.Exif()
     exif[0x0112] = 6  # the encoder turns it into a box `irot`
-    return saved(image, "HEIF", quality=50, exif=exif)
+    return saved(image, "HEIF", quality=50, exif=exif.tobytes())
 
 
 def in_all_orientations(image, kind):
@@ -210,8 +210,8 @@ def huge_picture_pdf():
 
 
 def poster():
-    """16,000 × 16,000 pixels, 1 bit: more than are kept, fewer than are refused. Its upper left quarter is black."""
-    side = 16_000
+    """12,000 × 12,000 pixels, 1 bit: more than are kept, fewer than are refused. Its upper left quarter is black."""
+    side = 12_000
     black, white = b"\x00" * (side // 16) + b"\xff" * (side // 16), b"\xff" * (side // 8)
     return png(side, side, 1, 0, (black if y < side // 2 else white for y in range(side)))
 

@@ -52,8 +52,8 @@ impl Canvas {
         }
         let count = self.channels.count();
         for (square, sums) in row.chunks(self.side * count).zip(self.sums.chunks_exact_mut(count)) {
-            for pixel in square.chunks_exact(count) {
-                sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u32::from(*value));
+            for (channel, sum) in sums.iter_mut().enumerate() {
+                *sum += square[channel..].iter().step_by(count).map(|value| u32::from(*value)).sum::<u32>();
             }
         }
         if self.rows.is_multiple_of(self.side) || self.rows == self.height {
