@@ -31,6 +31,7 @@ pub fn pictures(page: &Page, lines: &[&Measured<'_>], votes: &Votes) -> Vec<(Bbo
             bottom: image.bottom.min(whole.bottom),
         })
         .filter(|image| image.area() >= area * LEAST_SHARE && image.area() < area * WHOLE_SHARE)
+        .map(|image| seen_part(image, votes))
         .collect();
     images.sort_by(|a, b| b.area().total_cmp(&a.area()).then(a.top.total_cmp(&b.top)).then(a.left.total_cmp(&b.left)));
     // A page cut into strips or tiles can have thousands; those are no pictures to anybody.
@@ -55,6 +56,12 @@ pub fn pictures(page: &Page, lines: &[&Measured<'_>], votes: &Votes) -> Vec<(Bbo
         }
     }
     pictures
+}
+
+/// The part of an image that a model sees a figure in, where that is most of it: masks and white margins reach beyond.
+fn seen_part(image: Bbox, votes: &Votes) -> Bbox {
+    let is_in_it = |figure: &&Bbox| figure.overlap(&image) > figure.area() * 0.9 && figure.area() > image.area() * 0.5;
+    votes.figures.iter().find(is_in_it).copied().unwrap_or(image)
 }
 
 /// Marks captions: blocks that name a figure or table with its number.
