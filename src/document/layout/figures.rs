@@ -31,7 +31,6 @@ pub fn pictures(page: &Page, lines: &[&Measured<'_>], votes: &Votes) -> Vec<(Bbo
             bottom: image.bottom.min(whole.bottom),
         })
         .filter(|image| image.area() >= area * LEAST_SHARE && image.area() < area * WHOLE_SHARE)
-        .map(|image| seen_part(image, votes))
         .collect();
     images.sort_by(|a, b| b.area().total_cmp(&a.area()).then(a.top.total_cmp(&b.top)).then(a.left.total_cmp(&b.left)));
     // A page cut into strips or tiles can have thousands; those are no pictures to anybody.
@@ -43,7 +42,7 @@ pub fn pictures(page: &Page, lines: &[&Measured<'_>], votes: &Votes) -> Vec<(Bbo
         }
     }
     let mut pictures: Vec<(Bbox, Vec<usize>)> = Vec::new();
-    for bbox in boxes {
+    for bbox in boxes.into_iter().map(|image| seen_part(image, votes)) {
         let inside: Vec<usize> = lines
             .iter()
             .filter(|line| holds_middle(&bbox, &line.bbox))
