@@ -48,7 +48,7 @@ pub fn pictures(page: &Page, lines: &[&Measured<'_>], votes: &Votes) -> Vec<(Bbo
         }
     }
     let mut pictures: Vec<(Bbox, Vec<usize>)> = Vec::new();
-    for bbox in boxes {
+    for bbox in boxes.into_iter().map(|image| seen_part(image, votes)) {
         let inside: Vec<usize> = lines
             .iter()
             .filter(|line| holds_middle(&bbox, &line.bbox))
@@ -61,6 +61,12 @@ pub fn pictures(page: &Page, lines: &[&Measured<'_>], votes: &Votes) -> Vec<(Bbo
         }
     }
     pictures
+}
+
+/// The part of an image that a model sees a figure in, where that is most of it: masks and white margins reach beyond.
+fn seen_part(image: Bbox, votes: &Votes) -> Bbox {
+    let is_in_it = |figure: &&Bbox| figure.overlap(&image) > figure.area() * 0.9 && figure.area() > image.area() * 0.5;
+    votes.figures.iter().find(is_in_it).copied().unwrap_or(image)
 }
 
 /// Marks captions: blocks that name a figure or table with its number.

@@ -383,6 +383,23 @@ fn labels_in_a_picture_are_its_own_and_paragraphs_are_not() {
 }
 
 #[test]
+fn of_an_image_with_wide_margins_only_what_is_seen_is_the_picture() {
+    let seen = Bbox { left: 52.0, top: 150.0, right: 288.0, bottom: 350.0 };
+    let mut page = page(column("Left", 50.0, 400.0, 240.0, 20));
+    page.lines.extend(column("Right", 310.0, 140.0, 240.0, 40));
+    // It reaches into the other column.
+    page.images = vec![Bbox { right: 330.0, ..seen }];
+    page.regions = vec![Region { kind: RegionKind::Figure, bbox: seen, score: 0.9 }];
+    analyse(&mut page);
+    let picture = page.blocks.iter().find(|block| block.kind == BlockKind::Picture).unwrap();
+    assert_eq!(picture.prov[0].bbox, Some(seen));
+    assert_eq!(
+        page.blocks.iter().map(|block| block.text.get(..4).unwrap_or("")).collect::<Vec<_>>(),
+        ["", "Left", "Righ"]
+    );
+}
+
+#[test]
 fn a_models_votes_say_what_lines_are_and_lose_none() {
     let region = |kind, left, top, right, bottom| Region { kind, bbox: Bbox { left, top, right, bottom }, score: 0.9 };
     let scan = |line: Line| Line { method: Method::Ocr, ..line };
