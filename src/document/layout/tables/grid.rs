@@ -254,7 +254,9 @@ fn is_aligned(column: &[&Segment<'_>], metrics: &Metrics) -> bool {
 /// Whether a column holds lines of a paragraph: long ones that mostly fill the column.
 pub fn is_running_text(column: &[&Segment<'_>]) -> bool {
     let widest = column.iter().map(|segment| segment.bbox.width()).fold(0.0, f32::max);
-    let full = column.iter().filter(|segment| segment.chars > 24 && segment.bbox.width() > widest * 0.85).count();
+    // Scripts without spaces say more in fewer characters, so what counts is width.
+    let long = |segment: &Segment<'_>| segment.chars > 24 || segment.bbox.width() > segment.line.size * 12.0;
+    let full = column.iter().filter(|segment| long(segment) && segment.bbox.width() > widest * 0.85).count();
     column.len() >= 3 && full * 2 > column.len()
 }
 

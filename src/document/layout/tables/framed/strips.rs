@@ -81,14 +81,15 @@ fn split(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>], lines: Vec<us
                 |line: usize, column: usize| in_column(column).any(|p| p.baseline == line && is_value(&p.segment.text));
             lines.iter().map(|line| figures.iter().any(|column| value_at(*line, *column))).collect()
         } else {
-            // Without figures: a box around lines that nearly all have several cells.
+            // Without figures: a box around lines that nearly all have most of the cells.
             let width = |line: usize| own.iter().filter(|piece| piece.baseline == line).count();
             let several = lines.iter().filter(|line| width(**line) >= 2).count();
             let prose = (0..columns.borders.len()).any(|column| {
                 let segments: Vec<&Segment<'_>> = in_column(column).map(|piece| &piece.segment).collect();
                 is_running_text(&segments)
             });
-            if lattice.rows() > 3 || prose || several * 10 < lines.len() * 7 || lattice.columns() > 1 {
+            let sparse = several * 10 < lines.len() * 7 || own.len() * 10 < lines.len() * columns.borders.len() * 6;
+            if lattice.rows() > 3 || prose || sparse || lattice.columns() > 1 {
                 return vec![lines];
             }
             lines.iter().map(|line| width(*line) >= 2).collect()
