@@ -16,7 +16,7 @@ use crate::{
     journal::Journal,
     log::{self, Log, Topic, framed::Framed, kafka},
     models::{
-        Catalogue, embedders::Embedders, layout, minilm::Embedder, on_demand::OnDemand, ppocr::Readers,
+        Catalogue, embedders::Embedders, layout, minilm::Embedder, on_demand::OnDemand, orientation::Orientation, ppocr::Readers,
     },
     readiness,
     record::topics,
@@ -110,13 +110,14 @@ impl App {
     /// Builds the stages of the given names (all, when none is named), in the order of a document's path.
     pub fn stages(&self, names: &[String]) -> Vec<Arc<dyn AnyStage>> {
         let (models, inference) = (self.config.models(), self.config.inference());
+        let (orienting, with) = (models.clone(), inference.clone());
         let parts = Parts {
             blobs: Arc::clone(&self.blobs),
             store: Arc::clone(&self.store),
             decoders: self.decoders.clone(),
             embedders: self.embedders.clone(),
             readers: self.readers.clone(),
-            upright: Upright::new(self.config.models(), self.config.inference()),
+            upright: Upright::new(OnDemand::new(move || Orientation::load(&orienting, &with))),
             detector: OnDemand::new(move || layout::Detector::load(&models, &inference)),
             roster: Arc::new(Roster::new(Arc::clone(&self.store), roster::STAGES)),
             files: Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES)),
