@@ -357,7 +357,7 @@ fn a_broken_rule_is_told_with_file_line_and_rule() {
     assert!(
         told.contains(
             &"src/stages/split.rs:5: stages (row 5) imports log (row 3), but may import only: \
-          blob, decode, document, error, models, record, store, telemetry"
+          blob, decode, document, error, models, pixmap, record, store, telemetry"
                 .to_owned()
         ),
         "{told:#?}"
