@@ -328,4 +328,4 @@ fn complaint(error: &figment::Error) -> String {
 }
 
 /// Raised when a rule in the code changes results (layout, text-layer judgement), so that files are read again.
-const RULES: u32 = 1;
+const RULES: u32 = 2;
