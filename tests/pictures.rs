@@ -11,6 +11,7 @@ use deckle::{
     decode::{Config, Decoders, Raster},
     error::code,
     inference,
+    models::{on_demand::OnDemand, orientation::Orientation},
     pixmap::{Channels, Pixmap},
     record::Lane,
     sandbox::{self, File},
@@ -223,7 +224,7 @@ async fn stood(decoders: &Decoders, upright: &Upright, name: &str) -> Standing {
 
 fn upright() -> Upright {
     let config = inference::Config { library: Some(home().join("lib/libonnxruntime.so")), ..Default::default() };
-    Upright::new(home().join("models"), config)
+    Upright::new(OnDemand::new(move || Orientation::load(&home().join("models"), &config)))
 }
 
 #[tokio::test]

@@ -131,6 +131,7 @@ async fn exports_say_what_spans_what() {
         blocks,
         fields: Vec::new(),
         confidence: None,
+        facts: deckle::document::facts::Facts::default(),
     };
     let markdown = to_markdown(&document);
     assert_eq!((markdown.matches("<table>").count(), markdown.matches("|---|---|---|").count()), (2, 1), "{markdown}");
