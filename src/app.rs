@@ -16,7 +16,8 @@ use crate::{
     journal::Journal,
     log::{self, Log, Topic, framed::Framed, kafka},
     models::{
-        Catalogue, embedders::Embedders, layout, minilm::Embedder, on_demand::OnDemand, orientation::Orientation, ppocr::Readers,
+        Catalogue, embedders::Embedders, layout, minilm::Embedder, on_demand::OnDemand, orientation::Orientation,
+        ppocr::Readers,
     },
     readiness,
     record::topics,

@@ -18,7 +18,7 @@ use deckle::{
     app::App,
     document::{Bbox, Chunk, Confidence, Locator, Method},
     error::Reason,
-    models::Catalogue,
+    models::{Catalogue, EMBED},
     record::{Source, Status},
     store::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, Store, VectorSpace},
 };
@@ -384,7 +384,8 @@ async fn only_what_was_asked_for_is_exported() {
     let none = home.join("none.parquet");
     export(&home, &["--tenant", "nobody"], &none).await;
     assert_eq!(query(&none, "SELECT count(*) FROM export").await, json!([[0]]), "a whole file without rows");
-    let model = &Catalogue::load().models.last().unwrap().name.clone();
+    let catalogue = Catalogue::load();
+    let model = &catalogue.models.iter().rfind(|entry| entry.task == EMBED).expect("a second embedder").name;
     let lacking = lines(&home, &["--tenant", "other", "--vectors", "--model", model]).await;
     assert_eq!((&lacking[0]["model"], &lacking[0]["vector"]), (&Value::Null, &Value::Null), "a model without vectors");
     let said = home.deckle(["export", "--vectors", "--model", "nope", "--out", "x.jsonl"]).await.ended(2).stderr;

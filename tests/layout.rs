@@ -156,8 +156,15 @@ async fn without_its_weights_the_stage_waits_and_says_for_what() {
     let envelope = Envelope::new("event".to_owned(), TENANT, "journal.pdf", Lane::Bulk);
     let json = Bytes::from(serde_json::to_vec(&page).unwrap());
     let blob = app.blobs.put(TENANT, "journal.pdf", "application/json", json).await.unwrap();
-    let read =
-        PageRead { envelope, source: Source::unknown(), page_no: 1, page_count: 1, facts: None, page: Some(blob), reason: None };
+    let read = PageRead {
+        envelope,
+        source: Source::unknown(),
+        page_no: 1,
+        page_count: 1,
+        facts: None,
+        page: Some(blob),
+        reason: None,
+    };
     let headers = Headers::parse(&wire::headers(&read, "ocr", None), 1);
     let stage = app.stages(&["vision".to_owned()]).remove(0);
     let failure = stage.process(&headers, &wire::encode(&read).unwrap()).await.unwrap_err();

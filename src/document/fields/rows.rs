@@ -1,6 +1,6 @@
 //! Printed rows: the words of one height, parted into segments where a gap is wider than any space.
 
-use super::super::{Bbox, Block, BlockKind, Line, Method, Page};
+use super::super::{Bbox, Block, BlockKind, Line, Method, Page, figures::split_caption};
 
 /// A gap wider than this many font sizes parts segments; spaces of justified text stay below.
 const GAP: f32 = 2.0;
@@ -38,10 +38,14 @@ pub(super) struct Row<'a> {
     pub(super) segments: Vec<Segment<'a>>,
 }
 
-/// Blocks whose lines name things for other reasons than to give values.
-fn is_silent(kind: BlockKind) -> bool {
+/// Whether the lines of a block name things for other reasons than to give values. A layout model takes the line above
+/// a table for its caption even where that is a row of fields, so a caption counts only by its own name.
+fn is_silent(block: &Block) -> bool {
     use BlockKind::{Caption, Code, Footnote, Picture, SectionHeader, Title};
-    matches!(kind, Title | SectionHeader | Caption | Footnote | Code | Picture)
+    match block.kind {
+        Caption => split_caption(&block.text).is_some(),
+        kind => matches!(kind, Title | SectionHeader | Footnote | Code | Picture),
+    }
 }
 
 /// The rows of a page, from the top down.
@@ -59,7 +63,7 @@ pub(super) fn of_page<'a>(page: &'a Page) -> Vec<Row<'a>> {
         let is_placed = [left, top, right, bottom].iter().all(|edge| edge.is_finite());
         // A line that runs up or down the page has no row.
         let is_upright = line.text.chars().count() <= 3 || line.bbox.height() <= 2.5 * line.bbox.width();
-        is_placed && is_upright && block_of[index].is_none_or(|block| !is_silent(page.blocks[block].kind))
+        is_placed && is_upright && block_of[index].is_none_or(|block| !is_silent(&page.blocks[block]))
     };
     let numbered = page.lines.iter().enumerate();
     let mut lines: Vec<(usize, &'a Line)> = numbered.filter(|(index, line)| is_wanted(*index, line)).collect();
@@ -123,7 +127,7 @@ fn segments<'a>(page: &'a Page, index: usize, line: &'a Line, block: Option<usiz
 /// The rows of blocks without pages: lines that kept their ends, and the rows of tables.
 pub(super) fn of_blocks<'a>(blocks: &'a [Block]) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
-    for (number, block) in blocks.iter().enumerate().filter(|(_, block)| !is_silent(block.kind)) {
+    for (number, block) in blocks.iter().enumerate().filter(|(_, block)| !is_silent(block)) {
         let segment = |text: &'a str| {
             let word = |text| Word { text, bbox: None, confidence: block.confidence, method: block.method };
             Segment { words: text.split_whitespace().map(word).collect(), kind: block.kind, block: number, reach: None }

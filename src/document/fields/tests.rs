@@ -167,6 +167,17 @@ fn what_every_page_repeats_is_told_once_and_numbers_go_on() {
 }
 
 #[test]
+fn a_row_of_fields_that_is_taken_for_a_caption_gives_them_all_the_same() {
+    let captioned = |text: &str| {
+        let mut page = page(1, vec![line(50.0, 100.0, text)]);
+        page.blocks[0].kind = BlockKind::Caption;
+        pairs(&of_pages([&page]))
+    };
+    assert_eq!(captioned("Date of invoice: 17 April 2026"), [pair("Date of invoice", "17 April 2026")]);
+    assert_eq!(captioned("Table 1: 17 April 2026"), []);
+}
+
+#[test]
 fn files_without_pages_have_fields_by_their_lines_and_tables() {
     let text = "Invoice number: 4711\nDate:\t17 April 2026\nTotal   859.80\nWith kind regards";
     let block = |kind: BlockKind, text: &str| -> Block {

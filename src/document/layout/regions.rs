@@ -5,7 +5,7 @@
 //! says what the lines in it are.
 
 use super::super::{Bbox, Method, Page, Region, RegionKind};
-use super::{Measured, figures};
+use super::{Measured, figures, tables};
 
 /// Votes below this say nothing.
 const LEAST_SCORE: f32 = 0.4;
@@ -36,9 +36,8 @@ pub fn asks_model(page: &Page) -> bool {
     }
     match page.method {
         Some(Method::TextLayer) => {
-            let has_objects = figures::has_images(page)
-                || page.drawing.paths.len() >= PATHS
-                || page.drawing.rules.len() >= RULES;
+            let has_objects =
+                figures::has_images(page) || page.drawing.paths.len() >= PATHS || page.drawing.rules.len() >= RULES;
             has_objects && !is_mathematics(page)
         }
         _ => !is_receipt(page),
@@ -88,12 +87,13 @@ impl Votes {
             return Self::default();
         }
         let whole = Bbox { left: 0.0, top: 0.0, right: page.width, bottom: page.height };
+        let rules = tables::joined(&page.drawing.rules);
         let mut cast: Vec<Region> = page
             .regions
             .iter()
             .filter(|region| region.score >= LEAST_SCORE)
             .filter_map(|region| Some(Region { bbox: within(&region.bbox, &whole)?, ..region.clone() }))
-            .filter_map(|region| borne_out(region, page))
+            .filter_map(|region| borne_out(region, page, &rules))
             .collect();
         cast.sort_by(|a, b| b.score.total_cmp(&a.score));
         let mut regions: Vec<Region> = Vec::new();
@@ -154,8 +154,8 @@ fn within(bbox: &Bbox, whole: &Bbox) -> Option<Bbox> {
     (finite && part.area() > 0.0).then_some(part)
 }
 
-/// A vote as the page's objects bear it out; `None` where they speak against it.
-fn borne_out(region: Region, page: &Page) -> Option<Region> {
+/// A vote as the page's objects bear it out, its rules joined; `None` where they speak against it.
+fn borne_out(region: Region, page: &Page, rules: &[Bbox]) -> Option<Region> {
     if !matches!(region.kind, RegionKind::Figure | RegionKind::Table) {
         return Some(region);
     }
@@ -176,7 +176,7 @@ fn borne_out(region: Region, page: &Page) -> Option<Region> {
     };
     let kind = if covered >= bbox.area() * COVERED {
         RegionKind::Figure
-    } else if page.drawing.rules.iter().filter(spans).count() >= RULES {
+    } else if rules.iter().filter(spans).count() >= RULES {
         RegionKind::Table
     } else if !is_text && page.drawing.paths.iter().filter(|path| holds_middle(&bbox, path)).count() >= PATHS {
         RegionKind::Figure
@@ -263,8 +263,15 @@ mod tests {
         let drawn = Drawing { rules: Vec::new(), paths: vec![image(200.0, 350.0, 260.0, 360.0); 20] };
         assert_eq!(Votes::of(&Page { drawing: drawn.clone(), ..page.clone() }).figures, [BOX]);
         let rules = (0..5).map(|row| image(100.0, 300.0 + row as f32 * 50.0, 500.0, 300.5 + row as f32 * 50.0));
-        let ruled = Page { drawing: Drawing { rules: rules.collect(), ..drawn }, ..page };
+        let ruled = Page { drawing: Drawing { rules: rules.collect(), ..drawn.clone() }, ..page.clone() };
         assert_eq!(Votes::of(&ruled).figures, [], "rules make it a table, whatever the model says");
+        let piece = |row: u8, column: u8| {
+            let (left, top) = (100.0 + f32::from(column) * 100.0, 300.0 + f32::from(row) * 50.0);
+            image(left, top, left + 99.0, top + 0.5)
+        };
+        let pieces = (0..5).flat_map(|row| (0..4).map(move |column| piece(row, column)));
+        let by_cells = Page { drawing: Drawing { rules: pieces.collect(), ..drawn }, ..page };
+        assert_eq!(Votes::of(&by_cells).figures, [], "so do rules that are drawn cell by cell");
     }
 
     #[test]

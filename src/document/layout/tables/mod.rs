@@ -25,6 +25,7 @@ use super::xycut::Item;
 use super::{Measured, Metrics};
 use diagram::is_diagram;
 use grid::Grid;
+pub use rules::joined;
 use rules::{Frame, Stroke};
 use segments::{PROSE, Row};
 

@@ -81,15 +81,29 @@ impl Frame {
 
 /// The frames of a page, and the stacks of level strokes that touch no upright one.
 pub fn frames(rules: &[Bbox]) -> (Vec<Frame>, Vec<Frame>) {
+    let (across, down) = strokes(rules);
+    let (mut frames, mut alone) = touching(&across, &down);
+    frames.iter_mut().for_each(|frame| adopt(frame, &mut alone));
+    (frames, stacks(&alone))
+}
+
+/// Rules whose pieces are joined, as boxes without thickness: word processors draw a piece for each cell.
+pub fn joined(rules: &[Bbox]) -> Vec<Bbox> {
+    let (across, down) = strokes(rules);
+    let level = across.into_iter().map(|s| Bbox { left: s.from, top: s.at, right: s.to, bottom: s.at });
+    let upright = down.into_iter().map(|s| Bbox { left: s.at, top: s.from, right: s.at, bottom: s.to });
+    level.chain(upright).collect()
+}
+
+/// Level strokes and upright ones.
+fn strokes(rules: &[Bbox]) -> (Vec<Stroke>, Vec<Stroke>) {
     let is_sane =
         |b: &&Bbox| [b.left, b.top, b.right, b.bottom].iter().all(|edge| edge.is_finite() && edge.abs() < 1e6);
     let (level, upright): (Vec<&Bbox>, Vec<&Bbox>) =
         rules.iter().filter(is_sane).partition(|rule| rule.width() >= rule.height());
     let across = join(level.iter().map(|b| Stroke { at: (b.top + b.bottom) / 2.0, from: b.left, to: b.right }));
     let down = join(upright.iter().map(|b| Stroke { at: (b.left + b.right) / 2.0, from: b.top, to: b.bottom }));
-    let (mut frames, mut alone) = touching(&across, &down);
-    frames.iter_mut().for_each(|frame| adopt(frame, &mut alone));
-    (frames, stacks(&alone))
+    (across, down)
 }
 
 /// Adds the level strokes above and below a frame that are as wide as those in it, where its upright ones reach out
