@@ -468,7 +468,7 @@ mod tests {
             ),
         ]);
         let truth = here.path().join("truth");
-        let pairing = find(&[truth.clone()], Some(&here.path().join("doc")), &[]).unwrap();
+        let pairing = find(std::slice::from_ref(&truth), Some(&here.path().join("doc")), &[]).unwrap();
         assert_eq!(told(&pairing), [("doc", "four.pdf page 3"), ("doc", "other.pdf"), ("turned", "four.pdf page 2")]);
         assert_eq!((&pairing.pairs[2].languages, &pairing.pairs[2].pages), (&vec!["de".to_owned()], &vec![2]));
         let alone = find(&[truth.join(MAPPING)], None, &[]).unwrap();

@@ -46,7 +46,7 @@ const MOST: usize = 2_000;
 pub fn find(picture: &Pixmap, dpi: f32) -> Vec<Rule> {
     let (width, height) = (picture.width as usize, picture.height as usize);
     let usable = picture.channels == Channels::Grey && picture.pixels.len() == width * height && width * height > 0;
-    if !usable || !(dpi.is_finite() && dpi > 0.0) {
+    if !(usable && dpi.is_finite() && dpi > 0.0) {
         return Vec::new();
     }
     let dark = dark(&picture.pixels, width, height);

@@ -55,7 +55,7 @@ pub fn widest_gap(columns: &[bool], range: Range<usize>) -> Option<Range<usize>>
     let mut start = None;
     let end = range.end.min(columns.len());
     for at in range.start.min(end)..=end {
-        if at < end && !columns[at] {
+        if columns[..end].get(at) == Some(&false) {
             start.get_or_insert(at);
         } else if let Some(from) = start.take()
             && widest.as_ref().is_none_or(|gap| gap.len() < at - from)

@@ -54,19 +54,19 @@ impl Lattice {
         let mut walls =
             Walls { down: vec![true; rows * (columns + 1)], across: vec![true; (rows + 1) * columns], columns };
         for row in 0..rows {
-            for column in 1..columns {
-                walls.down[row * (columns + 1) + column] = covered(&frame.down, xs[column], ys[row], ys[row + 1]);
+            for (column, x) in xs.iter().enumerate().take(columns).skip(1) {
+                walls.down[row * (columns + 1) + column] = covered(&frame.down, *x, ys[row], ys[row + 1]);
             }
         }
-        for row in 1..rows {
+        for (row, y) in ys.iter().enumerate().take(rows).skip(1) {
             let ends_here = |x: f32| {
-                implied.iter().any(|y| (y - ys[row]).abs() < NEAR)
-                    && frame.down.iter().any(|s| (s.at - x).abs() < NEAR && ends_at(s, ys[row]))
+                implied.iter().any(|end| (end - y).abs() < NEAR)
+                    && frame.down.iter().any(|s| (s.at - x).abs() < NEAR && ends_at(s, *y))
             };
             for column in 0..columns {
                 // Without upright rules there is one column, and any rule in it parts rows.
                 walls.across[row * columns + column] = frame.down.is_empty()
-                    || covered(&frame.across, ys[row], xs[column], xs[column + 1])
+                    || covered(&frame.across, *y, xs[column], xs[column + 1])
                     || ends_here(xs[column])
                     || ends_here(xs[column + 1]);
             }

@@ -11,6 +11,9 @@ use super::Piece;
 use super::columns::Columns;
 use super::strips::Rows;
 
+/// Makes an area of rows, the pieces in it and its box.
+type AreaOf<'f, 'a> = dyn Fn(Range<usize>, Vec<&Piece<'a>>, Bbox) -> Area<'a> + 'f;
+
 /// What is known of a frame, and the cells made so far.
 pub struct Divider<'d, 'a> {
     pub lattice: &'d Lattice,
@@ -91,14 +94,7 @@ impl<'a> Divider<'_, 'a> {
 
     /// A cell of a head of two rows: what stands above several columns spans them, what stands alone above one spans both
     /// rows.
-    fn head(
-        &mut self,
-        span: &Span,
-        of: &dyn Fn(Range<usize>, Vec<&Piece<'a>>, Bbox) -> Area<'a>,
-        row: usize,
-        upper: Vec<&Piece<'a>>,
-        lower: Vec<&Piece<'a>>,
-    ) {
+    fn head(&mut self, span: &Span, of: &AreaOf<'_, 'a>, row: usize, upper: Vec<&Piece<'a>>, lower: Vec<&Piece<'a>>) {
         let range = self.columns.of_span(span);
         let below = of(row + 1..row + 2, lower, Bbox::default());
         let has_below = |column: usize| {
