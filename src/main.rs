@@ -1,5 +1,5 @@
 //! The program: parses, loads the configuration, hands over.
 
-fn main() -> std::process::ExitCode {
+fn main() {
     deckle::cli::main()
 }

@@ -213,8 +213,8 @@ fn types<'a>(schema: &'a mut serde_json::Value, found: &mut Vec<&'a mut serde_js
 fn a_schema_of_another_writer_is_read_by_name_and_kept_apart_by_topic() {
     let mut schema: serde_json::Value = serde_json::from_str(wire::schema_json(PageRead::TOPIC).unwrap()).unwrap();
     let fields = schema["fields"].as_array_mut().unwrap();
-    fields.reverse();
-    // `Confidence` and `BlobRef` are defined where first used; none is shared between these fields.
+    // In another order; `BlobRef` is defined where it is used first, so its two uses stay in theirs.
+    fields[..6].reverse();
     fields.push(json!({"name": "shelf", "type": "string", "default": ""}));
     let text = schema.to_string();
     let writer: serde_avro_fast::Schema = text.parse().unwrap();

@@ -25,7 +25,7 @@ mod table;
 mod time;
 mod topics;
 
-use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fmt::Display, io::Write, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -113,24 +113,33 @@ enum Outcome {
     Interrupted,
 }
 
-/// Parses the arguments and runs the command.
-pub fn main() -> ExitCode {
+/// Parses the arguments, runs the command, and ends the process.
+pub fn main() -> ! {
     let cli = Cli::parse();
     if matches!(cli.command, Command::Sandbox) {
         crate::decode::child();
     }
-    match run_command(cli) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::SomeFailed | Outcome::Differs) => ExitCode::from(1),
+    leave(match run_command(cli) {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::SomeFailed | Outcome::Differs) => 1,
         // What shells say of a program that Ctrl-C ended.
-        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Ok(Outcome::Interrupted) => 130,
         // As in `deckle list | head`: the reader has what it wanted.
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => 0,
         Err(error) => {
             complain(format_args!("deckle: {error:#}"));
-            ExitCode::from(2)
+            2
         }
-    }
+    })
+}
+
+/// Ends the process without the exit handlers of native libraries: a model may still be loading on another thread, and
+/// crashes when they take its library apart.
+fn leave(code: i32) -> ! {
+    // Whoever reads has gone, or gets what is left.
+    let _ = std::io::stdout().flush();
+    // SAFETY: it takes a number and does not return; what a command must keep is on disk when it ends.
+    unsafe { libc::_exit(code) }
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

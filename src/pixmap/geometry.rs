@@ -76,7 +76,7 @@ impl Pixmap {
     /// The colour at a place between pixels; white outside.
     fn between(&self, x: f32, y: f32, pixel: &mut [u8]) {
         let (left, top) = (x.floor(), y.floor());
-        // In 256ths: the four weights of a place come to 2¹⁶.
+        // In parts of 256: the four weights of a place come to 2¹⁶.
         let (right_part, lower_part) = (((x - left) * 256.0) as u32, ((y - top) * 256.0) as u32);
         let (left, top, count) = (left as i64, top as i64, self.channels.count());
         let row = |y: i64, x: i64| -> Option<&[u8]> {

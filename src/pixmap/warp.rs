@@ -69,7 +69,7 @@ impl Pixmap {
         let (x, y) = ((x - 0.5).clamp(0.0, (self.width - 1) as f32), (y - 0.5).clamp(0.0, (self.height - 1) as f32));
         let (left, top) = (x as usize, y as usize);
         let (right, bottom) = ((left + 1).min(self.width as usize - 1), (top + 1).min(self.height as usize - 1));
-        // In 256ths: exact where the point is a pixel's middle, and integers are fast.
+        // In parts of 256: exact where the point is a pixel's middle, and integers are fast.
         let (across, down) = (((x - left as f32) * 256.0) as u32, ((y - top as f32) * 256.0) as u32);
         let row = self.width as usize;
         let corners = [top * row + left, top * row + right, bottom * row + left, bottom * row + right];

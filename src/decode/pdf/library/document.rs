@@ -11,9 +11,9 @@ const ACTION_GOTO: c_ulong = 1;
 const ACTION_URI: c_ulong = 3;
 
 /// `PDFDEST_VIEW_…`: the kinds of view whose parameters name the top of what is shown, and at which place.
-const VIEW_FITH: c_ulong = 3;
+const VIEW_FIT_H: c_ulong = 3;
 const VIEW_FITR: c_ulong = 5;
-const VIEW_FITBH: c_ulong = 7;
+const VIEW_FIT_BOX_H: c_ulong = 7;
 
 /// An entry of the outline; only valid while its document is open.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -165,7 +165,7 @@ impl PdfFile {
         let known = |has: i32, value: f32| (stated != 0 && has != 0 && value.is_finite()).then_some(value);
         let number = |at: usize| numbers.get(at).copied().filter(|n| count > at as c_ulong && n.is_finite());
         let (x, y) = match view {
-            VIEW_FITH | VIEW_FITBH => (None, number(0)),
+            VIEW_FIT_H | VIEW_FIT_BOX_H => (None, number(0)),
             VIEW_FITR => (number(0), number(3)),
             _ => (known(has_x, x), known(has_y, y)),
         };
