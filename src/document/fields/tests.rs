@@ -128,8 +128,8 @@ fn sentences_are_no_fields() {
 }
 
 #[test]
-fn headings_captions_and_code_name_no_values() {
-    for kind in [BlockKind::Title, BlockKind::SectionHeader, BlockKind::Caption, BlockKind::Code] {
+fn headings_and_code_name_no_values() {
+    for kind in [BlockKind::Title, BlockKind::SectionHeader, BlockKind::Code] {
         let mut page = page(1, vec![line(50.0, 100.0, "Chapter 3: Bees 2026")]);
         page.blocks.iter_mut().for_each(|block| block.kind = kind);
         assert_eq!(of_pages([&page]), [], "{kind:?}");
