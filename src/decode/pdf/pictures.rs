@@ -22,7 +22,7 @@ const WHOLE_PAGE: f32 = 0.9;
 /// A picture of this share of the page decides its resolution.
 const MAIN: f32 = 0.5;
 
-/// The finest resolution that a picture can ask for: beyond it recognition gains nothing.
+/// The finest resolution that a picture can ask for; what recognisers are given by custom at most, not measured here.
 const FINEST_DPI: f32 = 300.0;
 
 /// A picture where it stands.
