@@ -154,6 +154,17 @@ fn words_found(text: &str, snippet: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_cannot_be_drawn_keeps_the_text_that_it_has() {
+    let home = Home::new();
+    let path = support::samples().with_file_name("reading").join("huge-picture-beside-text.pdf");
+    process(&home, &[path], &["--json"]).await.ended(0);
+    let header = support::header(&home.app(), "huge-picture-beside-text.pdf").await;
+    assert_eq!(header.status(), record::Status::Published);
+    let markdown = home.deckle(["show", "huge-picture-beside-text.pdf", "--to", "md"]).await.ended(0).stdout;
+    assert!(markdown.contains("What stands below it is text like any other"), "{markdown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_again_is_unchanged_and_force_is_a_new_run() {
     let home = Home::new();
     let paths = ["handbook.pdf", "notes.md", "letter.png"].map(|name| support::samples().join(name));

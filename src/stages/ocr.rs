@@ -143,8 +143,9 @@ impl Ocr {
     /// Takes the text layer; renders the page only where there is something to look at.
     async fn take_text_layer(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page) -> Result<Page> {
         page.method = Some(Method::TextLayer);
-        if layout::wants_picture(&page) {
-            let picture = self.render(meter, ask).await?;
+        if layout::wants_picture(&page)
+            && let Some(picture) = self.render_beside_text(meter, ask).await?
+        {
             self.keep(ask, &picture, &mut page).await?;
         }
         Ok(page)
@@ -171,7 +172,8 @@ impl Ocr {
 
     /// Takes the text layer, and reads the pictures on the page as well.
     async fn recognise_images(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page, boxes: &[Bbox]) -> Result<Page> {
-        let picture = self.render(meter, ask).await?;
+        page.method = Some(Method::TextLayer);
+        let Some(picture) = self.render_beside_text(meter, ask).await? else { return Ok(page) };
         self.keep(ask, &picture, &mut page).await?;
         for bbox in boxes {
             let (raster, pixmap, bbox) = (picture.raster.clone(), Arc::clone(&picture.pixmap), *bbox);
@@ -181,8 +183,20 @@ impl Ocr {
             let found = self.recognise(meter, ask, &cut).await?;
             page.lines.extend(found.into_iter().map(|line| moved(line, origin)));
         }
-        page.method = Some(Method::TextLayer);
         Ok(page)
+    }
+
+    /// Renders a page whose text is known; `None` where its picture is refused, as too large or damaged: that costs the
+    /// figures, and nothing of the text.
+    async fn render_beside_text(&self, meter: &mut Meter, ask: &Ask<'_>) -> Result<Option<Picture>> {
+        match self.render(meter, ask).await {
+            Err(failure @ Failure::Rejected { .. }) => {
+                let document_id = &ask.split.envelope.document_id;
+                tracing::warn!(document_id, page = ask.page_no, %failure, "page not drawn");
+                Ok(None)
+            }
+            rendered => rendered.map(Some),
+        }
     }
 
     async fn render(&self, meter: &mut Meter, ask: &Ask<'_>) -> Result<Picture> {

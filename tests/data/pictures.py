@@ -185,8 +185,12 @@ def skewed():
     return saved(page(NOTICE).rotate(-5, Image.Resampling.BICUBIC, fillcolor=255), "PNG", optimize=True, dpi=(DPI, DPI))
 
 
-def huge_picture_pdf():
-    """A page that shows 35,000 × 35,000 pixels of nothing: 1.2 gigapixels once decoded."""
+BESIDE = [b"The chart above was scanned much too finely, and nobody can draw it.", b"What stands below it is text like any other and must be read."]
+
+
+def huge_picture_pdf(below=()):
+    """A page that shows 35,000 × 35,000 pixels of nothing: 1.2 gigapixels once decoded. With text below it, the picture is
+    smaller, and the text a good text layer."""
     def stream(dictionary, content):
         return b"<< %b /Length %d >>\nstream\n%b\nendstream" % (dictionary, len(content), content)
 
@@ -196,10 +200,10 @@ def huge_picture_pdf():
     data = b"".join(squeeze.compress(row) for _ in range(side)) + squeeze.flush()
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /XObject << /F 6 0 R >> >> >>",
-        stream(b"", b"/F Do"),
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /XObject << /F 6 0 R >> /Font << /T << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        stream(b"", b"/F Do" + b"".join(b" BT /T 11 Tf 60 %d Td (%b) Tj ET" % (400 - 16 * row, line) for row, line in enumerate(below))),
         stream(b"/Type /XObject /Subtype /Image /Width %d /Height %d /ColorSpace /DeviceGray /BitsPerComponent 1 /Filter /FlateDecode" % (side, side), data),
-        stream(b"/Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /XObject << /I 5 0 R >> >>", b"q 595 0 0 842 0 0 cm /I Do Q"),
+        stream(b"/Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /XObject << /I 5 0 R >> >>", b"q 400 0 0 300 60 480 cm /I Do Q" if below else b"q 595 0 0 842 0 0 cm /I Do Q"),
     ]
     out, offsets = b"%PDF-1.4\n", []
     for number, content in enumerate(objects, 1):
@@ -242,6 +246,7 @@ def files():
     oriented = {}
     for kind, end, values in (("JPEG", "jpg", range(1, 9)), ("PNG", "png", (5, 6)), ("WEBP", "webp", (5, 6))):
         oriented |= {f"orientation-{value}.{end}": content for value, content in in_all_orientations(small, kind) if value in values}
-    found = one | several | oriented | {"poster.png": poster(), "huge-picture.pdf": huge_picture_pdf()}
+    found = one | several | oriented | {"poster.png": poster(), "huge-picture.pdf": huge_picture_pdf(),
+                                   "huge-picture-beside-text.pdf": huge_picture_pdf(BESIDE)}
     found |= {name.rsplit(".", 1)[0] + ".txt": words(NOTICE) for name in one if "-turned-" not in name}
     return found | {name.rsplit(".", 1)[0] + ".txt": words(*SHEETS) for name in several}
