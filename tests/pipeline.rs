@@ -159,9 +159,11 @@ async fn a_page_that_cannot_be_drawn_keeps_the_text_that_it_has() {
     let path = support::samples().with_file_name("reading").join("huge-picture-beside-text.pdf");
     process(&home, &[path], &["--json"]).await.ended(0);
     let header = support::header(&home.app(), "huge-picture-beside-text.pdf").await;
-    assert_eq!(header.status(), record::Status::Published);
+    assert_eq!(header.status(), record::Status::Partial);
+    assert_eq!(header.current.unwrap().failed_pages, 0);
     let markdown = home.deckle(["show", "huge-picture-beside-text.pdf", "--to", "md"]).await.ended(0).stdout;
     assert!(markdown.contains("What stands below it is text like any other"), "{markdown}");
+    assert!(markdown.contains("> Page 1 was read in part: page 1 holds a picture of 35000"), "{markdown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -228,6 +228,13 @@ async fn killed_and_begun_again(home: Home, documents: u64) {
     let (embedded, had) = (report["embedded"].as_u64().unwrap(), report["had"].as_u64().unwrap());
     assert!(embedded > 0 && had > 0, "{report}");
     assert!((documents..=documents + 1).contains(&(embedded + had)), "{report}");
+    // The replay does not wait for what came meanwhile.
+    support::within("what came meanwhile", async {
+        while support::records(&app, Published::TOPIC).await.is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
     for model in [OLD, NEW] {
         assert_eq!(surveyed(&app, model).await, Survey { documents: documents + 1, lacking: 0 }, "{model}");
     }

@@ -424,7 +424,7 @@ pub struct PageInfo {
     /// Confidence of its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,
-    /// Why it could not be read, if it could not.
+    /// Why it could not be read, or not all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// Links on it.

@@ -157,7 +157,7 @@ pub struct PageRead {
     /// The page as JSON ([`crate::document::Page`]); `None` when it failed.
     #[serde(default)]
     pub page: Option<BlobRef>,
-    /// Why it failed.
+    /// Why it failed; beside a page, why it was read in part.
     #[serde(default)]
     pub reason: Option<Reason>,
     /// What the file says of itself, as JSON ([`crate::document::facts::Facts`]); `None` where it says nothing.
@@ -185,7 +185,7 @@ pub struct PageAnalysed {
     /// The page with its blocks as JSON; `None` when it failed.
     #[serde(default)]
     pub page: Option<BlobRef>,
-    /// Why it failed.
+    /// Why it failed; beside a page, why it was read in part.
     #[serde(default)]
     pub reason: Option<Reason>,
     /// What the file says of itself, as JSON ([`crate::document::facts::Facts`]); `None` where it says nothing.
@@ -211,7 +211,7 @@ pub struct Assembled {
     pub failed_pages: i32,
     /// The document as JSON ([`crate::document::Document`]).
     pub document: BlobRef,
-    /// Why pages failed, the first hundred.
+    /// Why pages failed or were read in part, the first hundred.
     #[serde(default)]
     pub reasons: Vec<Reason>,
     /// Empty for a document on its path. Else one that was published: its chunks, as they are stored, are to be embedded
@@ -304,7 +304,7 @@ pub struct Enriched {
     pub vectors: Vec<VectorPart>,
     /// BCP 47, `und` when unknown.
     pub language: String,
-    /// Why pages or the document failed, the first hundred.
+    /// Why the document or pages failed, or were read in part, the first hundred.
     #[serde(default)]
     pub reasons: Vec<Reason>,
     /// `None` for a document on its path. Else the published version of the run whose chunks `vectors` are of: they are to
@@ -359,7 +359,7 @@ pub struct Published {
     /// The document as JSON.
     #[serde(default)]
     pub document: Option<BlobRef>,
-    /// Why pages or the document failed.
+    /// Why the document or pages failed, or were read in part.
     #[serde(default)]
     pub reasons: Vec<Reason>,
 }

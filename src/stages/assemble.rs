@@ -248,7 +248,7 @@ impl Assemble {
         envelope.version = version;
         envelope.trail = summed(&rows);
         let mut reasons: Vec<Reason> = rows.iter().filter_map(|row| row.reason.clone()).collect();
-        let failed_pages = reasons.len();
+        let failed_pages = rows.iter().filter(|row| row.page.is_none()).count();
         reasons.truncate(REASONS);
         if failed_pages == rows.len() {
             let envelope = envelope.caused(Enriched::TOPIC, "");

@@ -114,7 +114,7 @@ impl Language {
         Ok(Enriched {
             envelope,
             source: assembled.source,
-            status: if assembled.failed_pages > 0 { Status::Partial } else { Status::Published },
+            status: if assembled.reasons.is_empty() { Status::Published } else { Status::Partial },
             page_count: assembled.page_count,
             failed_pages: assembled.failed_pages,
             document: Some(assembled.document),

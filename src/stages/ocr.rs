@@ -70,7 +70,7 @@ impl Stage for Ocr {
 
     async fn process(&self, _: &Headers, split: PageSplit) -> Result<Vec<Output>> {
         let mut meter = Meter::start(NAME, &self.config_hash);
-        let page = self.read(&mut meter, &split).await?;
+        let Read { page, refused } = self.read(&mut meter, &split).await?;
         meter.decided(&page.decision, &page.signals);
         let mut envelope = split.envelope.caused(PageRead::TOPIC, &split.page_no.to_string());
         let blob = claim_check::put_json(&*self.blobs, &envelope, &page).await?;
@@ -82,7 +82,7 @@ impl Stage for Ocr {
             page_count: split.page_count,
             facts: split.facts,
             page: Some(blob),
-            reason: None,
+            reason: refused.map(|failure| failure.reason(NAME, u32::try_from(split.page_no).ok())),
         };
         Ok(vec![Output::new(NAME, &read)?])
     }
@@ -116,8 +116,21 @@ struct Picture {
     pixmap: Arc<Pixmap>,
 }
 
+/// A page that was read, perhaps in part.
+struct Read {
+    page: Page,
+    /// Why the page could not be drawn: what only its picture shows is missing, and nothing of its text layer.
+    refused: Option<Failure>,
+}
+
+impl From<Page> for Read {
+    fn from(page: Page) -> Self {
+        Self { page, refused: None }
+    }
+}
+
 impl Ocr {
-    async fn read(&self, meter: &mut Meter, split: &PageSplit) -> Result<Page> {
+    async fn read(&self, meter: &mut Meter, split: &PageSplit) -> Result<Read> {
         let blob = claim_check::source_blob(&split.envelope, &split.source)?;
         let page_no = u32::try_from(split.page_no).map_err(|_| Failure::defect("a page number below zero"))?;
         let ask = Ask { file: self.files.get(&blob).await?, split, page_no };
@@ -133,22 +146,23 @@ impl Ocr {
         let mut page = content.into_page(page_no);
         page.decision = decision.name().to_owned();
         match decision {
-            Decision::Empty => Ok(Page { lines: Vec::new(), ..page }),
+            Decision::Empty => Ok(Page { lines: Vec::new(), ..page }.into()),
             Decision::TextLayer => self.take_text_layer(meter, &ask, page).await,
-            Decision::Ocr(_) => self.recognise_page(meter, &ask, page).await,
+            Decision::Ocr(_) => Ok(self.recognise_page(meter, &ask, page).await?.into()),
             Decision::TextLayerAndImages(boxes) => self.recognise_images(meter, &ask, page, &boxes).await,
         }
     }
 
     /// Takes the text layer; renders the page only where there is something to look at.
-    async fn take_text_layer(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page) -> Result<Page> {
+    async fn take_text_layer(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page) -> Result<Read> {
         page.method = Some(Method::TextLayer);
-        if layout::wants_picture(&page)
-            && let Some(picture) = self.render_beside_text(meter, ask).await?
-        {
-            self.keep(ask, &picture, &mut page).await?;
+        if layout::wants_picture(&page) {
+            match self.render(meter, ask).await {
+                Ok(picture) => self.keep(ask, &picture, &mut page).await?,
+                Err(failure) => return beside_text(page, failure),
+            }
         }
-        Ok(page)
+        Ok(page.into())
     }
 
     /// Renders the page once, stands it upright, keeps the picture, and recognises it.
@@ -171,9 +185,12 @@ impl Ocr {
     }
 
     /// Takes the text layer, and reads the pictures on the page as well.
-    async fn recognise_images(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page, boxes: &[Bbox]) -> Result<Page> {
+    async fn recognise_images(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page, boxes: &[Bbox]) -> Result<Read> {
         page.method = Some(Method::TextLayer);
-        let Some(picture) = self.render_beside_text(meter, ask).await? else { return Ok(page) };
+        let picture = match self.render(meter, ask).await {
+            Ok(picture) => picture,
+            Err(failure) => return beside_text(page, failure),
+        };
         self.keep(ask, &picture, &mut page).await?;
         for bbox in boxes {
             let (raster, pixmap, bbox) = (picture.raster.clone(), Arc::clone(&picture.pixmap), *bbox);
@@ -183,20 +200,7 @@ impl Ocr {
             let found = self.recognise(meter, ask, &cut).await?;
             page.lines.extend(found.into_iter().map(|line| moved(line, origin)));
         }
-        Ok(page)
-    }
-
-    /// Renders a page whose text is known; `None` where its picture is refused, as too large or damaged: that costs the
-    /// figures, and nothing of the text.
-    async fn render_beside_text(&self, meter: &mut Meter, ask: &Ask<'_>) -> Result<Option<Picture>> {
-        match self.render(meter, ask).await {
-            Err(failure @ Failure::Rejected { .. }) => {
-                let document_id = &ask.split.envelope.document_id;
-                tracing::warn!(document_id, page = ask.page_no, %failure, "page not drawn");
-                Ok(None)
-            }
-            rendered => rendered.map(Some),
-        }
+        Ok(page.into())
     }
 
     async fn render(&self, meter: &mut Meter, ask: &Ask<'_>) -> Result<Picture> {
@@ -226,6 +230,15 @@ impl Ocr {
         let found = self.engines.recognise(&picture.raster, pixmap, languages, envelope.lane, tag).await?;
         meter.cpu(found.cpu_us).gpu(found.gpu_us).model(&found.engine, found.weights_sha256.as_deref());
         Ok(found.lines)
+    }
+}
+
+/// A page whose text is known, and which cannot be drawn: where its picture is refused, as too large or damaged, its text
+/// stays.
+fn beside_text(page: Page, failure: Failure) -> Result<Read> {
+    match failure {
+        Failure::Rejected { .. } => Ok(Read { page, refused: Some(failure) }),
+        failure => Err(failure),
     }
 }
 

@@ -119,7 +119,7 @@ pub struct Current {
     /// Who may find it, as its upload said; empty = everybody. Nobody, where it was published before this was kept.
     #[serde(default = "nobody")]
     pub access: Vec<String>,
-    /// Why pages or the document failed.
+    /// Why the document or pages failed, or were read in part.
     pub reasons: Vec<Reason>,
     /// Append time of the record that published it, µs.
     pub published_at: i64,
@@ -149,7 +149,7 @@ pub struct Ended {
     pub status: Status,
     /// The file of this run.
     pub source: Source,
-    /// Why pages or the document failed.
+    /// Why the document or pages failed, or were read in part.
     pub reasons: Vec<Reason>,
     /// Append time of the record that ended it, µs.
     pub at: i64,
@@ -250,7 +250,7 @@ pub struct PageRow {
     pub method: Option<Method>,
     /// Confidence of its text.
     pub confidence: Option<Confidence>,
-    /// Why it failed.
+    /// Why it failed; beside a page, why it was read in part.
     pub reason: Option<Reason>,
     /// What the page stages did.
     pub trail: Vec<TrailEntry>,

@@ -13,7 +13,7 @@ pub use escape::{Position, escape};
 pub use table::{cell_grid, rows};
 
 use super::{
-    Block, BlockKind, Document,
+    Block, BlockKind, Document, PageInfo,
     figures::{caption_owners, split_caption},
     html,
 };
@@ -35,20 +35,19 @@ pub fn to_markdown_with_figures(document: &Document, link: impl Fn(&Block) -> Op
         }
     }
     let mut writer = Writer::default();
-    let mut failed = document.pages.iter().filter_map(|page| Some((page.page_no, page.reason.as_ref()?))).peekable();
+    let mut failed = document.pages.iter().filter(|page| page.reason.is_some()).peekable();
     for (block, name) in document.blocks.iter().zip(names) {
         let page_no = block.prov.first().and_then(|place| place.page_no);
-        while let Some((failed_no, reason)) = failed.next_if(|(failed_no, _)| page_no.is_some_and(|no| no > *failed_no))
-        {
-            writer.failed_page(failed_no, &reason.message);
+        while let Some(page) = failed.next_if(|page| page_no.is_some_and(|no| no > page.page_no)) {
+            writer.failed_page(page);
         }
         match link(block) {
             Some(destination) if block.kind == BlockKind::Picture => writer.picture(block, name, &destination),
             _ => writer.block(block),
         }
     }
-    for (page_no, reason) in failed {
-        writer.failed_page(page_no, &reason.message);
+    for page in failed {
+        writer.failed_page(page);
     }
     writer.finish()
 }
@@ -163,9 +162,11 @@ impl Writer {
         self.out.push('\n');
     }
 
-    fn failed_page(&mut self, page_no: u32, message: &str) {
-        let message = escape(message, Position::Inline);
-        self.paragraph(&format!("> Page {page_no} could not be read: {message}"));
+    /// Says why a page is missing, or a part of it.
+    fn failed_page(&mut self, page: &PageInfo) {
+        let message = escape(page.reason.as_ref().map_or("", |reason| &reason.message), Position::Inline);
+        let how = if page.method.is_some() { "was read in part" } else { "could not be read" };
+        self.paragraph(&format!("> Page {} {how}: {message}", page.page_no));
     }
 
     fn finish(self) -> String {
