@@ -32,7 +32,7 @@ broker: setup-test ## start a Kafka broker to try deckle on, until Ctrl-C
 database: setup-test ## start a Cassandra node to try deckle on, until Ctrl-C
 	@$(SERVERS) try cassandra
 
-# Servers that all tests share run beside them; a test that kills its broker starts its own (tests/support/servers.rs).
+# Servers that all tests share run beside them; a test that kills its broker starts its own (tests/suite/support/servers.rs).
 # The runner with the summary comes last, so that the output ends in the count of tests.
 test: setup-test ## run all tests
 	cargo test --quiet --doc

@@ -1,16 +1,18 @@
 //! What the store on CQL costs: chunks of 384 floats with their text, beside the driver's bare loop of batches into the
 //! same tables, in turns on the same node; and how long single calls take on an idle one. Run by `make bench`.
 
-#[path = "../tests/support/servers.rs"]
-mod servers;
-#[path = "../tests/store_laws/values.rs"]
-#[allow(dead_code, reason = "the laws use all of them")]
-mod values;
+#[path = "../tests/suite/support/mod.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
+mod support;
 
 use std::{
     future::Future,
     sync::Arc,
     time::{Duration, Instant},
+};
+use support::{
+    servers,
+    values::{chunk, current, intake, new_document, page, run_of},
 };
 
 use deckle::store::{
@@ -25,7 +27,6 @@ use scylla::{
         prepared::PreparedStatement,
     },
 };
-use values::{chunk, current, intake, new_document, page, run_of};
 
 /// Documents of one round, and chunks of each.
 const DOCUMENTS: usize = 160;

@@ -2,9 +2,8 @@
 //! loop of consume and produce without them, in turns on the same broker; and how long one page takes from end to end
 //! where nothing else is to do. Run by `make bench`.
 
-#[path = "../tests/support/servers.rs"]
-mod servers;
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/suite/support/mod.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
 mod support;
 
 use std::{
@@ -34,7 +33,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use support::{Home, Started};
+use support::{Home, Started, servers};
 use tokio::{io::AsyncBufReadExt, sync::watch};
 
 /// Records of one round.

@@ -10,16 +10,18 @@
 //! them. Their vectors are made once and kept in a file beside the build. `--database` also has the database build its
 //! own index, which takes minutes and wants 2 GB of heap.
 
-#[path = "../tests/support/servers.rs"]
-mod servers;
-#[path = "../tests/store_laws/values.rs"]
-#[allow(dead_code, reason = "the laws use all of them")]
-mod values;
+#[path = "../tests/suite/support/mod.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
+mod support;
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     time::{Duration, Instant},
+};
+use support::{
+    servers,
+    values::{chunk, current, run_of},
 };
 
 use deckle::{
@@ -34,7 +36,6 @@ use deckle::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
-use values::{chunk, current, run_of};
 
 /// Words of a passage.
 const WORDS: usize = 32;

@@ -2,20 +2,21 @@
 //!
 //! Makes a keyspace of its own on the node of the tests, and the index anew at each size. Run by `make bench`.
 
-#[path = "../tests/support/servers.rs"]
-mod servers;
-#[path = "../tests/store_laws/values.rs"]
-#[allow(dead_code, reason = "the laws use all of them")]
-mod values;
+#[path = "../tests/suite/support/mod.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
+mod support;
 
 use std::time::Instant;
+use support::{
+    servers,
+    values::{chunks, current, run_of},
+};
 
 use deckle::store::{
     DocumentKey, Query, QueryVector, Store, VectorSpace,
     cql::{Config, CqlStore, migrations},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use values::{chunks, current, run_of};
 
 const DIMENSION: usize = 384;
 /// Chunks of a document.

@@ -16,7 +16,7 @@
 //!
 //! # Who may import whom
 //!
-//! A row may use the rows above it; `tests/architecture.rs` holds this over every `crate::` path.
+//! A row may use the rows above it; `tests/suite/architecture.rs` holds this over every `crate::` path.
 //!
 //! ```text
 //! 1  error, telemetry, document, pixmap

@@ -6,7 +6,7 @@
                                         DECKLE_TEST_AZURE (addresses)
     servers.py try NAME…                the same servers on their usual ports, until Ctrl-C
     servers.py kafka [--nodes 3]        brokers for one test, which kills and starts them through lines on stdin:
-                                        kill N, stop N, start N, pause N, continue N, log N
+                                        kill N, start N, pause N, continue N, log N
     servers.py cassandra [--nodes 2]    database nodes for one test, which orders the same of them
     servers.py prepare-kafka            what `make setup-test` does once, so that brokers start quickly
     servers.py prepare-cassandra        the same for Cassandra
@@ -662,12 +662,10 @@ def do(order: str, node: Server) -> None:
             start([node])
         case "log":
             pass  # the answer has its path
-        case "kill" | "stop" | "pause" | "continue" if not node.alive:
+        case "kill" | "pause" | "continue" if not node.alive:
             raise Failed(f"{node.name} is down")
         case "kill":
             node.kill()
-        case "stop":
-            node.stop()
         case "pause":
             node.pause()
         case "continue":

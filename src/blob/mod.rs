@@ -1,6 +1,6 @@
 //! Where bytes, images and large results lie: a folder, or an object store.
 //!
-//! The laws, held by `tests/blob_laws.rs` on every side: written twice, it is there once; a reader never sees half.
+//! The laws, held by `tests/suite/blob_laws.rs` on every side: written twice, it is there once; a reader never sees half.
 //! Keys are `tenant/document/sha256`, so that erasing a document is removing a prefix. Tenant and document are encoded
 //! so that no name leaves its place, whatever a producer calls its documents.
 

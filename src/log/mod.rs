@@ -1,6 +1,6 @@
 //! The log: where records wait between stages, and the seam between SQLite and Kafka.
 //!
-//! The laws, held by `tests/log_laws.rs` on every side:
+//! The laws, held by `tests/suite/log_laws.rs` on every side:
 //!
 //! ```text
 //! partition   offsets   0 1 2 . 4 5 6 . . 9        offsets have holes: never count by difference,

@@ -81,7 +81,7 @@ const FILES: &[&str] = with_every_topic!(files);
 
 static TOPICS: LazyLock<Vec<TopicConfig>> = LazyLock::new(|| {
     let parse =
-        |text: &&str| toml::from_str(text).expect("compiled-in topic files parse: tests/contract.rs reads each");
+        |text: &&str| toml::from_str(text).expect("compiled-in topic files parse: tests/suite/contract.rs reads each");
     FILES.iter().map(parse).collect()
 });
 

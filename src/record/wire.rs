@@ -2,7 +2,7 @@
 //!
 //! The law: the first byte tells the framing, and a record is read with the schema it was written with. Every schema
 //! that was ever released is compiled in, so that old records stay readable; fields they lack take serde's defaults,
-//! which `tests/contract.rs` holds equal to Avro's.
+//! which `tests/suite/contract.rs` holds equal to Avro's.
 
 use std::{collections::BTreeMap, io::Read as _, sync::LazyLock};
 
@@ -57,8 +57,9 @@ struct Contract {
 }
 
 static CONTRACTS: LazyLock<BTreeMap<&'static str, Contract>> = LazyLock::new(|| {
-    let parse =
-        |text: &str| text.parse::<Schema>().expect("compiled-in schemas parse: tests/contract.rs encodes with each");
+    let parse = |text: &str| {
+        text.parse::<Schema>().expect("compiled-in schemas parse: tests/suite/contract.rs encodes with each")
+    };
     SOURCES
         .iter()
         .map(|(topic, current, released)| {

@@ -22,7 +22,7 @@ const PHRASES: usize = 64;
 const COMMON: u64 = 20;
 
 /// Beside a vector, what a chunk has of a question's words must be worth so much of what all of them are: less is
-/// chance, and fusion, which knows ranks alone, would take it for an answer. By the questions of `tests/search.rs`.
+/// chance, and fusion, which knows ranks alone, would take it for an answer. By the questions of `tests/suite/search.rs`.
 const SHARE: f32 = 0.3;
 
 /// The words of a chunk, headings included, with one space between two.

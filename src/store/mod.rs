@@ -1,6 +1,6 @@
 //! The store: results that people and programs read, and the seam between SQLite and CQL.
 //!
-//! The laws, held by `tests/store_laws.rs` on every side:
+//! The laws, held by `tests/suite/store_laws.rs` on every side:
 //!
 //! - Every write carries a version; an older write never wins over a newer one, in whatever order they arrive, and
 //!   the same write twice is one.

@@ -1,0 +1,44 @@
+//! The tests that look at deckle from outside, all in one program: built and linked once, and each test still runs in a
+//! process of its own (`make test`).
+
+mod support;
+
+mod architecture;
+mod blob_laws;
+mod cli;
+mod config;
+mod contract;
+mod decode;
+mod erase;
+mod eval;
+mod examples;
+mod export;
+mod exports;
+mod inference;
+mod kafka_faults;
+mod kafka_kill;
+mod kill;
+mod layout;
+mod ledger;
+mod log_laws;
+mod ocr;
+mod pictures;
+mod pipeline;
+mod redrive;
+mod registry;
+mod replay;
+mod sandbox;
+mod scylla;
+mod search;
+mod servers;
+mod sharing;
+mod sources;
+mod store_access;
+mod store_faults;
+mod store_laws;
+mod store_schema;
+mod store_vectors;
+mod tables;
+mod topics;
+mod wire;
+mod worker;
