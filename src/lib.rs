@@ -19,7 +19,7 @@
 //! A row may use the rows above it; `tests/suite/architecture.rs` holds this over every `crate::` path.
 //!
 //! ```text
-//! 1  error, telemetry, document, pixmap
+//! 1  error, telemetry, computing, document, pixmap
 //! 2  record
 //! 3  log, store, blob, inference, sandbox
 //! 4  decode (sandbox), models (inference, sandbox)
@@ -29,6 +29,7 @@
 //! 7  config, app (all) → cli → main
 //! ```
 
+pub mod computing;
 pub mod document;
 pub mod error;
 pub mod pixmap;

@@ -125,14 +125,3 @@ pub enum Precision {
     /// Half floats: CUDA only, and only for a model that was exported in f16; none is yet.
     F16,
 }
-
-/// Processor time of the calling thread.
-pub fn thread_cpu() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes one timespec, and the pointer is to one.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) } != 0;
-    let (Ok(seconds), Ok(nanos)) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) else {
-        return Duration::ZERO;
-    };
-    if failed { Duration::ZERO } else { Duration::new(seconds, nanos) }
-}

@@ -17,6 +17,7 @@ use super::{
     batcher::{self, Batch, Batcher, Full, Next, Ticket},
 };
 use crate::{
+    computing::thread_cpu,
     error::{Failure, Result},
     record::Lane,
 };
@@ -343,9 +344,9 @@ impl<M: Model> Worker<'_, M> {
             Ok(model) => model,
             Err(failure) => return (Err(failure), Spent::default()),
         };
-        let (started, cpu_started) = (Instant::now(), super::thread_cpu());
+        let (started, cpu_started) = (Instant::now(), thread_cpu());
         let outcome = catch_unwind(AssertUnwindSafe(|| model.run(inputs)));
-        let spent = Spent { busy: started.elapsed(), cpu: super::thread_cpu().saturating_sub(cpu_started) };
+        let spent = Spent { busy: started.elapsed(), cpu: thread_cpu().saturating_sub(cpu_started) };
         let name = &self.shared.name;
         let outcome = match outcome {
             Ok(outcome) => {

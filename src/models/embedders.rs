@@ -9,16 +9,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::OnceCell;
-
 use super::{
     Catalogue,
     minilm::{Counter, Embedder},
+    on_demand::OnDemand,
 };
-use crate::{
-    error::{Failure, Result},
-    inference, telemetry,
-};
+use crate::{error::Result, inference, telemetry};
 
 /// Cheap to clone; all clones share the models.
 #[derive(Clone)]
@@ -30,15 +26,16 @@ struct Shared {
     folder: PathBuf,
     config: inference::Config,
     /// By name.
-    loaded: Mutex<HashMap<String, Arc<OnceCell<Embedder>>>>,
-    counter: OnceCell<Counter>,
+    embedders: Mutex<HashMap<String, OnDemand<Embedder>>>,
+    counter: OnDemand<Counter>,
 }
 
 impl Embedders {
     /// Loads from `folder` when asked for the first time.
     pub fn new(folder: PathBuf, config: inference::Config) -> Self {
-        let shared = Shared { folder, config, loaded: Mutex::default(), counter: OnceCell::new() };
-        Self { shared: Arc::new(shared) }
+        let of_counter = folder.clone();
+        let counter = OnDemand::new(move || Counter::load(&of_counter, &Catalogue::load().embedder().name));
+        Self { shared: Arc::new(Shared { folder, config, embedders: Mutex::default(), counter }) }
     }
 
     /// A model of the catalogue; the first call loads it, which takes about a second.
@@ -47,20 +44,23 @@ impl Embedders {
     /// `Unavailable` when weights or library are missing or altered, or this deckle does not know the model: nothing can
     /// be embedded by it until that is mended.
     pub async fn get(&self, model: &str) -> Result<Embedder> {
-        let cell = {
-            let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(loaded.entry(model.to_owned()).or_default())
+        let embedder = {
+            let mut embedders = self.shared.embedders.lock().unwrap_or_else(PoisonError::into_inner);
+            embedders.entry(model.to_owned()).or_insert_with(|| self.on_demand(model)).clone()
         };
-        let (shared, name) = (Arc::clone(&self.shared), model.to_owned());
-        let load = || async move {
-            let embedder = loading(move || Embedder::load(&shared.folder, &name, &shared.config)).await?;
+        embedder.get().await
+    }
+
+    fn on_demand(&self, model: &str) -> OnDemand<Embedder> {
+        let (folder, name, config) = (self.shared.folder.clone(), model.to_owned(), self.shared.config.clone());
+        OnDemand::new(move || {
+            let embedder = Embedder::load(&folder, &name, &config)?;
             embedder.observe(|batch| {
                 let fill = batch.cost as f64 / batch.padded_cost.max(1) as f64;
                 telemetry::batch_run(batch.model, batch.tags.len(), fill, batch.waited, batch.busy);
             });
             Ok(embedder)
-        };
-        cell.get_or_try_init(load).await.cloned()
+        })
     }
 
     /// Whether this deckle has a model of that name.
@@ -74,14 +74,6 @@ impl Embedders {
     /// # Errors
     /// `Unavailable` when its file is missing or altered.
     pub async fn counter(&self) -> Result<Counter> {
-        let shared = Arc::clone(&self.shared);
-        let load = || loading(move || Counter::load(&shared.folder, &Catalogue::load().embedder().name));
-        self.shared.counter.get_or_try_init(load).await.cloned()
+        self.shared.counter.get().await
     }
-}
-
-async fn loading<T: Send + 'static>(load: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> Result<T> {
-    let loaded = tokio::task::spawn_blocking(load).await;
-    let loaded = loaded.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
-    loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))
 }

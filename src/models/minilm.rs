@@ -19,6 +19,7 @@ use tokenizers::Tokenizer;
 
 use super::{Catalogue, Entry};
 use crate::{
+    computing::{micros, thread_cpu},
     error::{Failure, Result},
     inference::{self, Model, Pool, Precision, Provider, Report, Size, Stats, Tag, onnx::Runtime},
     record::Lane,
@@ -159,7 +160,7 @@ impl Embedder {
 
     /// [`Embedder::embed`], in a lane, with a tag that observers see.
     pub async fn embed_tagged(&self, text: &str, lane: Lane, tag: Tag) -> Result<Embedding> {
-        let started = inference::thread_cpu();
+        let started = thread_cpu();
         let mut ids = self.inner.counter.encode(text)?;
         let max_tokens = self.inner.counter.max_tokens;
         let truncated = ids.len().saturating_sub(max_tokens);
@@ -169,7 +170,7 @@ impl Embedder {
             self.inner.truncated.fetch_add(1, Relaxed);
         }
         let tokens = ids.len();
-        let tokenising = inference::thread_cpu().saturating_sub(started);
+        let tokenising = thread_cpu().saturating_sub(started);
 
         let answer = self.inner.pool.ask(Tokens(ids), lane, tag).await?;
         let (cpu, gpu) = if self.inner.on_gpu {
@@ -319,8 +320,4 @@ fn normalized(vector: &[f32]) -> Result<Vec<f32>> {
 
 fn saturating(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }

@@ -26,9 +26,10 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Parts, Stage, claim_check, compute};
+use super::{Meter, Output, Parts, Stage, claim_check};
 use crate::{
     blob::Blobs,
+    computing::compute,
     document::{Confidence, Document, Page, PageInfo, facts::Facts, fields, layout, outline},
     error::{Failure, Reason, Result, code},
     record::{Assembled, Enriched, Event, PageAnalysed, Source, Status, TrailEntry, wire::Headers},

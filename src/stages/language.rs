@@ -9,9 +9,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Parts, Roster, Stage, claim_check, compute};
+use super::{Meter, Output, Parts, Roster, Stage, claim_check};
 use crate::{
     blob::Blobs,
+    computing::compute,
     document::{BlobRef, Chunk, Document, chunking},
     error::{Failure, Result, code},
     models::{

@@ -311,24 +311,3 @@ impl Meter {
         self.entry
     }
 }
-
-/// Runs a closure that computes for longer than an async task should, and tells the processor time it took.
-///
-/// # Errors
-/// A defect when it panics.
-pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<(T, i64)> {
-    tokio::task::spawn_blocking(move || {
-        let before = thread_cpu_us();
-        let value = work();
-        (value, thread_cpu_us() - before)
-    })
-    .await
-    .map_err(|error| Failure::defect(format!("a computation did not end: {error}")))
-}
-
-fn thread_cpu_us() -> i64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is valid for the call, and the clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
-}

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::engine::{Config, Engine, Engines, Setting};
-use super::{Files, Meter, Output, Parts, Stage, claim_check, compute, ruling, upright::Upright};
+use super::{Files, Meter, Output, Parts, Stage, claim_check, ruling, upright::Upright};
 use crate::{
     blob::Blobs,
+    computing::compute,
     decode::{
         Decoders, File, Raster,
         text_layer::{self, Decision},

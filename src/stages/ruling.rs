@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::compute;
 use crate::{
+    computing::compute,
     document::Bbox,
     error::Result,
     pixmap::{Channels, Pixmap, rules},

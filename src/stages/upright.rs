@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::compute;
 use crate::{
+    computing::compute,
     decode::Raster,
     document::{Bbox, Drawing, Page},
     error::Result,

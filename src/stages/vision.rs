@@ -7,9 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Meter, Output, Parts, Stage, claim_check, compute};
+use super::{Meter, Output, Parts, Stage, claim_check};
 use crate::{
     blob::Blobs,
+    computing::compute,
     document::{Bbox, BlockKind, Page, layout},
     error::{Failure, Result},
     models::{

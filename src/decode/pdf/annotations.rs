@@ -4,7 +4,7 @@
 
 use super::{
     View, facts,
-    library::{PdfFile, PdfPage, Target, Widget, WidgetKind},
+    library::{PdfFile, PdfPage, Target, Widget},
 };
 use crate::document::{
     Bbox, Line, Method, Word,
@@ -50,16 +50,7 @@ pub fn fields(page: &PdfPage<'_>, view: &View) -> (Vec<FormField>, Vec<Line>) {
 }
 
 fn field(widget: Widget, bbox: Bbox) -> FormField {
-    let kind = match widget.kind {
-        WidgetKind::Text => FormFieldKind::Text,
-        WidgetKind::Password => FormFieldKind::Password,
-        WidgetKind::CheckBox => FormFieldKind::CheckBox,
-        WidgetKind::RadioButton => FormFieldKind::RadioButton,
-        WidgetKind::ComboBox => FormFieldKind::ComboBox,
-        WidgetKind::ListBox => FormFieldKind::ListBox,
-        WidgetKind::PushButton => FormFieldKind::PushButton,
-        WidgetKind::Signature => FormFieldKind::Signature,
-    };
+    let kind = widget.kind;
     let option = |(label, selected): (String, bool)| Some(FormOption { label: facts::line(&label)?, selected });
     FormField {
         name: facts::line(&widget.name).unwrap_or_default(),

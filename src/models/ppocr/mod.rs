@@ -18,15 +18,12 @@ mod quotes;
 mod recogniser;
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::Context as _;
 use futures::future::try_join_all;
-use tokio::sync::OnceCell;
 
 use self::{
     boxes::boxes,
@@ -36,8 +33,9 @@ use self::{
     lines::Place,
     recogniser::Recogniser,
 };
-use super::Catalogue;
+use super::{Catalogue, on_demand::OnDemand};
 use crate::{
+    computing::{compute, micros},
     document::Line,
     error::{Failure, Result},
     inference::{self, Answer, Model, Pool, Provider, Report, Stats, Tag, onnx::Runtime, plan::Batching},
@@ -58,29 +56,27 @@ const LONGEST: u32 = 960;
 /// The networks of this process, each loaded once and only when somebody asks. Cheap to clone.
 #[derive(Clone)]
 pub struct Readers {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    folder: PathBuf,
-    config: inference::Config,
-    provider: OnceCell<Provider>,
-    detector: OnceCell<Arc<Sessions<Detector>>>,
-    readers: Mutex<HashMap<Script, Arc<OnceCell<Reader>>>>,
+    provider: OnDemand<Provider>,
+    detector: OnDemand<Arc<Sessions<Detector>>>,
+    latin: OnDemand<Arc<Recognition>>,
+    east_asian: OnDemand<Arc<Recognition>>,
 }
 
 impl Readers {
     /// Loads from `folder` when asked for the first time.
     pub fn new(folder: PathBuf, config: inference::Config) -> Self {
-        let (provider, detector) = (OnceCell::new(), OnceCell::new());
-        let shared = Shared { folder, config, provider, detector, readers: Mutex::default() };
-        Self { shared: Arc::new(shared) }
-    }
-
-    /// Whether files of weights are there for a script, right or wrong.
-    pub fn has_weights(&self, script: Script) -> bool {
-        let is_there = |name: &str| self.shared.folder.join(name).join(WEIGHTS).is_file();
-        is_there(DETECTOR) && is_there(script.recogniser())
+        let recogniser = |script| {
+            let (folder, config) = (folder.clone(), config.clone());
+            OnDemand::new(move || Recognition::load(&folder, script, &config).map(Arc::new))
+        };
+        let (latin, east_asian) = (recogniser(Script::Latin), recogniser(Script::EastAsian));
+        let of_provider = config.clone();
+        Self {
+            provider: OnDemand::new(move || Ok(Runtime::load(&of_provider)?.plan().provider)),
+            detector: OnDemand::new(move || Sessions::detector(&folder, &config).map(Arc::new)),
+            latin,
+            east_asian,
+        }
     }
 
     /// Whether a GPU or OpenVINO runs the networks, and not ONNX Runtime's own code.
@@ -88,11 +84,7 @@ impl Readers {
     /// # Errors
     /// `Unavailable` when ONNX Runtime cannot be loaded as the settings ask.
     pub async fn is_fast(&self) -> Result<bool> {
-        let provider = self.shared.provider.get_or_try_init(|| {
-            let config = self.shared.config.clone();
-            loading(move || Ok(Runtime::load(&config)?.plan().provider))
-        });
-        Ok(*provider.await? != Provider::Cpu)
+        Ok(self.provider.get().await? != Provider::Cpu)
     }
 
     /// What reads a script; the first call loads it, which takes about a second.
@@ -100,22 +92,11 @@ impl Readers {
     /// # Errors
     /// `Unavailable` when weights or library are missing or altered.
     pub async fn get(&self, script: Script) -> Result<Reader> {
-        let cell = {
-            let mut readers = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(readers.entry(script).or_default())
+        let recogniser = match script {
+            Script::Latin => &self.latin,
+            Script::EastAsian => &self.east_asian,
         };
-        let load = || async {
-            let shared = Arc::clone(&self.shared);
-            let detector = self.shared.detector.get_or_try_init(|| {
-                let shared = Arc::clone(&self.shared);
-                loading(move || Sessions::detector(&shared.folder, &shared.config).map(Arc::new))
-            });
-            let detector = Arc::clone(detector.await?);
-            let load = move || Sessions::recogniser(&shared.folder, script, &shared.config);
-            let (recogniser, dictionary) = loading(load).await?;
-            Ok(Reader { detector, recogniser: Arc::new(recogniser), dictionary: Arc::new(dictionary) })
-        };
-        cell.get_or_try_init(load).await.cloned()
+        Ok(Reader { detector: self.detector.get().await?, recogniser: recogniser.get().await? })
     }
 }
 
@@ -123,8 +104,13 @@ impl Readers {
 #[derive(Clone)]
 pub struct Reader {
     detector: Arc<Sessions<Detector>>,
-    recogniser: Arc<Sessions<Recogniser>>,
-    dictionary: Arc<Dictionary>,
+    recogniser: Arc<Recognition>,
+}
+
+/// The recogniser of a script.
+struct Recognition {
+    sessions: Sessions<Recogniser>,
+    dictionary: Dictionary,
 }
 
 /// What was read, and what it took.
@@ -162,7 +148,7 @@ impl Reader {
         let cuts = cost.computing(cut).await??;
         let asked = cuts.into_iter().map(|ways| {
             try_join_all(ways.into_iter().map(async |(place, line)| {
-                let answer = self.recogniser.pool.ask(line, lane, Tag::clone(&tag)).await?;
+                let answer = self.recogniser.sessions.pool.ask(line, lane, Tag::clone(&tag)).await?;
                 Ok::<_, Failure>((place, answer))
             }))
         });
@@ -172,8 +158,8 @@ impl Reader {
         for ways in answers {
             let mut best = (0.0, None);
             for (place, answer) in ways {
-                self.recogniser.count(&mut cost, &answer);
-                let characters = ctc::characters(&answer.output, &self.dictionary, &letters);
+                self.recogniser.sessions.count(&mut cost, &answer);
+                let characters = ctc::characters(&answer.output, &self.recogniser.dictionary, &letters);
                 let confidence = lines::confidence(&characters);
                 if confidence > best.0 {
                     best = (confidence, Some((place, characters)));
@@ -184,7 +170,7 @@ impl Reader {
             }
         }
         quotes::curl(&mut lines);
-        Ok(Reading { lines, cpu_us: micros(cost.cpu), gpu_us: micros(cost.gpu) })
+        Ok(Reading { lines, cpu_us: cost.cpu_us, gpu_us: cost.gpu_us })
     }
 
     /// Where lines are, in pixels of the picture.
@@ -205,23 +191,24 @@ impl Reader {
 
     /// Names and hashes of the weights, the detector's first, and what runs them, such as `openvino bf16`.
     pub fn weights(&self) -> [(&str, &str); 2] {
-        [&self.detector.weights, &self.recogniser.weights].map(|(name, sha256)| (name.as_str(), sha256.as_str()))
+        [&self.detector.weights, &self.recogniser.sessions.weights]
+            .map(|(name, sha256)| (name.as_str(), sha256.as_str()))
     }
 
     /// What runs the networks and how it counts, such as `openvino bf16`.
     pub fn provider(&self) -> &str {
-        &self.recogniser.provider
+        &self.recogniser.sessions.provider
     }
 
     /// What the recogniser's sessions have done.
     pub fn stats(&self) -> Stats {
-        self.recogniser.pool.stats()
+        self.recogniser.sessions.pool.stats()
     }
 
     /// Calls `observer` for each batch of either network; see [`Pool::observe`].
     pub fn observe(&self, observer: impl Fn(&Report<'_>) + Clone + Send + Sync + 'static) {
         self.detector.pool.observe(observer.clone());
-        self.recogniser.pool.observe(observer);
+        self.recogniser.sessions.pool.observe(observer);
     }
 }
 
@@ -264,9 +251,9 @@ impl<M: Model> Sessions<M> {
 
     fn count<T>(&self, cost: &mut Cost, answer: &Answer<T>) {
         if self.on_gpu {
-            cost.gpu += answer.busy;
+            cost.gpu_us += micros(answer.busy);
         } else {
-            cost.cpu += answer.cpu * self.threads;
+            cost.cpu_us += micros(answer.cpu * self.threads);
         }
     }
 }
@@ -277,8 +264,8 @@ impl Sessions<Detector> {
     }
 }
 
-impl Sessions<Recogniser> {
-    fn recogniser(folder: &Path, script: Script, config: &inference::Config) -> anyhow::Result<(Self, Dictionary)> {
+impl Recognition {
+    fn load(folder: &Path, script: Script, config: &inference::Config) -> anyhow::Result<Self> {
         let read = Arc::new(OnceLock::new());
         let found = Arc::clone(&read);
         let load = move |runtime: &Runtime, path: &Path| {
@@ -286,41 +273,24 @@ impl Sessions<Recogniser> {
             found.get_or_init(|| dictionary);
             Ok(recogniser)
         };
-        let sessions = Self::load(script.recogniser(), folder, config, inference::plan::Plan::lines, load)?;
+        let sessions = Sessions::load(script.recogniser(), folder, config, inference::plan::Plan::lines, load)?;
         let dictionary = read.get().cloned().context("no session was loaded")?;
-        Ok((sessions, dictionary))
+        Ok(Self { sessions, dictionary })
     }
 }
 
 /// What a page takes.
 #[derive(Debug, Default)]
 struct Cost {
-    cpu: Duration,
-    gpu: Duration,
+    cpu_us: i64,
+    gpu_us: i64,
 }
 
 impl Cost {
-    /// Runs a closure that computes for longer than an async task should.
+    /// Runs a closure off the async threads.
     async fn computing<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let timed = move || {
-            let before = inference::thread_cpu();
-            let value = work();
-            (value, inference::thread_cpu().saturating_sub(before))
-        };
-        let (value, cpu) = tokio::task::spawn_blocking(timed)
-            .await
-            .map_err(|error| Failure::defect(format!("a computation did not end: {error}")))?;
-        self.cpu += cpu;
+        let (value, cpu_us) = compute(work).await?;
+        self.cpu_us += cpu_us;
         Ok(value)
     }
-}
-
-async fn loading<T: Send + 'static>(load: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> Result<T> {
-    let loaded = tokio::task::spawn_blocking(load).await;
-    let loaded = loaded.map_err(|error| Failure::defect(format!("loading the model did not end: {error}")))?;
-    loaded.map_err(|error| Failure::unavailable("model", format!("{error:#}")))
-}
-
-fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }

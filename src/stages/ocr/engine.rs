@@ -1,7 +1,8 @@
 //! The engines that recognise text on pictures, and which of them reads a document.
 //!
-//! The law: languages, weights and machine decide, never the picture; so all pages of a document are read by one engine,
-//! and the trail says which.
+//! The law: languages, settings and machine decide, never the picture nor which files happen to lie there; so alike
+//! machines read all pages of a document by one engine, and the trail says which. Where machines differ, `ocr.engine`
+//! names the engine for all of them.
 
 use std::sync::Arc;
 
@@ -57,27 +58,11 @@ pub enum Engine {
     Onnx(Script),
 }
 
-/// What the choice depends on.
-#[derive(Debug, Clone, Copy)]
-struct Facts {
-    /// The script of all the languages, where the networks read it.
-    script: Option<Script>,
-    /// Whether the weights for it are there.
-    has_weights: bool,
-    /// Whether something faster than ONNX Runtime's own processor code runs them.
-    is_fast: bool,
-    /// Whether Tesseract's data are there for all the languages.
-    has_tesseract: bool,
-}
-
-/// The choice where the setting leaves one. In f32 on OpenVINO the networks take about twice the processor time of
+/// The choice between the two where the setting leaves it and both may know the script. In f32 on OpenVINO the networks take about twice the processor time of
 /// Tesseract on dense pages and err less wherever print is not clean (typescript: 0.2 % of characters wrong, not 3 %).
 /// ONNX Runtime's own code is slower still: there Tesseract reads what it can.
-fn automatic(facts: Facts) -> Engine {
-    match facts.script {
-        Some(script) if facts.has_weights && (facts.is_fast || !facts.has_tesseract) => Engine::Onnx(script),
-        _ => Engine::Tesseract,
-    }
+fn automatic(script: Script, is_fast: bool, has_tesseract: impl FnOnce() -> bool) -> Engine {
+    if is_fast || !has_tesseract() { Engine::Onnx(script) } else { Engine::Tesseract }
 }
 
 /// Both engines. Cheap to clone.
@@ -127,14 +112,10 @@ impl Engines {
                     languages.join(", ")
                 ),
             )),
-            (Setting::Auto, _) => {
-                let has_weights = script.is_some_and(|script| self.readers.has_weights(script));
-                Ok(automatic(Facts {
-                    script,
-                    has_weights,
-                    is_fast: has_weights && self.readers.is_fast().await?,
-                    has_tesseract: self.decoders.has_languages(languages),
-                }))
+            (Setting::Auto, None) => Ok(Engine::Tesseract),
+            (Setting::Auto, Some(script)) => {
+                let is_fast = self.readers.is_fast().await?;
+                Ok(automatic(script, is_fast, || self.decoders.has_languages(languages)))
             }
         }
     }
@@ -186,13 +167,10 @@ mod tests {
 
     #[test]
     fn the_networks_read_what_they_know_on_machines_that_run_them_well() {
-        let all = Facts { script: Some(Script::Latin), has_weights: true, is_fast: true, has_tesseract: true };
         let onnx = Engine::Onnx(Script::Latin);
-        assert_eq!(automatic(all), onnx);
-        assert_eq!(automatic(Facts { script: None, ..all }), Engine::Tesseract);
-        assert_eq!(automatic(Facts { has_weights: false, ..all }), Engine::Tesseract);
-        assert_eq!(automatic(Facts { is_fast: false, ..all }), Engine::Tesseract);
+        assert_eq!(automatic(Script::Latin, true, || true), onnx);
+        assert_eq!(automatic(Script::Latin, false, || true), Engine::Tesseract);
         // Slowly is better than not at all.
-        assert_eq!(automatic(Facts { is_fast: false, has_tesseract: false, ..all }), onnx);
+        assert_eq!(automatic(Script::Latin, false, || false), onnx);
     }
 }

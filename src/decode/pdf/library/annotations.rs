@@ -5,6 +5,7 @@ use std::ffi::c_int;
 use pdfium_render::prelude::*;
 
 use super::{PdfPage, Rect, Target, utf16};
+use crate::document::facts::FormFieldKind;
 
 /// `FPDF_ANNOT_WIDGET`.
 const ANNOTATION_WIDGET: i32 = 20;
@@ -26,26 +27,13 @@ const READ_ONLY: c_int = 1;
 const REQUIRED: c_int = 1 << 1;
 const PASSWORD: c_int = 1 << 13;
 
-/// What a widget is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WidgetKind {
-    Text,
-    Password,
-    CheckBox,
-    RadioButton,
-    ComboBox,
-    ListBox,
-    PushButton,
-    Signature,
-}
-
 /// A form field at one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Widget {
     /// In the page's own coordinates.
     pub rect: Rect,
     /// What it is.
-    pub kind: WidgetKind,
+    pub kind: FormFieldKind,
     /// Its full name.
     pub name: String,
     /// What people are told that it is.
@@ -124,23 +112,23 @@ impl PdfPage<'_> {
             }
             let flags = pdfium.FPDFAnnot_GetFormFieldFlags(form, annotation);
             let kind = match pdfium.FPDFAnnot_GetFormFieldType(form, annotation) {
-                TEXT if flags & PASSWORD != 0 => WidgetKind::Password,
-                TEXT => WidgetKind::Text,
-                CHECK_BOX => WidgetKind::CheckBox,
-                RADIO_BUTTON => WidgetKind::RadioButton,
-                COMBO_BOX => WidgetKind::ComboBox,
-                LIST_BOX => WidgetKind::ListBox,
-                PUSH_BUTTON => WidgetKind::PushButton,
-                SIGNATURE => WidgetKind::Signature,
+                TEXT if flags & PASSWORD != 0 => FormFieldKind::Password,
+                TEXT => FormFieldKind::Text,
+                CHECK_BOX => FormFieldKind::CheckBox,
+                RADIO_BUTTON => FormFieldKind::RadioButton,
+                COMBO_BOX => FormFieldKind::ComboBox,
+                LIST_BOX => FormFieldKind::ListBox,
+                PUSH_BUTTON => FormFieldKind::PushButton,
+                SIGNATURE => FormFieldKind::Signature,
                 _ => return None,
             };
             let mut r = FS_RECTF { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
             if pdfium.FPDFAnnot_GetRect(annotation, &raw mut r) == 0 {
                 return None;
             }
-            let is_button = matches!(kind, WidgetKind::CheckBox | WidgetKind::RadioButton);
+            let is_button = matches!(kind, FormFieldKind::CheckBox | FormFieldKind::RadioButton);
             let value = match kind {
-                WidgetKind::Text | WidgetKind::ComboBox | WidgetKind::ListBox => {
+                FormFieldKind::Text | FormFieldKind::ComboBox | FormFieldKind::ListBox => {
                     utf16(|buffer, len| pdfium.FPDFAnnot_GetFormFieldValue(form, annotation, buffer, len))
                 }
                 _ if is_button => {
@@ -149,7 +137,7 @@ impl PdfPage<'_> {
                 _ => String::new(),
             };
             let count = match kind {
-                WidgetKind::ComboBox | WidgetKind::ListBox => pdfium.FPDFAnnot_GetOptionCount(form, annotation),
+                FormFieldKind::ComboBox | FormFieldKind::ListBox => pdfium.FPDFAnnot_GetOptionCount(form, annotation),
                 _ => 0,
             };
             let option = |index: c_int| {
