@@ -5,8 +5,7 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 use super::{
     Opened,
     format::{Asked, Format},
-    sniff,
-    text::{self, block},
+    sniff, text,
 };
 use crate::{
     document::{Block, BlockKind, Cell, Table},
@@ -100,7 +99,7 @@ impl Reader {
 
     fn begin(&mut self, kind: BlockKind) {
         self.end_block();
-        self.current = Some(block(kind, String::new()));
+        self.current = Some(Block::new(kind, String::new()));
     }
 
     fn start(&mut self, tag: Tag<'_>) {
@@ -164,7 +163,7 @@ impl Reader {
             TagEnd::Table => self.end_block(),
             TagEnd::Image => {
                 let alternative = self.picture.take().unwrap_or_default();
-                self.pictures.push(block(BlockKind::Picture, alternative));
+                self.pictures.push(Block::new(BlockKind::Picture, alternative));
             }
             _ => {}
         }

@@ -8,7 +8,7 @@ use super::{
     sniff,
 };
 use crate::{
-    document::{Block, BlockKind, Method},
+    document::{Block, BlockKind},
     error::{Failure, Result, code},
 };
 
@@ -134,22 +134,5 @@ fn paragraph(lines: &[&str]) -> Option<Block> {
     const PROSE_LINE: usize = 45;
     let full = trimmed[..trimmed.len() - 1].iter().filter(|line| line.chars().count() >= PROSE_LINE).count();
     let is_prose = full * 2 >= trimmed.len() - 1;
-    Some(block(BlockKind::Text, trimmed.join(if is_prose { " " } else { "\n" })))
-}
-
-/// A block of a file without pages.
-pub fn block(kind: BlockKind, text: String) -> Block {
-    Block {
-        kind,
-        text,
-        level: None,
-        marker: None,
-        code_language: None,
-        prov: Vec::new(),
-        line_indexes: Vec::new(),
-        table: None,
-        confidence: None,
-        method: Method::TextLayer,
-        image: None,
-    }
+    Some(Block::new(BlockKind::Text, trimmed.join(if is_prose { " " } else { "\n" })))
 }

@@ -3,6 +3,7 @@
 //! The law: text is UTF-8 in NFC, boxes are points (1/72 inch) from the top left of the upright page, pages count
 //! from 1 and everything else from 0. These types know no log, no store and no model.
 
+mod block;
 pub mod canonical;
 pub mod chunking;
 pub mod docling;
@@ -17,6 +18,8 @@ pub mod outline;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use block::{Block, BlockKind, Cell, Table};
 
 use crate::error::Reason;
 
@@ -301,110 +304,6 @@ pub struct Page {
     /// Blocks in reading order; empty before the vision stage.
     #[serde(default)]
     pub blocks: Vec<Block>,
-}
-
-/// What a block is; the field's (Docling's) labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BlockKind {
-    /// The document's title.
-    Title,
-    /// A heading; its depth is [`Block::level`].
-    SectionHeader,
-    /// A paragraph.
-    Text,
-    /// An item of a list; its marker is [`Block::marker`].
-    ListItem,
-    /// A table; its cells are [`Block::table`].
-    Table,
-    /// A picture.
-    Picture,
-    /// The caption of a picture or table.
-    Caption,
-    /// Code, verbatim.
-    Code,
-    /// Repeated at the top of pages.
-    PageHeader,
-    /// Repeated at the bottom of pages.
-    PageFooter,
-    /// A footnote.
-    Footnote,
-}
-
-impl BlockKind {
-    /// Page headers and footers: kept, but out of the reading flow.
-    pub fn is_furniture(self) -> bool {
-        matches!(self, Self::PageHeader | Self::PageFooter)
-    }
-}
-
-/// One block in reading order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Block {
-    /// What it is.
-    pub kind: BlockKind,
-    /// Its text: lines joined, hyphens at line ends mended, NFC. Verbatim for code.
-    pub text: String,
-    /// Depth of a section header, from 1; nesting of a list item, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub level: Option<u8>,
-    /// A list item's own marker, such as `•` or `2.`, which `text` leaves out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub marker: Option<String>,
-    /// Language of code, such as `rust`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code_language: Option<String>,
-    /// Where it stands; empty for a file without pages.
-    #[serde(default)]
-    pub prov: Vec<Locator>,
-    /// Its lines as indexes into the page's `lines`; empty once the document is assembled.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub line_indexes: Vec<u32>,
-    /// Cells, when it is a table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub table: Option<Table>,
-    /// Character-weighted mean, 0..1; `None` for a text layer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confidence: Option<f32>,
-    /// How its text was obtained.
-    pub method: Method,
-    /// The picture itself (PNG), when it is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<BlobRef>,
-}
-
-/// A table's grid.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Table {
-    /// Number of rows.
-    pub rows: u32,
-    /// Number of columns.
-    pub columns: u32,
-    /// Its cells, row by row.
-    pub cells: Vec<Cell>,
-}
-
-/// One cell of a table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cell {
-    /// First row, from 0.
-    pub row_index: u32,
-    /// First column, from 0.
-    pub column_index: u32,
-    /// Rows covered, at least 1.
-    pub row_span: u32,
-    /// Columns covered, at least 1.
-    pub column_span: u32,
-    /// Whether it heads a column.
-    pub header: bool,
-    /// Whether it heads its row.
-    #[serde(default)]
-    pub row_header: bool,
-    /// Its text.
-    pub text: String,
-    /// Its box, where known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prov: Option<Locator>,
 }
 
 /// What the assembled document keeps of each page.

@@ -121,22 +121,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::document::{Bbox, Locator, Method, facts::Destination};
+    use crate::document::{Bbox, Locator, facts::Destination};
 
     fn block(kind: BlockKind, level: Option<u8>, page_no: u32, top: f32, text: &str) -> Block {
-        Block {
-            kind,
-            text: text.to_owned(),
-            level,
-            marker: None,
-            code_language: None,
-            prov: vec![Locator::on_page(page_no, Bbox { left: 0.0, top, right: 100.0, bottom: top + 10.0 })],
-            line_indexes: Vec::new(),
-            table: None,
-            confidence: None,
-            method: Method::TextLayer,
-            image: None,
-        }
+        let bbox = Bbox { left: 0.0, top, right: 100.0, bottom: top + 10.0 };
+        Block { level, prov: vec![Locator::on_page(page_no, bbox)], ..Block::new(kind, text) }
     }
 
     fn header(level: u8, page_no: u32, text: &str) -> Block {

@@ -20,12 +20,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// A home whose store is a keyspace of its own on the node that all tests share.
 async fn on_cassandra() -> Home {
-    let home = Home::new();
-    let (nodes, keyspace) = (servers::shared_cassandra(), format!("test_{}", uuid::Uuid::now_v7().simple()));
-    home.configure(&format!(
-        "[store]\nprovider = \"scylla\"\n[store.scylla]\nnodes = \"{nodes}\"\nkeyspace = \"{keyspace}\"\n\
-         replication_factor = 1\n"
-    ));
+    let home = Home::on_cassandra(&servers::shared_cassandra(), "");
     home.deckle(["store", "apply"]).await.ended(0);
     home
 }

@@ -430,12 +430,7 @@ async fn a_document_that_moves_on_is_exported_as_one_run_of_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_moves_on_is_exported_as_one_run_of_cassandra() {
-    let home = Home::new();
-    let (nodes, keyspace) = (servers::shared_cassandra(), format!("test_{}", uuid::Uuid::now_v7().simple()));
-    home.configure(&format!(
-        "[store]\nprovider = \"scylla\"\n[store.scylla]\nnodes = \"{nodes}\"\nkeyspace = \"{keyspace}\"\n\
-         replication_factor = 1\n"
-    ));
+    let home = Home::on_cassandra(&servers::shared_cassandra(), "");
     home.deckle(["store", "apply"]).await.ended(0);
     a_moving_document(&home).await;
 }

@@ -10,7 +10,7 @@ use std::{
 use deckle::{
     app::App,
     config::Config,
-    document::{Block, BlockKind, Document, Method},
+    document::{Block, BlockKind, Document},
     inference::Report,
     record::{self, Assembled, Envelope, Event, Lane, Source, wire},
 };
@@ -531,19 +531,8 @@ async fn chunks_of_two_documents_meet_in_one_batch() {
 
 /// An event for the language stage: a document of one paragraph.
 async fn assembled(app: &App, document_id: &str) -> Vec<u8> {
-    let block = Block {
-        kind: BlockKind::Text,
-        text: format!("The ferry to the island leaves at noon, says document {document_id}."),
-        level: None,
-        marker: None,
-        code_language: None,
-        prov: Vec::new(),
-        line_indexes: Vec::new(),
-        table: None,
-        confidence: None,
-        method: Method::TextLayer,
-        image: None,
-    };
+    let block =
+        Block::new(BlockKind::Text, format!("The ferry to the island leaves at noon, says document {document_id}."));
     let document = Document {
         filename: format!("{document_id}.txt"),
         media_type: "text/plain".to_owned(),

@@ -180,14 +180,11 @@ async fn a_replay_that_is_killed_goes_on_and_no_search_ever_mixes_two_models() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_kafka_and_cassandra_a_replay_that_is_killed_goes_on_too() {
     let name = uuid::Uuid::now_v7().simple();
-    let home = Home::new();
-    home.configure(&format!(
-        "[log]\nprovider = \"kafka\"\n[log.kafka]\nbrokers = \"{}\"\nprefix = \"test-{name}.\"\nsession_ms = 6000\n\
-         [store]\nprovider = \"scylla\"\n[store.scylla]\nnodes = \"{}\"\nkeyspace = \"test_{name}\"\n\
-         replication_factor = 1\n",
+    let log = format!(
+        "[log]\nprovider = \"kafka\"\n[log.kafka]\nbrokers = \"{}\"\nprefix = \"test-{name}.\"\nsession_ms = 6000\n",
         servers::shared_kafka(),
-        servers::shared_cassandra(),
-    ));
+    );
+    let home = Home::on_cassandra(&servers::shared_cassandra(), &log);
     home.deckle(["topics", "apply"]).await.ended(0);
     home.deckle(["store", "apply"]).await.ended(0);
     killed_and_begun_again(home, 300).await;

@@ -18,17 +18,6 @@ use crate::support::{
 /// How often a state that nobody announces is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A home whose store is a keyspace of its own on this node.
-fn home(nodes: &str, log: &str) -> Home {
-    let keyspace = format!("test_{}", uuid::Uuid::now_v7().simple());
-    let home = Home::new();
-    home.configure(&format!(
-        "{log}[store]\nprovider = \"scylla\"\n[store.scylla]\nnodes = \"{nodes}\"\nkeyspace = \"{keyspace}\"\n\
-         replication_factor = 1\n"
-    ));
-    home
-}
-
 /// A log on the broker of all tests, under a prefix of its own.
 fn kafka() -> String {
     let prefix = format!("test-{}.", uuid::Uuid::now_v7().simple());
@@ -139,7 +128,7 @@ fn files(table: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_kafka_and_cassandra_all_is_as_on_sqlite() {
-    let ours = home(&servers::shared_cassandra(), &kafka());
+    let ours = Home::on_cassandra(&servers::shared_cassandra(), &kafka());
     ours.deckle(["topics", "apply"]).await.ended(0);
     ours.deckle(["store", "apply"]).await.ended(0);
     let beside = worker(&ours);
@@ -157,7 +146,7 @@ async fn on_kafka_and_cassandra_all_is_as_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_embedded_log_and_cassandra_all_is_as_on_sqlite() {
-    let ours = home(&servers::shared_cassandra(), "");
+    let ours = Home::on_cassandra(&servers::shared_cassandra(), "");
     ours.deckle(["store", "apply"]).await.ended(0);
     process(&ours).await;
     let theirs = Home::new();
@@ -169,7 +158,7 @@ async fn on_the_embedded_log_and_cassandra_all_is_as_on_sqlite() {
 async fn a_database_that_goes_away_is_waited_for_and_nothing_is_lost() {
     const TEXTS: usize = 60;
     let mut database = Cassandra::start(1).await;
-    let home = home(database.nodes(), "");
+    let home = Home::on_cassandra(database.nodes(), "");
     let inbox = home.join("inbox");
     std::fs::create_dir(&inbox).unwrap();
     support::write_texts(&inbox, 0, TEXTS);
@@ -208,7 +197,7 @@ async fn a_database_that_goes_away_is_waited_for_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_start_without_the_database_waits_for_it_and_says_so() {
-    let home = home("127.0.0.1:1", "");
+    let home = Home::on_cassandra("127.0.0.1:1", "");
     let mut running = worker(&home);
     until_ready(&address(&home).await, false).await;
     assert!(running.ended().is_none(), "{}", complaints(&home));

@@ -3,30 +3,14 @@ use std::cell::Cell as Counter;
 use proptest::prelude::*;
 
 use super::*;
-use crate::document::{Bbox, Cell, Locator, Method, Table};
-
-fn block(kind: BlockKind, text: &str) -> Block {
-    Block {
-        kind,
-        text: text.to_owned(),
-        level: None,
-        marker: None,
-        code_language: None,
-        prov: Vec::new(),
-        line_indexes: Vec::new(),
-        table: None,
-        confidence: None,
-        method: Method::TextLayer,
-        image: None,
-    }
-}
+use crate::document::{Bbox, Cell, Locator, Table};
 
 fn heading(level: u8, text: &str) -> Block {
-    Block { level: Some(level), ..block(BlockKind::SectionHeader, text) }
+    Block { level: Some(level), ..Block::new(BlockKind::SectionHeader, text) }
 }
 
 fn text(text: &str) -> Block {
-    block(BlockKind::Text, text)
+    Block::new(BlockKind::Text, text)
 }
 
 fn table(rows: &[&[&str]]) -> Block {
@@ -43,7 +27,7 @@ fn table(rows: &[&[&str]]) -> Block {
         })
     });
     let (columns, cells) = (rows[0].len() as u32, cells.collect());
-    Block { table: Some(Table { rows: rows.len() as u32, columns, cells }), ..block(BlockKind::Table, "") }
+    Block { table: Some(Table { rows: rows.len() as u32, columns, cells }), ..Block::new(BlockKind::Table, "") }
 }
 
 /// Counts like a small WordPiece: two special tokens, one for each five characters of a word, one for each sign.
@@ -60,7 +44,7 @@ fn letters(text: &str) -> String {
 #[test]
 fn a_chunk_carries_the_path_of_its_section() {
     let blocks = [
-        block(BlockKind::Title, "Bolts"),
+        Block::new(BlockKind::Title, "Bolts"),
         text("All there is to say about bolts, in a few words that fill this paragraph well enough."),
         heading(1, "Kinds"),
         heading(2, "Hexagonal"),
@@ -102,7 +86,7 @@ fn tiny_sections_are_merged_with_their_headings_in_the_text() {
 #[test]
 fn a_list_stays_together_where_it_fits() {
     let item =
-        |text: &str| Block { marker: Some("•".to_owned()), level: Some(1), ..block(BlockKind::ListItem, text) };
+        |text: &str| Block { marker: Some("•".to_owned()), level: Some(1), ..Block::new(BlockKind::ListItem, text) };
     let blocks = [
         text("One paragraph that fills more than a half of the limit of forty tokens, so that not much is left."),
         item("first of the items"),
@@ -130,8 +114,11 @@ fn a_split_table_repeats_its_header() {
 
 #[test]
 fn furniture_and_bare_pictures_are_left_out() {
-    let blocks =
-        [block(BlockKind::PageHeader, "Secret"), block(BlockKind::Picture, ""), block(BlockKind::PageFooter, "1")];
+    let blocks = [
+        Block::new(BlockKind::PageHeader, "Secret"),
+        Block::new(BlockKind::Picture, ""),
+        Block::new(BlockKind::PageFooter, "1"),
+    ];
     assert!(chunk(&blocks, 64, &count).is_empty());
 }
 
@@ -191,11 +178,11 @@ fn any_text() -> impl Strategy<Value = String> {
 
 fn any_block() -> impl Strategy<Value = Block> {
     (0..10usize, any_text(), 1..5u8).prop_map(|(kind, words, level)| match kind {
-        0 => block(BlockKind::Title, &words),
+        0 => Block::new(BlockKind::Title, &words),
         1 | 2 => heading(level, &words),
-        3 => Block { marker: Some("2.".to_owned()), level: Some(level), ..block(BlockKind::ListItem, &words) },
-        4 => block(BlockKind::Code, &words),
-        5 => block(BlockKind::PageHeader, &words),
+        3 => Block { marker: Some("2.".to_owned()), level: Some(level), ..Block::new(BlockKind::ListItem, &words) },
+        4 => Block::new(BlockKind::Code, &words),
+        5 => Block::new(BlockKind::PageHeader, &words),
         6 => table(&[&[words.as_str(), "b"], &["c", words.as_str()], &["", "f"]]),
         _ => text(&words),
     })
@@ -220,7 +207,7 @@ proptest! {
     #[test]
     fn no_text_is_lost_and_none_doubled(texts in prop::collection::vec((0..4usize, any_text()), 0..14), limit in prop::sample::select(vec![24usize, 64, 256])) {
         let kinds = [BlockKind::Text, BlockKind::Code, BlockKind::Footnote, BlockKind::PageFooter];
-        let blocks: Vec<Block> = texts.iter().map(|(kind, words)| block(kinds[*kind], words)).collect();
+        let blocks: Vec<Block> = texts.iter().map(|(kind, words)| Block::new(kinds[*kind], words)).collect();
         let wanted: String = blocks.iter().filter(|block| !block.kind.is_furniture()).map(|block| letters(&block.text)).collect();
         let told: String = chunk(&blocks, limit, &count).iter().map(|chunk| letters(&chunk.text)).collect();
         prop_assert_eq!(told, wanted);

@@ -2,27 +2,11 @@ use proptest::prelude::*;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::*;
-use crate::document::{Block, Cell, Method, PageInfo, Table};
+use crate::document::{Block, Cell, PageInfo, Table};
 use crate::error::Reason;
 
-fn block(kind: BlockKind, text: &str) -> Block {
-    Block {
-        kind,
-        text: text.to_owned(),
-        level: None,
-        marker: None,
-        code_language: None,
-        prov: Vec::new(),
-        line_indexes: Vec::new(),
-        table: None,
-        confidence: None,
-        method: Method::TextLayer,
-        image: None,
-    }
-}
-
 fn item(level: u8, marker: &str, text: &str) -> Block {
-    Block { level: Some(level), marker: Some(marker.to_owned()), ..block(BlockKind::ListItem, text) }
+    Block { level: Some(level), marker: Some(marker.to_owned()), ..Block::new(BlockKind::ListItem, text) }
 }
 
 fn document(blocks: Vec<Block>) -> Document {
@@ -80,9 +64,9 @@ fn flat(text: &str) -> String {
 
 #[test]
 fn a_document_reads_well() {
-    let mut code = block(BlockKind::Code, "fn main() {\n    println!(\"```\");\n}");
+    let mut code = Block::new(BlockKind::Code, "fn main() {\n    println!(\"```\");\n}");
     code.code_language = Some("rust".to_owned());
-    let mut table = block(BlockKind::Table, "");
+    let mut table = Block::new(BlockKind::Table, "");
     let cell = |row_index, column_index, column_span, text: &str| Cell {
         row_index,
         column_index,
@@ -106,22 +90,22 @@ fn a_document_reads_well() {
         ],
     });
     let mut document = document(vec![
-        block(BlockKind::PageHeader, "Confidential"),
-        block(BlockKind::Title, "On Bolts #"),
-        Block { level: Some(2), ..block(BlockKind::SectionHeader, "1.2 Kinds of *bolts*") },
-        block(BlockKind::Text, "A snake_case name, 5 * 3 = 15, a_b_c and _emphasis_. See [1] and [this](that)."),
-        block(BlockKind::Text, "2021. A year at the start\n- and a dash\n# and a hash"),
+        Block::new(BlockKind::PageHeader, "Confidential"),
+        Block::new(BlockKind::Title, "On Bolts #"),
+        Block { level: Some(2), ..Block::new(BlockKind::SectionHeader, "1.2 Kinds of *bolts*") },
+        Block::new(BlockKind::Text, "A snake_case name, 5 * 3 = 15, a_b_c and _emphasis_. See [1] and [this](that)."),
+        Block::new(BlockKind::Text, "2021. A year at the start\n- and a dash\n# and a hash"),
         item(1, "•", "first"),
         item(2, "–", "nested"),
         item(1, "3.", "third by number"),
         item(2, "(a)", "lettered"),
         item(1, "4.", "fourth"),
-        block(BlockKind::Text, "<b>not bold</b> &amp; AT&T"),
+        Block::new(BlockKind::Text, "<b>not bold</b> &amp; AT&T"),
         code,
         table,
-        block(BlockKind::Caption, "Figure 1: A bolt."),
-        block(BlockKind::Picture, ""),
-        block(BlockKind::Footnote, "1 See below."),
+        Block::new(BlockKind::Caption, "Figure 1: A bolt."),
+        Block::new(BlockKind::Picture, ""),
+        Block::new(BlockKind::Footnote, "1 See below."),
     ]);
     document.pages = vec![PageInfo {
         page_no: 3,
@@ -164,10 +148,10 @@ fn weird() -> impl Strategy<Value = String> {
 #[test]
 fn a_picture_that_lies_in_a_file_is_linked_by_its_captions_name() {
     let document = document(vec![
-        block(BlockKind::Picture, ""),
-        block(BlockKind::Caption, "Figure 3: Two bolts"),
-        block(BlockKind::Picture, "a label"),
-        block(BlockKind::Text, "the end"),
+        Block::new(BlockKind::Picture, ""),
+        Block::new(BlockKind::Caption, "Figure 3: Two bolts"),
+        Block::new(BlockKind::Picture, "a label"),
+        Block::new(BlockKind::Text, "the end"),
     ]);
     let markdown =
         to_markdown_with_figures(&document, |block| Some(format!("my <a>.figures/{}.png", block.text.len())));
@@ -191,9 +175,9 @@ proptest! {
         let blocks: Vec<Block> = texts
             .iter()
             .map(|(kind, text)| match kind {
-                0 => block(BlockKind::SectionHeader, text),
+                0 => Block::new(BlockKind::SectionHeader, text),
                 1 => item(1, "•", text),
-                _ => block(BlockKind::Text, text),
+                _ => Block::new(BlockKind::Text, text),
             })
             .collect();
         let expected: Vec<String> = texts
@@ -221,7 +205,7 @@ proptest! {
                 prov: None,
             })
             .collect();
-        let mut table = block(BlockKind::Table, "");
+        let mut table = Block::new(BlockKind::Table, "");
         table.table = Some(Table { rows: 3, columns: 2, cells });
         let expected: Vec<String> = texts.iter().map(|text| flat(text)).filter(|text| !text.is_empty()).collect();
         let markdown = to_markdown(&document(vec![table]));
@@ -231,7 +215,7 @@ proptest! {
     #[test]
     fn code_comes_back_verbatim(text in "[a-z`~ \n]{0,60}") {
         let code = text.strip_suffix('\n').unwrap_or(&text);
-        let markdown = to_markdown(&document(vec![block(BlockKind::Code, &text)]));
+        let markdown = to_markdown(&document(vec![Block::new(BlockKind::Code, &text)]));
         let expected: Vec<String> = if code.is_empty() { Vec::new() } else { vec![format!("{code}\n")] };
         prop_assert_eq!(read(&markdown), expected, "{}", markdown);
     }

@@ -123,6 +123,17 @@ impl Home {
         Self { folder }
     }
 
+    /// One whose store is a keyspace of its own on this node, without tables yet; and with these other settings.
+    pub fn on_cassandra(nodes: &str, settings: &str) -> Self {
+        let home = Self::new();
+        let keyspace = format!("test_{}", uuid::Uuid::now_v7().simple());
+        home.configure(&format!(
+            "{settings}[store]\nprovider = \"scylla\"\n[store.scylla]\nnodes = \"{nodes}\"\n\
+             keyspace = \"{keyspace}\"\nreplication_factor = 1\n"
+        ));
+        home
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
