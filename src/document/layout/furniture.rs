@@ -21,14 +21,18 @@ pub fn find(lines: &[Measured<'_>], metrics: &Metrics, votes: &Votes) -> Vec<Opt
     mark(&sorted, metrics, votes, BlockKind::PageHeader, &mut marks);
     sorted.sort_by(|a, b| b.bbox.bottom.total_cmp(&a.bbox.bottom));
     mark(&sorted, metrics, votes, BlockKind::PageFooter, &mut marks);
-    for line in lines.iter().filter(|line| is_stamp(line, &sorted, metrics)) {
-        marks[line.index] = Some(BlockKind::PageFooter);
+    // A page that is sideways for the most part, such as a wide table, has its rows at its sides.
+    if sorted.len() * 2 > lines.len() {
+        sorted.retain(|line| marks[line.index].is_none());
+        for line in lines.iter().filter(|line| is_stamp(line, &sorted, metrics)) {
+            marks[line.index] = Some(BlockKind::PageFooter);
+        }
     }
     marks
 }
 
-/// Whether a line runs up or down the margin, beside all lines that are upright and not furniture's: what a printer or
-/// preprint server stamps on a page, or a running title. An axis or the head of a column stands among other lines.
+/// Whether a line runs up or down the margin, beside all upright lines of the body: what a printer or preprint server
+/// stamps on a page, or a running title. An axis or the head of a column stands among other lines.
 fn is_stamp(line: &Measured<'_>, upright: &[&Measured<'_>], metrics: &Metrics) -> bool {
     let Bbox { left, right, .. } = line.bbox;
     let is_at_side = right < metrics.width * SIDE || left > metrics.width * (1.0 - SIDE);

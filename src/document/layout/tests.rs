@@ -468,11 +468,15 @@ fn a_stamp_up_the_margin_is_furniture_and_what_runs_up_among_the_text_is_not() {
         blocks.into_iter().map(|block| (block.kind, block.text.chars().take(2).collect())).collect::<Vec<(_, String)>>()
     };
     use BlockKind::{PageFooter, Text};
-    let told = |kind, text: &str| (kind, text.to_owned());
-    let stamped = [told(Text, "Te"), told(PageFooter, "12"), told(PageFooter, "st")];
+    let block = |kind, text: &str| (kind, text.to_owned());
+    let stamped = [block(Text, "Te"), block(PageFooter, "12"), block(PageFooter, "st")];
     assert_eq!(with(20.0), stamped, "it is read after what is upright");
     assert_eq!(with(570.0), stamped);
-    assert_eq!(with(200.0), [told(Text, "Te"), told(Text, "st"), told(PageFooter, "12")]);
+    assert_eq!(with(200.0), [block(Text, "Te"), block(Text, "st"), block(PageFooter, "12")]);
+
+    let rows = (0..9).map(|row| sideways(20.0 + row as f32 * 30.0, 100.0, "a row of a wide table, turned"));
+    let blocks = analysed(rows.chain([line(300.0, 400.0, 8.0, "Table 3")]).collect());
+    assert!(blocks.iter().all(|block| block.kind != PageFooter), "{:?}", told(&blocks));
 }
 
 #[test]
