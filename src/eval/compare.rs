@@ -213,7 +213,10 @@ mod tests {
     #[test]
     fn pages_are_shown_one_by_one_where_both_sides_know_them() {
         let at = bbox(0.0, 0.0, 1.0, 1.0);
-        let found = Found { pages: vec![page(1, vec![word("one", at, 0.95)]), page(2, vec![word("tvo", at, 0.35)])] };
+        let found = Found {
+            pages: vec![page(1, vec![word("one", at, 0.95)]), page(2, vec![word("tvo", at, 0.35)])],
+            ..Found::default()
+        };
         let both = compare(&printed(&["one", "two"]), &found);
         assert_eq!(both.passages.iter().map(|passage| passage.page_no).collect::<Vec<_>>(), [Some(1), Some(2)]);
         assert_eq!(both.scores.get(Measure::Cer), Some(Ratio::of(1, 7)), "a space stands between pages");
@@ -232,7 +235,7 @@ mod tests {
             word("Total", bbox(0.0, 1.0, 30.0, 9.0), 0.9),
             word("9.00", bbox(40.0, 1.0, 60.0, 9.0), 0.9),
         ];
-        let found = |words: Vec<FoundWord>| Found { pages: vec![page(1, words)] };
+        let found = |words: Vec<FoundWord>| Found { pages: vec![page(1, words)], ..Found::default() };
         let result = compare(&truth, &found(words.clone()));
         assert_eq!(result.scores.get(Measure::Cer), Some(Ratio::of(0, 14)));
         let stray = [words, vec![word("xyz", bbox(0.0, 80.0, 9.0, 89.0), 0.9)]].concat();

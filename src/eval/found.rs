@@ -1,21 +1,25 @@
 //! What deckle found in a document, as it is compared.
 //!
 //! The law: what is compared is what readers get: the words of the lines in the reading order of their blocks, lines
-//! that no block holds at the end. Nothing is looked up in the truth here.
+//! that no block holds at the end. Nothing is looked up in the truth here. Where a truth says nothing of pictures
+//! ([`Scope::pictures`]), the words inside the blocks that are pictures are counted and left out: a paragraph that was
+//! taken for a picture is then a loss like any other.
 
 use super::{
     boxes::Placed,
     tables::PlacedTable,
     text,
-    truth::{Frame, Place, Unit},
+    truth::{Frame, Place, Scope, Unit},
 };
-use crate::document::{Bbox, Block, Document, Line, Page};
+use crate::document::{Bbox, Block, BlockKind, Document, Line, Page};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Found {
     /// Its pages; a file without pages is one. Pages that failed are missing.
     pub pages: Vec<FoundPage>,
+    /// How many words inside pictures were left out, where the truth does not have them.
+    pub picture_words_left_out: Option<usize>,
 }
 
 /// One page.
@@ -55,10 +59,18 @@ pub struct FoundWord {
 }
 
 impl Found {
-    /// What pages say, those of `only` where that names any.
-    pub fn of_pages<'a>(pages: impl IntoIterator<Item = &'a Page>, only: &[u32]) -> Self {
-        let is_asked = |page: &&Page| only.is_empty() || only.contains(&page.page_no);
-        Self { pages: pages.into_iter().filter(is_asked).map(page).collect() }
+    /// What pages say of that which the truth is about.
+    pub fn of_pages<'a>(pages: impl IntoIterator<Item = &'a Page>, scope: &Scope) -> Self {
+        let mut found = Self::default();
+        for page in pages.into_iter().filter(|page| scope.has_page(page.page_no)) {
+            let pictures = if scope.pictures { Vec::new() } else { pictures(page) };
+            let (words, left_out) = words_of_page(page, &pictures);
+            found.pages.push(FoundPage { words, ..found_page(page, &pictures) });
+            if !scope.pictures {
+                *found.picture_words_left_out.get_or_insert(0) += left_out;
+            }
+        }
+        found
     }
 
     /// What a file without pages says.
@@ -66,7 +78,7 @@ impl Found {
         let mut page = FoundPage { flowing: flowing(&document.blocks), ..FoundPage::default() };
         page.words = words_of_text(&page.flowing, None, None);
         page.tables = tables(None, &document.blocks);
-        Self { pages: vec![page] }
+        Self { pages: vec![page], picture_words_left_out: None }
     }
 
     /// The page of a number.
@@ -127,7 +139,8 @@ impl FoundPage {
     }
 }
 
-fn page(page: &Page) -> FoundPage {
+/// The words of a page in reading order, without those inside these pictures; and how many these are.
+fn words_of_page(page: &Page, pictures: &[Bbox]) -> (Vec<FoundWord>, usize) {
     let mut order: Vec<usize> = Vec::with_capacity(page.lines.len());
     let mut is_in_block = vec![false; page.lines.len()];
     let mut words = Vec::new();
@@ -139,17 +152,43 @@ fn page(page: &Page) -> FoundPage {
         }
     }
     order.extend((0..page.lines.len()).filter(|index| !is_in_block[*index]));
-    for index in order {
-        words.extend(words_of_line(&page.lines[index]));
+    let mut left_out = 0;
+    for line in order.into_iter().map(|index| &page.lines[index]) {
+        let of_line = words_of_line(line);
+        if pictures.iter().any(|picture| holds_middle(picture, &line.bbox)) {
+            left_out += of_line.len();
+        } else {
+            words.extend(of_line);
+        }
     }
-    let around = |block: &Block| block.prov.iter().find_map(|place| place.bbox);
+    (words, left_out)
+}
+
+/// Where the pictures of a page are.
+fn pictures(page: &Page) -> Vec<Bbox> {
+    page.blocks.iter().filter(|block| block.kind == BlockKind::Picture).filter_map(around).collect()
+}
+
+fn around(block: &Block) -> Option<Bbox> {
+    block.prov.iter().find_map(|place| place.bbox)
+}
+
+fn holds_middle(outer: &Bbox, inner: &Bbox) -> bool {
+    let (x, y) = ((inner.left + inner.right) / 2.0, (inner.top + inner.bottom) / 2.0);
+    (outer.left..=outer.right).contains(&x) && (outer.top..=outer.bottom).contains(&y)
+}
+
+/// A page but for its words as printed; text without what stands inside these pictures.
+fn found_page(page: &Page, pictures: &[Bbox]) -> FoundPage {
+    let is_told =
+        |block: &&Block| around(block).is_none_or(|bbox| !pictures.iter().any(|picture| holds_middle(picture, &bbox)));
     FoundPage {
         page_no: Some(page.page_no),
         width: page.width,
         height: page.height,
         dpi: page.dpi,
-        words,
-        flowing: flowing(&page.blocks),
+        words: Vec::new(),
+        flowing: flowing(page.blocks.iter().filter(is_told)),
         lines: page.lines.iter().map(|line| line.bbox).collect(),
         blocks: page.blocks.iter().filter_map(around).collect(),
         tables: tables(Some(page.page_no), &page.blocks),
@@ -181,7 +220,7 @@ fn words_of_text(text: &str, bbox: Option<Bbox>, confidence: Option<f32>) -> Vec
     text.lines().flat_map(of_line).collect()
 }
 
-fn flowing(blocks: &[Block]) -> String {
+fn flowing<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> String {
     let text = |block: &Block| match &block.table {
         Some(table) => {
             let cells: Vec<&str> = table.cells.iter().map(|cell| cell.text.as_str()).collect();
@@ -189,7 +228,7 @@ fn flowing(blocks: &[Block]) -> String {
         }
         None => block.text.clone(),
     };
-    blocks.iter().map(text).collect::<Vec<_>>().join("\n")
+    blocks.into_iter().map(text).collect::<Vec<_>>().join("\n")
 }
 
 fn tables(page_no: Option<u32>, blocks: &[Block]) -> Vec<PlacedTable> {
@@ -242,18 +281,38 @@ mod tests {
         let lines = vec![line("lost", 9.0), line("se- cond", 5.0), line("first", 1.0)];
         let blocks = vec![block("first", &[2]), block("second", &[1, 7])];
         let page = Page { page_no: 1, lines, blocks, ..Page::default() };
-        let found = Found::of_pages([&page], &[]);
+        let found = Found::of_pages([&page], &Scope::default());
         let words: Vec<_> = found.words().map(|word| (word.text.as_str(), word.ends_line)).collect();
         assert_eq!(words, [("first", true), ("se-", false), ("cond", true), ("lost", true)]);
         assert_eq!(found.pages[0].flowing, "first\nsecond");
         assert_eq!(found.words().next().unwrap().confidence, Some(0.5));
-        assert_eq!(Found::of_pages([&page], &[2]).pages.len(), 0);
+        assert_eq!(Found::of_pages([&page], &Scope { pages: vec![2], ..Scope::default() }).pages.len(), 0);
+    }
+
+    #[test]
+    fn what_stands_inside_pictures_is_left_out_where_the_truth_does_not_have_it() {
+        let around = |top, bottom| vec![Locator::on_page(1, Bbox { left: 0.0, top, right: 10.0, bottom })];
+        let text = Block { prov: around(0.0, 2.0), ..block("above", &[0]) };
+        let chart = Block { kind: BlockKind::Picture, prov: around(3.0, 8.0), ..block("Year", &[1]) };
+        let legend = Block { prov: around(6.0, 7.0), ..block("in all seas", &[2]) };
+        let lines = vec![line("above", 1.0), line("Year", 4.0), line("in all seas", 6.0), line("lost", 9.0)];
+        let page = Page { page_no: 1, lines, blocks: vec![text, chart, legend], ..Page::default() };
+        let told = |scope: &Scope| {
+            let found = Found::of_pages([&page], scope);
+            let words: Vec<String> = found.words().map(|word| word.text.clone()).collect();
+            (words.join(" "), found.pages[0].flowing.clone(), found.picture_words_left_out)
+        };
+        let all = ("above Year in all seas lost".to_owned(), "above\nYear\nin all seas".to_owned(), None);
+        assert_eq!(told(&Scope::default()), all);
+        let without = Scope { pictures: false, ..Scope::default() };
+        assert_eq!(told(&without), ("above lost".to_owned(), "above".to_owned(), Some(4)));
+        assert_eq!(Found::of_pages([&Page::default()], &without).picture_words_left_out, Some(0));
     }
 
     #[test]
     fn places_of_the_truth_are_brought_into_the_pages_frame() {
         let page = FoundPage { page_no: Some(1), height: 100.0, dpi: Some(144.0), ..FoundPage::default() };
-        let found = Found { pages: vec![page] };
+        let found = Found { pages: vec![page], ..Found::default() };
         let bbox = Bbox { left: 10.0, top: 20.0, right: 30.0, bottom: 40.0 };
         let placed = |frame| found.placed(&Place { page_no: 1, bbox }, frame).bbox;
         assert_eq!(placed(Frame::BottomLeft), Bbox { left: 10.0, top: 60.0, right: 30.0, bottom: 80.0 });

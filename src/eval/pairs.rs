@@ -16,6 +16,7 @@
 //! languages = ["de"]     # what OCR shall expect
 //! password = "…"
 //! pages = [2]            # the truth is about these pages only
+//! pictures = false       # the truth leaves out what stands inside pictures and charts; so does the comparison
 //! ```
 //!
 //! The law: nothing is dropped in silence. What has no counterpart is listed.
@@ -28,7 +29,7 @@ use std::{
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::truth::{self, Format, Truth};
+use super::truth::{self, Format, Scope, Truth};
 
 /// The file that says what names do not.
 pub const MAPPING: &str = "sets.toml";
@@ -50,8 +51,8 @@ pub struct Pair {
     pub languages: Vec<String>,
     /// Secret.
     pub password: Option<String>,
-    /// Pages that the truth is about; none = all.
-    pub pages: Vec<u32>,
+    /// What of the document the truth is about.
+    pub scope: Scope,
 }
 
 /// What was found.
@@ -97,6 +98,7 @@ struct Entry {
     password: Option<String>,
     #[serde(default)]
     pages: Vec<u32>,
+    pictures: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -215,7 +217,7 @@ impl Finder<'_> {
                     truth,
                     languages: entry.languages.clone(),
                     password: entry.password.clone(),
-                    pages: entry.pages.clone(),
+                    scope: Scope { pages: entry.pages.clone(), pictures: entry.pictures.unwrap_or(true) },
                 });
             }
         }
@@ -269,7 +271,7 @@ impl Finder<'_> {
                     truth: truth.clone(),
                     languages: Vec::new(),
                     password: None,
-                    pages: Vec::new(),
+                    scope: Scope::default(),
                 });
             }
         }
@@ -315,7 +317,7 @@ fn joined(pairs: Vec<Pair>) -> Vec<Pair> {
     for mut pair in pairs {
         let same = joined.iter().position(|it| {
             it.document == pair.document
-                && it.pages == pair.pages
+                && it.scope == pair.scope
                 && it.set == pair.set
                 && it.languages == pair.languages
         });
@@ -463,14 +465,17 @@ mod tests {
             ("doc/other.pdf", ""),
             (
                 "truth/sets.toml",
-                "documents = \"../doc\"\n[[pair]]\ndocument = \"four.pdf\"\ntruth = \"page.txt\"\npages = [2]\nset = \"turned\"\n\
+                "documents = \"../doc\"\n[[pair]]\ndocument = \"four.pdf\"\ntruth = \"page.txt\"\npages = [2]\npictures = false\nset = \"turned\"\n\
                  languages = [\"de\"]\npassword = \"x\"\n[[pair]]\ndocument = \"four.pdf\"\ntruth = \"page.txt\"\npages = [3]\n",
             ),
         ]);
         let truth = here.path().join("truth");
         let pairing = find(std::slice::from_ref(&truth), Some(&here.path().join("doc")), &[]).unwrap();
         assert_eq!(told(&pairing), [("doc", "four.pdf page 3"), ("doc", "other.pdf"), ("turned", "four.pdf page 2")]);
-        assert_eq!((&pairing.pairs[2].languages, &pairing.pairs[2].pages), (&vec!["de".to_owned()], &vec![2]));
+        assert_eq!(
+            (&pairing.pairs[2].languages, &pairing.pairs[2].scope),
+            (&vec!["de".to_owned()], &Scope { pages: vec![2], pictures: false })
+        );
         let alone = find(&[truth.join(MAPPING)], None, &[]).unwrap();
         assert_eq!(alone.pairs.len(), 2);
     }

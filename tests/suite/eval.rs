@@ -106,7 +106,7 @@ async fn sets_pages_and_folders_are_as_they_are_asked_for() {
     fs::write(home.join("truth/nothing.txt"), "Nobody has this.").unwrap();
     fs::write(
         home.join("truth/sets.toml"),
-        "[[pair]]\ndocument = \"old/two.pdf\"\ntruth = \"second.txt\"\npages = [2]\nset = \"second pages\"\n",
+        "[[pair]]\ndocument = \"old/two.pdf\"\ntruth = \"second.txt\"\npages = [2]\npictures = false\nset = \"second pages\"\n",
     )
     .unwrap();
     let arguments = ["eval", "truth", "--documents", "documents", "--set", "whole=same.*"];
@@ -119,11 +119,14 @@ async fn sets_pages_and_folders_are_as_they_are_asked_for() {
         assert_eq!(figure(document, "cer"), 0.0, "{document}");
     }
     assert_eq!((documents[0]["pages"].as_u64(), documents[1]["pages"].as_u64()), (Some(1), Some(2)));
+    let left_out = |document: &Value| document["picture_words_left_out"].as_u64();
+    assert_eq!((left_out(&documents[0]), left_out(&documents[1])), (Some(0), None));
     assert_eq!(report["left_out"]["truths_without_document"], serde_json::json!(["truth/nothing.txt"]));
     assert_eq!(report["left_out"]["documents_without_truth"], serde_json::json!(["documents/alone.md"]));
 
     let shown = home.deckle(arguments.iter().chain(&["--worst"])).await.ended(0).stdout;
-    for wanted in ["CER", "second pages", "whole", "truth/nothing.txt", "documents/alone.md", "seed 2013"] {
+    let without = "inside pictures left out, as their truths leave them out (1): old/two.pdf page 2: 0 words";
+    for wanted in ["CER", without, "second pages", "whole", "truth/nothing.txt", "documents/alone.md", "seed 2013"] {
         assert!(shown.contains(wanted), "{wanted}: {shown}");
     }
     assert!(!home.join("data").exists(), "what was read for a comparison is not left in the home");

@@ -44,6 +44,7 @@ sets.toml:
   truth = \"page.txt\"            # or several: [\"a-reg.xml\", \"a-str.xml\"]
   set = \"faxes\"                 # else the document's folder
   languages = [\"de\"]            # also: format, password, pages = [1, 2]
+  pictures = false              # the truth leaves out text inside pictures: so does the comparison
 
 A figure of a set is pooled over its documents; the interval is the 95 % percentile bootstrap
 over documents. What failed counts as lost. Every figure is in per cent.
@@ -190,6 +191,7 @@ fn evaluated((pair, reading): (Pair, Reading)) -> Evaluated {
         wall_s_per_page: cost.map(|(_, wall)| wall),
         models: report::models(trail),
         languages: pair.languages.clone(),
+        picture_words_left_out: reading.found.picture_words_left_out,
     };
     Evaluated { pair, result, found: reading.found, comparison }
 }
@@ -197,7 +199,7 @@ fn evaluated((pair, reading): (Pair, Reading)) -> Evaluated {
 /// Pages that the truth is about and the document does not have.
 fn missing(pair: &Pair, found: &Found) -> Option<String> {
     let missing: Vec<String> =
-        pair.pages.iter().filter(|page_no| found.page(**page_no).is_none()).map(u32::to_string).collect();
+        pair.scope.pages.iter().filter(|page_no| found.page(**page_no).is_none()).map(u32::to_string).collect();
     (!missing.is_empty()).then(|| format!("page {} was not read", missing.join(", ")))
 }
 

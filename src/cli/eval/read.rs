@@ -101,11 +101,10 @@ async fn reading(app: &App, pair: &Pair, key: &DocumentKey) -> anyhow::Result<Re
     let run = app.store.document(key).await?.with_context(|| format!("{} is not in the store", pair.name))?;
     let mut pages: Vec<Page> = Vec::new();
     for row in &run.pages {
-        let is_asked = pair.pages.is_empty() || pair.pages.contains(&row.page_no);
-        if let Some(blob) = row.page.as_ref().filter(|_| is_asked) {
+        if let Some(blob) = row.page.as_ref().filter(|_| pair.scope.has_page(row.page_no)) {
             pages.push(serde_json::from_slice(&app.blobs.get(blob).await?)?);
         }
     }
     let confidence = Confidence::of_lines(pages.iter().flat_map(|page| &page.lines)).map(|it| it.mean);
-    Ok(Reading { found: Found::of_pages(&pages, &pair.pages), confidence, status, header })
+    Ok(Reading { found: Found::of_pages(&pages, &pair.scope), confidence, status, header })
 }

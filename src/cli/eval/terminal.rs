@@ -9,7 +9,7 @@ use crate::{
     },
     eval::{
         measure::Measure,
-        report::{DocumentResult, Figure, Figures, Group, Report},
+        report::{DocumentResult, Figure, Figures, Group, Report, without_pictures},
     },
 };
 
@@ -18,8 +18,8 @@ const COLUMNS: [(Measure, Fit); 8] = [
     (Measure::Cer, Fit::Keep),
     (Measure::Wer, Fit::Drop(4)),
     (Measure::BagF1, Fit::Drop(1)),
-    (Measure::AdjacencyF1, Fit::Drop(5)),
-    (Measure::CellF1, Fit::Drop(3)),
+    (Measure::AdjacencyF1, Fit::Drop(3)),
+    (Measure::CellF1, Fit::Drop(5)),
     (Measure::Teds, Fit::Drop(2)),
     (Measure::BoxF1, Fit::Drop(2)),
     (Measure::Iou, Fit::Drop(5)),
@@ -148,10 +148,12 @@ fn total(report: &Report) -> anyhow::Result<()> {
 
 fn left_out(report: &Report) -> anyhow::Result<()> {
     let left_out = &report.left_out;
+    let without_pictures = without_pictures(&report.documents);
     for (what, names) in [
         ("truths without a document", &left_out.truths_without_document),
         ("documents without a truth", &left_out.documents_without_truth),
         ("in no format of truth that is read", &left_out.not_read),
+        ("words inside pictures left out, as their truths leave them out", &without_pictures),
     ] {
         if names.is_empty() {
             continue;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::super::{Bbox, Block, BlockKind, Page};
-use super::{headings, lines, text};
+use super::{furniture, headings, lines, text};
 
 /// A line must repeat at its place on this many pages to be furniture.
 const REPEATS: usize = 3;
@@ -73,7 +73,7 @@ fn shape(text: &str) -> String {
 
 /// Which end of its page a box stands at, if it stands at one. What runs up a side counts as its foot.
 fn end_of_page(page: &Page, bbox: &Bbox) -> Option<BlockKind> {
-    let at_side = bbox.right < page.width * 0.08 || bbox.left > page.width * 0.92;
+    let at_side = bbox.right < page.width * furniture::SIDE || bbox.left > page.width * (1.0 - furniture::SIDE);
     if at_side && bbox.height() > bbox.width() * 2.5 {
         Some(BlockKind::PageFooter)
     } else if bbox.height() > page.height * 0.1 {

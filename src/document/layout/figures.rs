@@ -20,8 +20,9 @@ pub fn has_images(page: &Page) -> bool {
 /// The pictures to place among the text, each with the indexes of the lines that stand in it: the file's images, and
 /// the figures that a model sees.
 ///
-/// Those that lie in one another or overlap for the most part are one picture.
-pub fn pictures(page: &Page, lines: &[&Measured<'_>], votes: &Votes) -> Vec<(Bbox, Vec<usize>)> {
+/// Those that lie in one another or overlap for the most part are one picture. An image under most of the page's text is
+/// its background; what was read out of an image is no text over it.
+pub fn pictures(page: &Page, lines: &[&Measured<'_>], metrics: &Metrics, votes: &Votes) -> Vec<(Bbox, Vec<usize>)> {
     let area = (page.width * page.height).max(1.0);
     let whole = Bbox { left: 0.0, top: 0.0, right: page.width, bottom: page.height };
     let mut boxes: Vec<Bbox> = Vec::new();
@@ -48,15 +49,16 @@ pub fn pictures(page: &Page, lines: &[&Measured<'_>], votes: &Votes) -> Vec<(Bbo
         }
     }
     let mut pictures: Vec<(Bbox, Vec<usize>)> = Vec::new();
-    for bbox in boxes.into_iter().map(|image| seen_part(image, votes)) {
-        let inside: Vec<usize> = lines
-            .iter()
-            .filter(|line| holds_middle(&bbox, &line.bbox))
-            .map(|line| line.index)
-            .filter(|index| !pictures.iter().any(|(_, taken)| taken.contains(index)))
-            .collect();
-        let is_background = inside.len() > 4 && inside.len() * 2 > lines.len();
+    let of_page = lines.iter().filter(|line| !metrics.is_of_picture(line)).count();
+    for image in boxes {
+        let bbox = seen_part(image, lines, metrics, votes);
+        let is_taken = |index: usize| pictures.iter().any(|(_, taken)| taken.contains(&index));
+        let inside: Vec<&&Measured<'_>> =
+            lines.iter().filter(|line| holds_middle(&bbox, &line.bbox) && !is_taken(line.index)).collect();
+        let over = inside.iter().filter(|line| !metrics.is_of_picture(line)).count();
+        let is_background = over > 4 && over * 2 > of_page;
         if !is_background && bbox.area() < area * WHOLE_SHARE {
+            let inside = inside.iter().map(|line| line.index).collect();
             pictures.push((bbox, inside));
         }
     }
@@ -64,9 +66,12 @@ pub fn pictures(page: &Page, lines: &[&Measured<'_>], votes: &Votes) -> Vec<(Bbo
 }
 
 /// The part of an image that a model sees a figure in, where that is most of it: masks and white margins reach beyond.
-fn seen_part(image: Bbox, votes: &Votes) -> Bbox {
+/// What was read out of the image is a part of it, such as the title of a chart.
+fn seen_part(image: Bbox, lines: &[&Measured<'_>], metrics: &Metrics, votes: &Votes) -> Bbox {
     let is_in_it = |figure: &&Bbox| figure.overlap(&image) > figure.area() * 0.9 && figure.area() > image.area() * 0.5;
-    votes.figures.iter().find(is_in_it).copied().unwrap_or(image)
+    let Some(seen) = votes.figures.iter().find(is_in_it) else { return image };
+    let read = lines.iter().filter(|line| metrics.is_of_picture(line) && holds_middle(&image, &line.bbox));
+    read.fold(*seen, |seen, line| seen.union(&line.bbox))
 }
 
 /// Marks captions: blocks that name a figure or table with its number.

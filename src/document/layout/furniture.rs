@@ -3,11 +3,13 @@
 //! Only what is plain on a single page is marked here: page numbers, small lines far from the body, and what a layout
 //! model votes for. What repeats over pages is found when the document is assembled.
 
-use super::super::{Block, BlockKind, RegionKind};
+use super::super::{Bbox, Block, BlockKind, RegionKind};
 use super::{Measured, Metrics, finish, regions::Votes, text};
 
 /// The share of the page's height at either end where furniture stands.
 const MARGIN: f32 = 0.10;
+/// The share of the page's width at either side where stamps run up or down.
+pub const SIDE: f32 = 0.08;
 /// Rows that a header or footer has at most.
 const ROWS: usize = 5;
 
@@ -19,7 +21,23 @@ pub fn find(lines: &[Measured<'_>], metrics: &Metrics, votes: &Votes) -> Vec<Opt
     mark(&sorted, metrics, votes, BlockKind::PageHeader, &mut marks);
     sorted.sort_by(|a, b| b.bbox.bottom.total_cmp(&a.bbox.bottom));
     mark(&sorted, metrics, votes, BlockKind::PageFooter, &mut marks);
+    // A page that is sideways for the most part, such as a wide table, has its rows at its sides.
+    if sorted.len() * 2 > lines.len() {
+        sorted.retain(|line| marks[line.index].is_none());
+        for line in lines.iter().filter(|line| is_stamp(line, &sorted, metrics)) {
+            marks[line.index] = Some(BlockKind::PageFooter);
+        }
+    }
     marks
+}
+
+/// Whether a line runs up or down the margin, beside all upright lines of the body: what a printer or preprint server
+/// stamps on a page, or a running title. An axis or the head of a column stands among other lines.
+fn is_stamp(line: &Measured<'_>, upright: &[&Measured<'_>], metrics: &Metrics) -> bool {
+    let Bbox { left, right, .. } = line.bbox;
+    let is_at_side = right < metrics.width * SIDE || left > metrics.width * (1.0 - SIDE);
+    let is_beside = |other: &&Measured<'_>| other.bbox.right < left || other.bbox.left > right;
+    line.is_sideways() && is_at_side && upright.iter().all(is_beside)
 }
 
 /// Walks rows from the page's edge inwards and marks them up to the last one that qualifies.
@@ -103,10 +121,11 @@ fn has_number_at_end(text: &str, at_top: bool) -> bool {
     first || words.next_back().is_some_and(is_number)
 }
 
-/// One block per row of furniture.
+/// One block per row of furniture, and then one for each stamp at a side.
 pub fn blocks(lines: &[&Measured<'_>], kind: BlockKind, page_no: u32) -> Vec<Block> {
     let mut rows: Vec<Vec<&Measured<'_>>> = Vec::new();
-    for line in lines {
+    let (sideways, upright): (Vec<_>, Vec<_>) = lines.iter().copied().partition(|line| line.is_sideways());
+    for line in upright {
         let middle = (line.bbox.top + line.bbox.bottom) / 2.0;
         match rows.last_mut() {
             Some(row) if row[0].bbox.bottom > middle => row.push(line),
@@ -114,10 +133,11 @@ pub fn blocks(lines: &[&Measured<'_>], kind: BlockKind, page_no: u32) -> Vec<Blo
         }
     }
     rows.into_iter()
+        .chain(sideways.into_iter().map(|line| vec![line]))
         .map(|mut row| {
             row.sort_by(|a, b| a.bbox.left.total_cmp(&b.bbox.left));
             let text = text::join(row.iter().map(|line| line.line.text.as_str()));
-            let bbox = super::Bbox::around(row.iter().map(|line| &line.bbox)).unwrap_or_default();
+            let bbox = Bbox::around(row.iter().map(|line| &line.bbox)).unwrap_or_default();
             finish(kind, text, &row, &[bbox], page_no, |_| {})
         })
         .collect()

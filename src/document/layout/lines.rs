@@ -3,8 +3,8 @@
 //! A new block begins at a wider gap, another size or weight, an indent, a list marker, or where a line was ended on
 //! purpose; what is left is one paragraph.
 
-use super::super::{Bbox, BlockKind};
-use super::xycut::{Item, Leaf};
+use super::super::{Bbox, BlockKind, Drawing};
+use super::xycut::{self, Item, Leaf};
 use super::{Draft, Measured, Metrics, tables, text};
 
 /// Lines of one height, left to right; usually one.
@@ -98,7 +98,7 @@ pub fn group<'a>(leaf: Leaf<'a>, metrics: &Metrics) -> Vec<Draft<'a>> {
                     drafts.push(Draft::of_picture(bbox, inside));
                 } else {
                     drafts.push(Draft::of_picture(bbox, Vec::new()));
-                    drafts.append(&mut texts);
+                    drafts.append(&mut in_order(inside, metrics));
                 }
             }
         }
@@ -108,10 +108,22 @@ pub fn group<'a>(leaf: Leaf<'a>, metrics: &Metrics) -> Vec<Draft<'a>> {
     drafts
 }
 
-/// Whether a text in a picture is one of its labels, rather than a heading or paragraph that stands over it.
+/// The blocks of text in a picture, which may be a page of its own: in columns, with tables. Rules that the page draws
+/// over it part nothing in it.
+fn in_order<'a>(lines: Vec<&'a Measured<'a>>, metrics: &Metrics) -> Vec<Draft<'a>> {
+    let (upright, sideways): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| !line.is_sideways());
+    let leaves = xycut::order(upright, &[], &Drawing::default(), metrics);
+    let mut drafts: Vec<Draft<'a>> = leaves.into_iter().flat_map(|leaf| group(leaf, metrics)).collect();
+    drafts.extend(sideways.into_iter().map(|line| Draft::of_lines(vec![line], BlockKind::Text)));
+    drafts
+}
+
+/// Whether a text in a picture is one of its labels, rather than a heading or paragraph that stands over it. What was
+/// read out of the picture may be of any size.
 fn is_label(text: &Draft<'_>, metrics: &Metrics) -> bool {
-    let is_large = text.size() > metrics.body * 1.2;
-    let is_prose = text.lines.len() >= 2 && text.chars() > 100;
+    let is_large = text.size() > metrics.body * 1.2 && !text.lines.iter().all(|line| metrics.is_of_picture(line));
+    let is_prose =
+        text.lines.len() >= 2 && (text.chars() > 100 || text.chars() > 40 && text::ends_sentence(&text.text));
     !is_large && !is_prose
 }
 

@@ -48,10 +48,11 @@ pub fn analyse(page: &mut Page) {
     let votes = Votes::of(page);
     let marks = furniture::find(&all, &metrics, &votes);
     let body: Vec<&Measured<'_>> = all.iter().filter(|line| marks[line.index].is_none()).collect();
-    let (upright, sideways): (Vec<_>, Vec<_>) = body.into_iter().partition(|line| !line.is_sideways());
-
-    let pictures = figures::pictures(page, &upright, &votes);
-    let leaves = xycut::order(upright, &pictures, &page.drawing, &metrics);
+    let pictures = figures::pictures(page, &body, &metrics, &votes);
+    let is_label = |line: &Measured<'_>| pictures.iter().any(|(_, inside)| inside.contains(&line.index));
+    let (ordered, sideways): (Vec<_>, Vec<_>) =
+        body.into_iter().partition(|line| !line.is_sideways() || is_label(line));
+    let leaves = xycut::order(ordered, &pictures, &page.drawing, &metrics);
 
     let furniture_of = |kind: BlockKind| {
         let mut found: Vec<&Measured<'_>> = all.iter().filter(|line| marks[line.index] == Some(kind)).collect();
@@ -117,7 +118,10 @@ impl<'a> Measured<'a> {
 #[derive(Debug)]
 struct Metrics {
     page_no: u32,
+    width: f32,
     height: f32,
+    /// Whether the page has a text layer, so that recognised lines were read out of its pictures.
+    has_text_layer: bool,
     /// Font size of most characters.
     body: f32,
     /// Whether most characters are bold, so that weight says nothing.
@@ -145,8 +149,11 @@ impl Metrics {
         let read: usize =
             lines.iter().filter(|line| line.line.method != Method::TextLayer).map(|line| line.chars).sum();
         let used = lines.iter().map(|line| line.bbox.bottom).fold(1.0, f32::max);
+        let across = lines.iter().map(|line| line.bbox.right).fold(1.0, f32::max);
         Self {
             page_no: page.page_no,
+            width: if page.width.is_finite() && page.width > 0.0 { page.width } else { across },
+            has_text_layer: page.method == Some(Method::TextLayer),
             height: if page.height.is_finite() && page.height > 0.0 { page.height } else { used },
             body: median.map_or(10.0, |(size, _)| *size),
             mostly_bold: bold * 2 > total,
@@ -159,6 +166,11 @@ impl Metrics {
                 .copied()
                 .collect(),
         }
+    }
+
+    /// Whether a line is a part of a picture: it was recognised, though the page has a text layer.
+    fn is_of_picture(&self, line: &Measured<'_>) -> bool {
+        self.has_text_layer && line.line.method == Method::Ocr
     }
 }
 

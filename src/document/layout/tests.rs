@@ -382,6 +382,103 @@ fn labels_in_a_picture_are_its_own_and_paragraphs_are_not() {
     assert!(paragraph[0] == "Picture: " && paragraph[1].starts_with("Text: Inside00"), "{paragraph:?}");
 }
 
+/// A line that runs up the page.
+fn sideways(left: f32, top: f32, text: &str) -> Line {
+    let bbox = Bbox { left, top, right: left + 8.0, bottom: top + text.chars().count() as f32 * 4.0 };
+    Line { bbox, words: Vec::new(), ..line(left, top, 7.0, text) }
+}
+
+#[test]
+fn what_was_read_out_of_an_image_is_its_label_however_much_of_the_page_it_is() {
+    let read = |line: Line| Line { method: Method::Ocr, confidence: Some(0.9), ..line };
+    let mut page = page(column("Above", 50.0, 60.0, 400.0, 2));
+    let image = Bbox { left: 50.0, top: 120.0, right: 450.0, bottom: 400.0 };
+    page.images = vec![image];
+    // The model sees no more than the bars.
+    let seen = Bbox { top: 170.0, ..image };
+    page.regions = vec![Region { kind: RegionKind::Figure, bbox: seen, score: 0.9 }];
+    page.lines.push(read(line(150.0, 125.0, 14.0, "Bolts sold in a year")));
+    let axis = (1..7).map(|step| read(line(60.0, 150.0 + step as f32 * 30.0, 7.0, &format!("{}00", 7 - step))));
+    page.lines.extend(axis);
+    page.lines.push(read(sideways(52.0, 220.0, "Number of bolts")));
+    page.lines.push(read(line(200.0, 380.0, 7.0, "Year")));
+    analyse(&mut page);
+    let blocks = told(&page.blocks);
+    assert_eq!(blocks.len(), 2, "{blocks:?}");
+    let text = "Picture: Bolts sold in a year 600 500 Number of bolts 400 300 200 100 Year";
+    assert_eq!(blocks[1], text);
+    assert_eq!(page.blocks[1].prov[0].bbox.map(|bbox| bbox.top), Some(125.0), "the title of the chart is a part of it");
+
+    // The same lines in a text layer stand over the image, which is then a background.
+    page.lines.iter_mut().for_each(|line| line.method = Method::TextLayer);
+    page.regions.clear();
+    analyse(&mut page);
+    assert!(page.blocks.iter().all(|block| block.kind != BlockKind::Picture), "{:?}", told(&page.blocks));
+}
+
+#[test]
+fn text_read_out_of_an_image_is_read_in_its_own_columns() {
+    let mut page = page(column("Above", 50.0, 60.0, 500.0, 2));
+    page.images = vec![Bbox { left: 40.0, top: 110.0, right: 560.0, bottom: 500.0 }];
+    let inside = [column("Left", 50.0, 130.0, 240.0, 20), column("Right", 310.0, 130.0, 240.0, 20)].concat();
+    page.lines.extend(inside.into_iter().map(|line| Line { method: Method::Ocr, ..line }));
+    analyse(&mut page);
+    let order: Vec<&str> = page.blocks.iter().map(|block| block.text.get(..4).unwrap_or("")).collect();
+    assert_eq!(order, ["Abov", "", "Left", "Righ"], "{:?}", told(&page.blocks));
+    assert_eq!(page.blocks[1].kind, BlockKind::Picture);
+}
+
+#[test]
+fn a_sentence_read_out_of_an_image_is_text() {
+    let mut page = page(column("Above", 50.0, 60.0, 500.0, 6));
+    page.images = vec![Bbox { left: 40.0, top: 160.0, right: 560.0, bottom: 300.0 }];
+    let inside =
+        [line(60.0, 180.0, 10.0, "Bolts of the second kind are"), line(60.0, 192.0, 10.0, "never oiled at sea.")];
+    page.lines.extend(inside.into_iter().map(|line| Line { method: Method::Ocr, ..line }));
+    analyse(&mut page);
+    assert_eq!(told(&page.blocks)[1..], ["Picture: ", "Text: Bolts of the second kind are never oiled at sea."]);
+}
+
+#[test]
+fn a_title_centred_over_what_stands_below_three_columns_is_read_with_it() {
+    let order = |rows_in_the_middle: usize, title: Option<Line>| -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, left, rows) in [("Aaa", 50.0, 20), ("Bbb", 222.0, rows_in_the_middle), ("Ccc", 394.0, 20)] {
+            lines.extend(column(name, left, 100.0, 162.0, rows));
+        }
+        lines.extend(title);
+        let mut page = page(lines);
+        page.images = vec![Bbox { left: 50.0, top: 370.0, right: 556.0, bottom: 600.0 }];
+        analyse(&mut page);
+        page.blocks.iter().map(|block| block.text.chars().take(3).collect()).collect()
+    };
+    // In the middle of the page, and inside the middle column.
+    let title = line(253.0, 352.0, 10.0, "WHAT IT COSTS A YEAR");
+    assert_eq!(order(20, Some(title)), ["Aaa", "Bbb", "Ccc", "WHA", ""]);
+    assert_eq!(order(21, None), ["Aaa", "Bbb", "Ccc", ""], "the last line of a column is no title");
+}
+
+#[test]
+fn a_stamp_up_the_margin_is_furniture_and_what_runs_up_among_the_text_is_not() {
+    let with = |left: f32| {
+        let mut lines = column("Text", 80.0, 110.0, 400.0, 20);
+        lines.push(sideways(left, 600.0, "stamped by the printer of proposals"));
+        lines.push(line(300.0, 780.0, 8.0, "12"));
+        let blocks = analysed(lines);
+        blocks.into_iter().map(|block| (block.kind, block.text.chars().take(2).collect())).collect::<Vec<(_, String)>>()
+    };
+    use BlockKind::{PageFooter, Text};
+    let block = |kind, text: &str| (kind, text.to_owned());
+    let stamped = [block(Text, "Te"), block(PageFooter, "12"), block(PageFooter, "st")];
+    assert_eq!(with(20.0), stamped, "it is read after what is upright");
+    assert_eq!(with(570.0), stamped);
+    assert_eq!(with(200.0), [block(Text, "Te"), block(Text, "st"), block(PageFooter, "12")]);
+
+    let rows = (0..9).map(|row| sideways(20.0 + row as f32 * 30.0, 100.0, "a row of a wide table, turned"));
+    let blocks = analysed(rows.chain([line(300.0, 400.0, 8.0, "Table 3")]).collect());
+    assert!(blocks.iter().all(|block| block.kind != PageFooter), "{:?}", told(&blocks));
+}
+
 #[test]
 fn of_an_image_with_wide_margins_only_what_is_seen_is_the_picture() {
     let seen = Bbox { left: 52.0, top: 150.0, right: 288.0, bottom: 350.0 };

@@ -108,7 +108,9 @@ impl<'a> Cutter<'a, '_> {
         }
         let items = tables::lift(items, self.drawing, self.metrics);
         let bands = bands(items);
-        for group in groups(bands, self.metrics) {
+        let groups = with_titles(groups(bands, self.metrics));
+        for group in groups {
+            let group = group.into_iter().flat_map(|band| band.items).collect();
             match columns(group, self.metrics) {
                 Ok(columns) => {
                     self.close();
@@ -189,7 +191,7 @@ fn least_gutter(metrics: &Metrics) -> f32 {
 }
 
 /// A run of bands that share a gutter, or one band that has none.
-fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
+fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Band<'a>>> {
     let least = least_gutter(metrics);
     let near = metrics.body * 2.5;
     let mut groups: Vec<Vec<Band<'a>>> = Vec::new();
@@ -241,7 +243,40 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Item<'a>>> {
             groups.push(vec![band]);
         }
     }
-    groups.into_iter().map(|group| group.into_iter().flat_map(|band| band.items).collect()).collect()
+    groups
+}
+
+/// Gives a table or picture below columns the lines that are centred above it. Below the middle one of three columns a
+/// short line crosses no gutter, and would be read with that column.
+fn with_titles(mut groups: Vec<Vec<Band<'_>>>) -> Vec<Vec<Band<'_>>> {
+    for below in 1..groups.len() {
+        let Some(across) = groups[below].first().and_then(Band::object) else { continue };
+        while let Some((last, columns)) = groups[below - 1].split_last()
+            && last.is_title_of(&across, columns)
+            && let Some(title) = groups[below - 1].pop()
+        {
+            groups[below].insert(0, title);
+        }
+    }
+    groups
+}
+
+impl Band<'_> {
+    /// The table or picture that it consists of.
+    fn object(&self) -> Option<Bbox> {
+        match self.items.as_slice() {
+            [item @ (Item::Table { .. } | Item::Picture { .. })] => Some(item.bbox()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is one line in the middle of an object's width that begins where no line of the columns above does.
+    fn is_title_of(&self, across: &Bbox, columns: &[Self]) -> bool {
+        let [Item::Line(line)] = self.items.as_slice() else { return false };
+        let off = (line.bbox.left + line.bbox.right - across.left - across.right) / 2.0;
+        let mut lefts = columns.iter().flat_map(|band| &band.items).map(|item| item.bbox().left);
+        off.abs() < line.size && !columns.is_empty() && lefts.all(|left| (left - line.bbox.left).abs() > line.size)
+    }
 }
 
 /// Cuts a group at its gutters, or gives it back when it has none or reads better row by row.

@@ -126,6 +126,10 @@ pub struct DocumentResult {
     pub models: Vec<String>,
     /// Languages that OCR was told of; none = the default.
     pub languages: Vec<String>,
+    /// Words inside pictures that were left out of the comparison, as the truth leaves them out; none = all words were
+    /// compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture_words_left_out: Option<usize>,
 }
 
 /// A file of truth.
@@ -158,6 +162,15 @@ impl LeftOut {
             not_read: names(&pairing.not_read),
         }
     }
+}
+
+/// Documents whose words inside pictures were left out, with how many these are.
+pub fn without_pictures(documents: &[DocumentResult]) -> Vec<String> {
+    let told = |document: &DocumentResult| {
+        let words = document.picture_words_left_out?;
+        Some(format!("{}: {words} word{}", document.name, if words == 1 { "" } else { "s" }))
+    };
+    documents.iter().filter_map(told).collect()
 }
 
 /// Seconds per page of the stages that read, processor and elapsed.
@@ -247,6 +260,7 @@ mod tests {
             wall_s_per_page: None,
             models: Vec::new(),
             languages: Vec::new(),
+            picture_words_left_out: None,
         }
     }
 

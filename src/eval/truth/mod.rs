@@ -68,6 +68,28 @@ pub struct Truth {
     pub frame: Frame,
 }
 
+/// What of its document a truth is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// Pages, counted from 1; none = all.
+    pub pages: Vec<u32>,
+    /// Whether the text says what stands inside pictures and charts, too. Many truths are of the running text alone.
+    pub pictures: bool,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self { pages: Vec::new(), pictures: true }
+    }
+}
+
+impl Scope {
+    /// Whether it is about a page.
+    pub fn has_page(&self, page_no: u32) -> bool {
+        self.pages.is_empty() || self.pages.contains(&page_no)
+    }
+}
+
 /// How the text is known.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Text {

@@ -48,7 +48,7 @@ impl Area<'_> {
 }
 
 /// Segments of a cell line by line, each from left to right.
-fn in_reading_order<'s, 'a>(segments: &'s [Segment<'a>]) -> Vec<&'s Segment<'a>> {
+pub fn in_reading_order<'s, 'a>(segments: &'s [Segment<'a>]) -> Vec<&'s Segment<'a>> {
     let middle = |segment: &Segment<'_>| (segment.bbox.top + segment.bbox.bottom) / 2.0;
     let mut ordered: Vec<&Segment<'a>> = segments.iter().collect();
     ordered.sort_by(|a, b| middle(a).total_cmp(&middle(b)).then(a.bbox.left.total_cmp(&b.bbox.left)));

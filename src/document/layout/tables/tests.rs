@@ -95,6 +95,25 @@ fn a_grid_is_a_table_with_its_empty_and_wrapped_cells() {
 }
 
 #[test]
+fn the_lines_of_a_ruled_table_are_read_cell_by_cell() {
+    // The cell of two lines begins above the middle of its row, and ends below.
+    let cells = [
+        (60.0, 106.0, "Rope"),
+        (210.0, 100.0, "Price of"),
+        (210.0, 112.0, "a fathom"),
+        (60.0, 136.0, "Hemp"),
+        (210.0, 136.0, "0.12"),
+        (60.0, 166.0, "Coir"),
+        (210.0, 166.0, "0.09"),
+    ];
+    let lines = cells.iter().map(|(left, top, text)| line(*left, *top, 10.0, text)).collect();
+    let mut page = page(lines, grid(&[50.0, 200.0, 350.0], &[95.0, 127.0, 157.0, 187.0]));
+    super::super::analyse(&mut page);
+    assert_eq!(page.blocks.len(), 1);
+    assert_eq!(page.blocks[0].line_indexes, [0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
 fn missing_rules_are_spans() {
     let mut rules = vec![level(100.0, 50.0, 350.0), level(120.0, 150.0, 350.0), level(140.0, 50.0, 350.0)];
     rules.extend([level(160.0, 50.0, 350.0), level(180.0, 50.0, 350.0)]);

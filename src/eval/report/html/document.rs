@@ -142,6 +142,9 @@ fn facts(shown: &Shown<'_>) -> Vec<String> {
     if !result.languages.is_empty() {
         facts.push(format!("languages {}", result.languages.join(", ")));
     }
+    if let Some(words) = result.picture_words_left_out {
+        facts.push(format!("{} inside pictures left out, as in the truth", count(words, "word")));
+    }
     if let Some(confidence) = result.confidence {
         facts.push(format!("confidence {confidence:.2}"));
     }

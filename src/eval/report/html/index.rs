@@ -10,7 +10,7 @@ use super::{
 use crate::{
     eval::{
         measure::Measure,
-        report::{DocumentResult, Group, Report},
+        report::{DocumentResult, Group, Report, without_pictures},
     },
     record::Status,
 };
@@ -218,10 +218,12 @@ fn scatter(report: &Report) -> Option<Dots> {
 
 fn left_out(report: &Report) -> Vec<LeftOut> {
     let of = &report.left_out;
+    let without_pictures = without_pictures(&report.documents);
     let groups = [
         ("Truths without a document", &of.truths_without_document),
         ("Documents without a truth", &of.documents_without_truth),
         ("Files in no format of truth that is read", &of.not_read),
+        ("Words inside pictures, which the truth leaves out", &without_pictures),
     ];
     let groups = groups.into_iter().filter(|(_, names)| !names.is_empty());
     groups.map(|(title, names)| LeftOut { title, names: names.clone() }).collect()

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use super::super::super::{Bbox, Cell, Table};
 use super::super::{Measured, Metrics};
 use super::Found;
-use super::cells::{Area, set_headers};
+use super::cells::{Area, in_reading_order, set_headers};
 use super::lattice::Lattice;
 use super::rules::Frame;
 use super::segments::{self, Segment};
@@ -63,8 +63,11 @@ pub fn build<'a>(frame: &Frame, inside: &[&'a Measured<'a>], metrics: &Metrics) 
     let bold: Vec<bool> = areas.iter().map(Area::is_bold).collect();
     set_headers(&mut cells, &bold, rows.count() as u32, rows.below_head());
     let table = Table { rows: rows.count() as u32, columns: columns.borders.len() as u32, cells };
+    // Cell by cell, as it is read: a cell of two lines has one above the middle of its row.
     let mut seen = HashSet::new();
-    let lines = pieces.iter().flat_map(|piece| std::iter::once(piece.segment.line).chain(piece.segment.marks.clone()));
+    let by_cells =
+        areas.iter().flat_map(|area| in_reading_order(&area.segments)).chain(pieces.iter().map(|piece| &piece.segment));
+    let lines = by_cells.flat_map(|segment| std::iter::once(segment.line).chain(segment.marks.iter().copied()));
     Some((table, lines.filter(|line| seen.insert(line.index)).collect()))
 }
 
