@@ -4,7 +4,7 @@
 set -euo pipefail
 
 needed=(gcc g++ make pkg-config libclang-dev libssl-dev zlib1g-dev libtesseract-dev libleptonica-dev
-    tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra python3 python3-venv python3-pip)
+    tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra tesseract-ocr-frk python3 python3-venv python3-pip)
 if [ "${1:-run}" = test ] && ! command -v mvn >/dev/null; then needed+=(maven); fi
 
 if ! command -v dpkg-query >/dev/null; then

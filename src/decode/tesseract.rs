@@ -77,14 +77,24 @@ pub struct Tesseract {
     languages: String,
 }
 
-/// The languages that are installed, without orientation data.
+/// Data for Fraktur, best first: of German alone, and of all languages, under Debian's name and that of Tesseract's own
+/// folder. On a page of 1784 the German data err on 9.2 % of the characters, those of all languages on 9.0 %, and those
+/// of German in antiqua on 13.9 %.
+const GERMAN_FRAKTUR: &[&str] = &["frk", "Fraktur", "script/Fraktur"];
+const FRAKTUR: &[&str] = &["Fraktur", "script/Fraktur", "frk"];
+
+/// The languages that are installed, without orientation data. What lies in the folder of scripts is named `script/…`.
 pub fn installed(config: &Config) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(config.tessdata()) else { return Vec::new() };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".traineddata").map(str::to_owned))
-        .filter(|name| name != "osd")
-        .collect();
+    let in_folder = |folder: &Path, prefix: &str| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let name = |entry: fs::DirEntry| {
+            Some(format!("{prefix}{}", entry.file_name().to_str()?.strip_suffix(".traineddata")?))
+        };
+        entries.filter_map(name).filter(|name| name != "osd").collect()
+    };
+    let tessdata = config.tessdata();
+    let mut names = in_folder(&tessdata, "");
+    names.extend(in_folder(&tessdata.join("script"), "script/"));
     names.sort();
     names
 }
@@ -96,34 +106,53 @@ pub fn version() -> String {
 
 /// Tesseract's names of BCP 47 languages, joined with `+`; English for none.
 pub fn engine_languages(languages: &[String], installed: &[String]) -> Result<String> {
+    let is_installed = |name: &&str| installed.iter().any(|installed| installed == name);
     let mut names: Vec<&str> = Vec::new();
     for language in languages {
-        let asked = language.to_lowercase();
-        let traditional = ["zh-hant", "zh-tw", "zh-hk", "zh-mo"].iter().any(|zh| asked.starts_with(zh));
-        let key = if traditional { "zh-hant" } else { asked.split(['-', '_']).next().unwrap_or_default() };
-        let own_name = installed.iter().find(|name| name.to_lowercase() == asked).map(String::as_str);
-        let name = LANGUAGES.iter().find(|(tag, _)| *tag == key).map(|(_, name)| *name);
-        let Some(name) = own_name.or(name) else {
+        let own_name = installed.iter().find(|name| name.eq_ignore_ascii_case(language)).map(String::as_str);
+        let known = data(language);
+        let Some(best) = own_name.or(known.first().copied()) else {
             return Err(Failure::rejected(
                 code::OCR_LANGUAGE,
                 format!("`{language}` is no language that deckle knows; installed for OCR are {}", list(installed)),
             ));
         };
-        if !installed.iter().any(|i| i == name) {
+        let Some(name) = own_name.or(known.iter().copied().find(is_installed)) else {
             return Err(Failure::rejected(
                 code::OCR_LANGUAGE,
                 format!(
-                    "OCR for `{language}` is not installed (installed: {}); on Debian and Ubuntu: apt-get install tesseract-ocr-{}",
+                    "OCR for `{language}` is not installed (installed: {}); on Debian and Ubuntu: apt-get install {}",
                     list(installed),
-                    name.replace('_', "-")
+                    package(best)
                 ),
             ));
-        }
+        };
         if !names.contains(&name) {
             names.push(name);
         }
     }
     Ok(if names.is_empty() { "eng".to_owned() } else { names.join("+") })
+}
+
+/// Tesseract's data that read a language (BCP 47), best first; none for a language that is not known.
+fn data(language: &str) -> &'static [&'static str] {
+    let asked = language.to_lowercase();
+    let mut subtags = asked.split(['-', '_']);
+    let primary = subtags.next().unwrap_or_default();
+    if subtags.any(|subtag| subtag == "latf") {
+        return if primary == "de" { GERMAN_FRAKTUR } else { FRAKTUR };
+    }
+    let traditional = ["zh-hant", "zh-tw", "zh-hk", "zh-mo"].iter().any(|zh| asked.starts_with(zh));
+    let key = if traditional { "zh-hant" } else { primary };
+    LANGUAGES.iter().find(|(tag, _)| *tag == key).map_or(&[], |(_, name)| std::slice::from_ref(name))
+}
+
+/// Debian's package of some data.
+fn package(data: &str) -> String {
+    match data {
+        "Fraktur" => "tesseract-ocr-script-frak".to_owned(),
+        name => format!("tesseract-ocr-{}", name.replace('_', "-")),
+    }
 }
 
 fn list(names: &[String]) -> String {
@@ -244,4 +273,35 @@ fn finish(line: &mut Line) {
     let weights = line.words.iter().map(|word| (word.confidence.unwrap_or_default(), word.text.chars().count() as f32));
     let (sum, total) = weights.fold((0.0, 0.0), |(sum, total), (c, n)| (sum + c * n, total + n));
     line.confidence = (total > 0.0).then(|| sum / total);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(languages: &[&str], installed: &[&str]) -> Result<String> {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        engine_languages(&owned(languages), &owned(installed))
+    }
+
+    #[test]
+    fn fraktur_is_read_by_the_best_data_for_it_that_are_installed() {
+        let all = ["Fraktur", "deu", "eng", "frk", "script/Fraktur"];
+        assert_eq!(names(&["de-Latf"], &all).unwrap(), "frk");
+        assert_eq!(names(&["de-Latf-AT"], &["Fraktur", "deu"]).unwrap(), "Fraktur");
+        assert_eq!(names(&["de_latf"], &["deu", "script/Fraktur"]).unwrap(), "script/Fraktur");
+        assert_eq!(names(&["da-Latf", "de"], &all).unwrap(), "Fraktur+deu");
+        assert_eq!(names(&["de", "de-AT", "en"], &all).unwrap(), "deu+eng");
+        // Tesseract's own names, too.
+        assert_eq!(names(&["FRK"], &all).unwrap(), "frk");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_package() {
+        let message = |languages: &[&str]| names(languages, &["deu"]).unwrap_err().to_string();
+        assert!(message(&["de-Latf"]).contains("apt-get install tesseract-ocr-frk"));
+        assert!(message(&["da-Latf"]).contains("apt-get install tesseract-ocr-script-frak"));
+        assert!(message(&["zh-TW"]).contains("apt-get install tesseract-ocr-chi-tra"));
+        assert!(message(&["tlh"]).contains("no language that deckle knows"));
+    }
 }

@@ -1,7 +1,7 @@
 //! Boxes around lines of text, from the detector's map of probabilities. Pure.
 //!
 //! The steps are those of DB ("Real-time Scene Text Detection with Differentiable Binarization", Liao et al. 2020) with
-//! PP-OCR's numbers: a threshold, connected pixels, the rectangle of least area around each, its mean probability, and
+//! PP-OCR's numbers: a threshold, connected pixels, their mean probability, the rectangle of least area around them, and
 //! growing it again, because the network is trained on shrunken text. A rectangle grows in closed form: a polygon clipper
 //! would give the same.
 
@@ -9,7 +9,8 @@ use crate::pixmap::Quad;
 
 /// Pixels that are text with more than this probability belong to a box.
 const THRESHOLD: f32 = 0.3;
-/// A box is text when its mean probability is at least this.
+/// A box is text when the mean probability of its pixels is at least this. Of its own pixels and not of all in its
+/// rectangle, which is mostly empty around a line with a tall initial.
 const LEAST_SCORE: f32 = 0.5;
 /// How far a box grows: its area over its perimeter, times this.
 const UNCLIP: f32 = 1.6;
@@ -61,8 +62,8 @@ pub fn boxes(map: &Map) -> Vec<Rectangle> {
     let mut found: Vec<Rectangle> = components(map)
         .iter()
         .filter_map(|component| {
-            let around = smallest_rectangle(&hull(component))?;
-            let is_text = around.width.min(around.height) >= LEAST_SIDE && score(map, &around) >= LEAST_SCORE;
+            let around = smallest_rectangle(&hull(&component.ends()))?;
+            let is_text = around.width.min(around.height) >= LEAST_SIDE && component.score(map) >= LEAST_SCORE;
             is_text.then(|| around.unclipped(UNCLIP))
         })
         .filter(|grown| grown.width.min(grown.height) >= LEAST_SIDE + 2.0)
@@ -72,12 +73,37 @@ pub fn boxes(map: &Map) -> Vec<Rectangle> {
     found
 }
 
-/// A component: for each of its rows the first and the last pixel, as corners of its outline.
-type Outline = Vec<[f32; 2]>;
+/// Touching pixels.
+struct Component {
+    /// Its first row.
+    top: usize,
+    /// For each row from there on the first and the last pixel.
+    rows: Vec<(usize, usize)>,
+}
+
+impl Component {
+    /// The ends of its rows: corners of its outline, and points on it.
+    fn ends(&self) -> Vec<[f32; 2]> {
+        let ends = (self.top..).zip(&self.rows).flat_map(|(y, (first, last))| [(*first, y), (*last, y)]);
+        ends.map(|(x, y)| [x as f32, y as f32]).collect()
+    }
+
+    /// Mean probability from the first to the last pixel of its rows.
+    fn score(&self, map: &Map) -> f32 {
+        let (mut sum, mut count) = (0.0, 0);
+        for (row, (first, last)) in map.values.chunks_exact(map.width.max(1)).skip(self.top).zip(&self.rows) {
+            // The last pixel is the dilation's.
+            let row = &row[*first..*last];
+            sum += row.iter().sum::<f32>();
+            count += row.len();
+        }
+        if count == 0 { 0.0 } else { sum / count as f32 }
+    }
+}
 
 /// Components of touching pixels above the threshold, after a 2 × 2 dilation to the right and down. The dilation makes a
 /// pixel's index the coordinate of its edge: pixels 3 to 7 become 3 to 8, the edges of what they were.
-fn components(map: &Map) -> Vec<Outline> {
+fn components(map: &Map) -> Vec<Component> {
     let (width, height) = (map.width + 1, map.height + 1);
     let mut open = vec![false; width * height];
     for (y, row) in map.values.chunks_exact(map.width.max(1)).enumerate() {
@@ -90,7 +116,7 @@ fn components(map: &Map) -> Vec<Outline> {
             }
         }
     }
-    let mut outlines = Vec::new();
+    let mut components = Vec::new();
     let mut reached = Vec::new();
     for start in 0..open.len() {
         if !open[start] {
@@ -118,10 +144,9 @@ fn components(map: &Map) -> Vec<Outline> {
                 }
             }
         }
-        let ends = rows.iter().enumerate().flat_map(|(y, (first, last))| [(*first, y + top), (*last, y + top)]);
-        outlines.push(ends.map(|(x, y)| [x as f32, y as f32]).collect());
+        components.push(Component { top, rows });
     }
-    outlines
+    components
 }
 
 /// Twice the area of the triangle, positive where it turns clockwise on a screen.
@@ -180,33 +205,6 @@ fn around(points: &[[f32; 2]], along: [f32; 2]) -> Rectangle {
     Rectangle { centre: [u * x - v * y, u * y + v * x], along, width: right - left, height: bottom - top }
 }
 
-/// Mean probability of the pixels whose middle lies in the rectangle.
-fn score(map: &Map, rectangle: &Rectangle) -> f32 {
-    let corners = rectangle.corners();
-    let extreme = |axis: usize, pick: fn(f32, f32) -> f32| corners.iter().map(|p| p[axis]).reduce(pick);
-    let (Some(top), Some(bottom)) = (extreme(1, f32::min), extreme(1, f32::max)) else { return 0.0 };
-    let (mut sum, mut count) = (0.0, 0);
-    for row in top.max(0.0) as usize..(bottom.ceil().max(0.0) as usize).min(map.height) {
-        let y = row as f32 + 0.5;
-        // Where the row's middle enters and leaves the rectangle.
-        let (mut enter, mut leave) = (f32::MAX, f32::MIN);
-        for (a, b) in corners.iter().zip(corners.iter().cycle().skip(1)) {
-            if (a[1] <= y) != (b[1] <= y) {
-                let x = a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]);
-                (enter, leave) = (enter.min(x), leave.max(x));
-            }
-        }
-        let first = (enter - 0.5).ceil().max(0.0) as usize;
-        let end = ((leave + 0.5).floor().max(0.0) as usize).min(map.width);
-        if enter < leave && first < end {
-            let row = &map.values[row * map.width..][first..end];
-            sum += row.iter().sum::<f32>();
-            count += row.len();
-        }
-    }
-    if count == 0 { 0.0 } else { sum / count as f32 }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -245,6 +243,14 @@ mod tests {
         faint.values.iter_mut().for_each(|value| *value *= 0.5);
         assert_eq!(boxes(&faint), []);
         assert_eq!(boxes(&Map { width: 0, height: 0, values: Vec::new() }), []);
+    }
+
+    #[test]
+    fn a_line_with_a_tall_initial_is_a_line() {
+        let line = [level_box(20.0, 40.0, 300.0, 8.0), level_box(20.0, 24.0, 16.0, 24.0)];
+        let found = boxes(&map(360, 80, &line));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].width > 300.0 && found[0].height > 24.0, "{found:?}");
     }
 
     #[test]
