@@ -1,8 +1,9 @@
 //! Cutting, turning, levelling and scaling.
 
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::{U8, U8x3},
 };
 
 use super::{Channels, Pixmap};
@@ -100,18 +101,26 @@ impl Pixmap {
     /// Scaled bilinearly, over as many pixels as shrinking needs.
     ///
     /// # Errors
-    /// A defect when the pixels are not as many as width, height and channels say, or a side is 0.
+    /// A defect when the pixels are fewer than width, height and channels say.
     pub fn resized(&self, width: u32, height: u32) -> Result<Self> {
-        let defect = |what: String| Failure::defect(format!("cannot scale a picture: {what}"));
-        let kind = match self.channels {
-            Channels::Grey => PixelType::U8,
-            Channels::Rgb => PixelType::U8x3,
+        let pixels = match self.channels {
+            Channels::Grey => self.scaled::<U8>(width, height),
+            Channels::Rgb => self.scaled::<U8x3>(width, height),
         };
-        let source = ImageRef::new(self.width, self.height, &self.pixels, kind).map_err(|e| defect(e.to_string()))?;
-        let mut scaled = Image::new(width, height, kind);
+        let pixels = pixels.map_err(|why| Failure::defect(format!("cannot scale a picture: {why}")))?;
+        Ok(Self { width, height, channels: self.channels, pixels })
+    }
+
+    /// Scaled with pixels of type `P`. The untyped way would compile kernels for
+    /// every type of pixels that the library knows.
+    fn scaled<P: PixelTrait>(&self, width: u32, height: u32) -> std::result::Result<Vec<u8>, String> {
+        let source =
+            TypedImageRef::<P>::from_buffer(self.width, self.height, &self.pixels).map_err(|e| e.to_string())?;
+        let mut pixels = vec![0; width as usize * height as usize * P::size()];
+        let mut scaled = TypedImage::<P>::from_buffer(width, height, &mut pixels).map_err(|e| e.to_string())?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        Resizer::new().resize(&source, &mut scaled, &options).map_err(|e| defect(e.to_string()))?;
-        Ok(Self { width, height, channels: self.channels, pixels: scaled.into_vec() })
+        Resizer::new().resize_typed(&source, &mut scaled, &options).map_err(|e| e.to_string())?;
+        Ok(pixels)
     }
 }
 
