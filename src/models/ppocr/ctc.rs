@@ -17,9 +17,8 @@ pub struct Column {
 const FOREIGN: f32 = 100.0;
 
 /// A letter is read where it is at least this likely beside the blank. The network would rather say nothing than a letter
-/// that fills no column of its own, such as the M of TEMPO (0.93 of the blank) or an a of operation (0.43). Of the 13 such
-/// places on the scans with truth ten are letters that were lost, and none was read rightly without. Marks are left alone:
-/// specks look like them.
+/// that fills no column of its own, such as the M of TEMPO (0.93 of the blank) or an a of operation (0.43). The 13 such
+/// columns of the scans with truth make ten errors fewer, and no scan worse. Marks are left alone: specks look like them.
 const NARROWLY: f32 = 0.4;
 
 /// What the classes mean.
