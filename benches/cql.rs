@@ -2,7 +2,7 @@
 //! same tables, in turns on the same node; and how long single calls take on an idle one. Run by `make bench`.
 
 #[path = "../tests/suite/support/mod.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
+#[allow(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
 mod support;
 
 use std::{

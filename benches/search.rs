@@ -11,7 +11,7 @@
 //! own index, which takes minutes and wants 2 GB of heap.
 
 #[path = "../tests/suite/support/mod.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
+#[allow(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
 mod support;
 
 use std::{

@@ -3,7 +3,7 @@
 //! Makes a keyspace of its own on the node of the tests, and the index anew at each size. Run by `make bench`.
 
 #[path = "../tests/suite/support/mod.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
+#[allow(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
 mod support;
 
 use std::time::Instant;

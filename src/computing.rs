@@ -53,7 +53,7 @@ mod tests {
         .await
         .unwrap();
         assert!(value > 0 && busy_us >= 10_000, "{busy_us}");
-        let ((), asleep_us) = compute(|| std::thread::sleep(Duration::from_millis(60))).await.unwrap();
+        let ((), asleep_us) = compute(|| std::thread::park_timeout(Duration::from_millis(60))).await.unwrap();
         assert!(asleep_us < 30_000, "{asleep_us}");
     }
 
