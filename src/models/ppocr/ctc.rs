@@ -16,9 +16,9 @@ pub struct Column {
 /// more (of Spanish and Portuguese read as English), those of a fax's specks with 0.46 to 0.97 and the plain letter next.
 const FOREIGN: f32 = 100.0;
 
-/// A letter is read where it is at least this likely beside the blank. The network would rather say nothing than a letter
-/// that fills no column of its own, such as the M of TEMPO (0.93 of the blank) or an a of operation (0.43). The 13 such
-/// columns of the scans with truth make ten errors fewer, and no scan worse. Marks are left alone: specks look like them.
+/// A letter after a letter is read where it is at least this likely beside the blank. The network would rather say nothing
+/// than a letter that fills no column of its own, such as the M of TEMPO (0.93 of the blank) or an a of operation (0.43).
+/// Digits, marks and what stands alone are left as they are: a stroke cut off at an edge looks like a 1.
 const NARROWLY: f32 = 0.4;
 
 /// What the classes mean.
@@ -76,14 +76,16 @@ pub struct Span {
 
 /// The characters of a line: neighbours of one character are one, and blanks vanish. A letter with a mark that the
 /// languages do not write must be [`FOREIGN`] times as likely as the best plain one: noise puts marks on letters. A letter
-/// that a blank beats only [`NARROWLY`] is read.
+/// after a letter that a blank beats only [`NARROWLY`] is read.
 pub fn characters(columns: &[Column], dictionary: &Dictionary, letters: &Letters) -> Vec<Character> {
     let mut found: Vec<Character> = Vec::new();
     // Where the character started that goes on; classes may share a character, so that is what is compared.
     let mut going_on: Option<(char, usize)> = None;
     for (at, column) in columns.iter().enumerate() {
         let near = [at.checked_sub(1), Some(at + 1)].map(|near| Some(columns.get(near?)?.best.0));
-        let read = column.read(dictionary, letters).or_else(|| column.hidden(dictionary, near));
+        let is_in_word = found.last().is_some_and(|last| last.value.is_alphabetic());
+        let hidden = || column.hidden(dictionary, near).filter(|_| is_in_word);
+        let read = column.read(dictionary, letters).or_else(hidden);
         let Some((value, confidence)) = read else {
             going_on = None;
             continue;
@@ -112,11 +114,11 @@ impl Column {
         Some((value, confidence))
     }
 
-    /// The letter or digit that a blank beats only [`NARROWLY`]; none that a neighbour (its best class) shows already.
+    /// The letter that a blank beats only [`NARROWLY`]; none that a neighbour (its best class) shows already.
     fn hidden(&self, dictionary: &Dictionary, near: [Option<u32>; 2]) -> Option<(char, f32)> {
         let (class, confidence) = self.plain;
         let is_close = confidence > self.best.1 * NARROWLY && !near.contains(&Some(class));
-        dictionary.character(class).filter(|value| is_close && value.is_alphanumeric()).map(|value| (value, confidence))
+        dictionary.character(class).filter(|value| is_close && value.is_alphabetic()).map(|value| (value, confidence))
     }
 }
 
@@ -204,6 +206,10 @@ mod tests {
         // The tail of a letter is not another one, and two columns of one letter are one.
         assert_eq!(text(&[a, blank(0.51, (1, 0.49)), blank(0.9, (1, 0.1)), c]), "ac");
         assert_eq!(text(&[a, blank(0.51, (2, 0.49)), blank(0.51, (2, 0.49)), c]), "abc");
+        // At the start of a word there is no letter before it.
+        let space = column((5, 0.9));
+        assert_eq!(text(&[blank(0.52, (2, 0.48)), c]), "c");
+        assert_eq!(text(&[a, space, blank(0.52, (2, 0.48)), c]), "a c");
     }
 
     #[test]
