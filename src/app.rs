@@ -164,15 +164,20 @@ impl App {
         };
         let journal = Journal::open(&instance.journal()).context("the death journal cannot be opened")?;
         let (stop, stopped) = watch::channel(false);
-        let mut workers = JoinSet::new();
         let stages = self.stages(names);
         let consumed = stages.iter().map(|stage| (stage.name(), Topic::from(stage.topic()))).collect();
+        let mut joined = Vec::new();
         for stage in stages {
             let name = stage.name();
             let topic = [Topic::from(stage.topic())];
             let membership = readiness::until_there(|| self.log.join(name, &member, &topic)).await?;
             let concurrency = self.config.concurrency.get(name).copied().unwrap_or_else(|| stage.concurrency());
             let worker = Worker::new(stage, membership, Arc::clone(&journal), self.config.worker.clone(), concurrency);
+            joined.push((name, worker));
+        }
+        // From here on nothing is waited for: whoever gives up on a start has nothing at work.
+        let mut workers = JoinSet::new();
+        for (name, worker) in joined {
             let stopped = stopped.clone();
             workers.spawn(async move { worker.run(stopped).await.with_context(|| format!("stage {name}")) });
         }

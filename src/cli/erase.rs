@@ -12,8 +12,8 @@ use serde_json::json;
 use super::{
     Context, Outcome, complain, print_json,
     progress::bar,
-    run::stop_signal,
     say,
+    stop::StopSignals,
     table::{self, Fit},
 };
 use crate::{
@@ -116,7 +116,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
             }
         })
         .buffer_unordered(AT_ONCE);
-    let mut stopped = std::pin::pin!(stop_signal());
+    let mut stops = StopSignals::listen()?;
     let interrupted = loop {
         tokio::select! {
             next = work.try_next() => match next {
@@ -131,7 +131,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
                     return Err(error.context(so_far));
                 }
             },
-            () = &mut stopped => break true,
+            () = stops.next() => break true,
         }
     };
     drop(work);

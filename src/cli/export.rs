@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Context, Outcome, complain, print_json, run::stop_signal, say, table, time};
+use super::{Context, Outcome, complain, print_json, say, stop::StopSignals, table, time};
 use crate::{
     export::{self, Error, Format, Request, Target, What, Written},
     models::Catalogue,
@@ -113,6 +113,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let request = Request { what, tenant: args.tenant, since: args.since, until: args.until, vectors };
     let bar = spinner(json);
     let show = |written: Written| bar.set_message(told(what, written));
+    let mut stops = StopSignals::listen()?;
     let written = tokio::select! {
         written = export::export(&*app.store, &*app.blobs, &request, format, target, show) => {
             bar.finish_and_clear();
@@ -124,7 +125,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
                 Err(Error::Write(error)) => return Err(error).context(name),
             }
         }
-        () = stop_signal() => {
+        () = stops.next() => {
             bar.finish_and_clear();
             complain("deckle: interrupted; nothing was exported");
             return Ok(Outcome::Interrupted);

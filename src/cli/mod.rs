@@ -19,6 +19,7 @@ mod replay;
 mod run;
 mod search;
 mod show;
+mod stop;
 mod store;
 mod submit;
 mod table;

@@ -15,6 +15,7 @@ use super::{
     print_json,
     progress::Progress,
     render, say, show,
+    stop::StopSignals,
     submit::{self, Submission, Submitted},
     table::{self, Fit},
 };
@@ -175,13 +176,19 @@ pub async fn until_all_ended(
 ) -> anyhow::Result<Outcome> {
     let waiting = rows.iter().filter(|row| row.status.is_none());
     let mut progress = Progress::new(waiting.map(|row| (row.submission.key.document_id.clone(), name(row))), json);
-    let mut running = app.start(&[]).await?;
+    let mut stops = StopSignals::listen()?;
+    let mut running = tokio::select! {
+        running = app.start(&[]) => running?,
+        () = stops.next() => {
+            progress.finish();
+            return Ok(Outcome::Interrupted);
+        }
+    };
     // A worker would wait for a model that is missing; a person wants to know.
     let (embedders, roster) = (app.embedders().clone(), app.roster());
     let mut model = tokio::spawn(async move { embedders.get(&roster.active().await?).await });
     let mut is_loaded = false;
     let mut looks = tokio::time::interval(LOOK);
-    let mut interrupted = std::pin::pin!(super::run::stop_signal());
     while rows.iter().any(|row| row.status.is_none()) {
         tokio::select! {
             records = tail.next() => follow(rows, &mut progress, &records?),
@@ -197,12 +204,12 @@ pub async fn until_all_ended(
                 result.context("the pipeline stopped")?;
                 anyhow::bail!("the pipeline stopped");
             }
-            () = &mut interrupted => {
+            () = stops.next() => {
                 progress.finish();
                 complain("stopping: what is on its way is finished first; Ctrl-C again leaves at once");
                 tokio::select! {
                     stopped = running.stop() => stopped?,
-                    () = super::run::stop_signal() => {}
+                    () = stops.next() => {}
                 }
                 return Ok(Outcome::Interrupted);
             }

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{
-    Context, Outcome, complain, dead_letters::redrive::parse_rate, print_json, run::stop_signal, say, table, time,
+    Context, Outcome, complain, dead_letters::redrive::parse_rate, print_json, say, stop::StopSignals, table, time,
 };
 use crate::{
     app::App,
@@ -106,13 +106,14 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
             }
         }
     };
+    let mut stops = StopSignals::listen()?;
     let replay = Replay::new(&*app.log, &*app.store, &choice, model, args.rate, &mut tell);
     let interrupted = tokio::select! {
         worked = replay.run(&decided) => {
             worked?;
             false
         }
-        () = stop_signal() => true,
+        () = stops.next() => true,
     };
     bar.finish_and_clear();
     // Of those that were counted. Records of a replay that was cut off may have brought theirs since.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, stop::StopSignals};
 use crate::{
     readiness::{self, Away},
     stages, telemetry,
@@ -34,40 +33,35 @@ pub struct Args {
 }
 
 pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+    let mut stops = StopSignals::listen()?;
     let metrics = telemetry::install_metrics()?;
     let app = context.open()?;
     let listen = args.listen.unwrap_or_else(|| app.config.http.listen.clone());
     if !listen.is_empty() {
         serve(&listen, metrics).await?;
     }
-    let mut running = app.start(&args.stage).await?;
+    let mut running = tokio::select! {
+        running = app.start(&args.stage) => running?,
+        () = stops.next() => {
+            tracing::info!("stopped before any work began");
+            return Ok(Outcome::Done);
+        }
+    };
     let stages = if args.stage.is_empty() { stages::NAMES.join(",") } else { args.stage.join(",") };
     tracing::info!(stages, home = %app.config.home.display(), "working");
     tokio::select! {
         result = running.failed() => result?,
-        () = stop_signal() => tracing::info!("stopping: records in flight are finished first"),
+        () = stops.next() => tracing::info!("stopping: records in flight are finished first"),
     }
     tokio::select! {
         stopped = running.stop() => stopped?,
-        () = stop_signal() => {
+        () = stops.next() => {
             tracing::warn!("left at once; what was in flight is worked on again");
             return Ok(Outcome::Interrupted);
         }
     }
     tracing::info!("stopped");
     Ok(Outcome::Done)
-}
-
-/// Ends at SIGTERM or Ctrl-C.
-pub async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 async fn serve(listen: &str, metrics: PrometheusHandle) -> anyhow::Result<()> {

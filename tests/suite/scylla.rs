@@ -127,6 +127,15 @@ fn files(table: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_waits_for_the_database_is_stopped_in_peace() {
+    // Nobody listens at port 1.
+    let home = Home::on_cassandra("127.0.0.1:1", "");
+    let worker = worker(&home);
+    until_ready(&address(&home).await, false).await;
+    stop(worker, &home).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn on_kafka_and_cassandra_all_is_as_on_sqlite() {
     let ours = Home::on_cassandra(&servers::shared_cassandra(), &kafka());
     ours.deckle(["topics", "apply"]).await.ended(0);

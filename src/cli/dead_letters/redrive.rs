@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{
-    super::{Outcome, complain, print_json, progress::bar, run::stop_signal, say, table},
+    super::{Outcome, complain, print_json, progress::bar, say, stop::StopSignals, table},
     Filters, all, find,
     list::{for_programs, rows, state},
     tell_waiting,
@@ -165,6 +165,7 @@ pub async fn redrive(app: &App, json: bool, args: &RedriveArgs) -> anyhow::Resul
     let mut rate = args.rate.map(redriving::Rate::per_second);
     let progress = bar(letters.len(), "dead letters", json);
     let mut done = Done::default();
+    let mut stops = StopSignals::listen()?;
     let interrupted = {
         let mut tell = |letter: &Letter, outcome| {
             done.take(letter, outcome);
@@ -181,7 +182,7 @@ pub async fn redrive(app: &App, json: bool, args: &RedriveArgs) -> anyhow::Resul
                 worked?;
                 false
             }
-            () = stop_signal() => true,
+            () = stops.next() => true,
         }
     };
     progress.finish_and_clear();
