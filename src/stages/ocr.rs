@@ -3,6 +3,7 @@
 //! The law: a page is rendered at most once, and what was decided stands in the page itself.
 
 mod engine;
+mod ligatures;
 
 use std::sync::Arc;
 
@@ -157,9 +158,12 @@ impl Ocr {
     /// Takes the text layer; renders the page only where there is something to look at.
     async fn take_text_layer(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page) -> Result<Read> {
         page.method = Some(Method::TextLayer);
-        if layout::wants_picture(&page) {
+        if layout::wants_picture(&page) || !doubtful(ask, &page).is_empty() {
             match self.render(meter, ask).await {
-                Ok(picture) => self.keep(ask, &picture, &mut page).await?,
+                Ok(picture) => {
+                    self.keep(ask, &picture, &mut page).await?;
+                    self.mend_ligatures(meter, ask, &picture, &mut page).await?;
+                }
                 Err(failure) => return beside_text(page, failure),
             }
         }
@@ -193,15 +197,46 @@ impl Ocr {
             Err(failure) => return beside_text(page, failure),
         };
         self.keep(ask, &picture, &mut page).await?;
+        self.mend_ligatures(meter, ask, &picture, &mut page).await?;
         for bbox in boxes {
-            let (raster, pixmap, bbox) = (picture.raster.clone(), Arc::clone(&picture.pixmap), *bbox);
-            let (cut, cpu_us) = compute(move || cut(&raster, &pixmap, bbox)).await?;
-            meter.cpu(cpu_us);
-            let Some((cut, origin)) = cut? else { continue };
-            let found = self.recognise(meter, ask, &cut).await?;
-            page.lines.extend(found.into_iter().map(|line| moved(line, origin)));
+            let found = self.recognise_part(meter, ask, &picture, *bbox).await?;
+            page.lines.extend(found);
         }
         Ok(page.into())
+    }
+
+    /// Reads the words of the text layer again whose ligatures have a wrong meaning.
+    async fn mend_ligatures(&self, meter: &mut Meter, ask: &Ask<'_>, picture: &Picture, page: &mut Page) -> Result<()> {
+        let mut read = Vec::new();
+        for bbox in doubtful(ask, page) {
+            match self.recognise_part(meter, ask, picture, with_margin(bbox)).await {
+                Ok(lines) => read.extend(lines),
+                // Nothing reads the document's languages: its words stay as the file has them.
+                Err(Failure::Rejected { .. }) => return Ok(()),
+                Err(failure) => return Err(failure),
+            }
+        }
+        let mended = ligatures::mend(&mut page.lines, &read);
+        if mended > 0 {
+            page.signals.insert("mended_ligatures".to_owned(), mended as f32);
+        }
+        Ok(())
+    }
+
+    /// Recognises what stands in a box (points) of the page.
+    async fn recognise_part(
+        &self,
+        meter: &mut Meter,
+        ask: &Ask<'_>,
+        picture: &Picture,
+        bbox: Bbox,
+    ) -> Result<Vec<Line>> {
+        let (raster, pixmap) = (picture.raster.clone(), Arc::clone(&picture.pixmap));
+        let (cut, cpu_us) = compute(move || cut(&raster, &pixmap, bbox)).await?;
+        meter.cpu(cpu_us);
+        let Some((cut, origin)) = cut? else { return Ok(Vec::new()) };
+        let found = self.recognise(meter, ask, &cut).await?;
+        Ok(found.into_iter().map(|line| moved(line, origin)).collect())
     }
 
     async fn render(&self, meter: &mut Meter, ask: &Ask<'_>) -> Result<Picture> {
@@ -232,6 +267,17 @@ impl Ocr {
         meter.cpu(found.cpu_us).gpu(found.gpu_us).model(&found.engine, found.weights_sha256.as_deref());
         Ok(found.lines)
     }
+}
+
+/// Where ligatures of the text layer may have a wrong meaning; nowhere when pages must not be recognised.
+fn doubtful(ask: &Ask<'_>, page: &Page) -> Vec<Bbox> {
+    if ask.split.options.ocr_mode == OcrMode::Off { Vec::new() } else { ligatures::doubtful(&page.lines) }
+}
+
+/// A line's box with as much around it as a recogniser wants to see.
+fn with_margin(bbox: Bbox) -> Bbox {
+    let margin = bbox.height() / 2.0;
+    Bbox { left: bbox.left - margin, top: bbox.top - margin, right: bbox.right + margin, bottom: bbox.bottom + margin }
 }
 
 /// A page whose text is known, and which cannot be drawn: where its picture is refused, as too large or damaged, its text

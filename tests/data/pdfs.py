@@ -124,6 +124,23 @@ def wrong_meanings():
     return pdf.bytes(), ["\n".join(HARBOUR)]
 
 
+def ligatures():
+    """Ligatures whose map calls them signs, as printing to PDF on some systems does; and the same signs where they are meant."""
+    pdf = Pdf()
+    meanings = {64: ("fi", "\ufb01"), 94: ("fl", "\ufb02")}
+    encoding = "<< /Type /Encoding /BaseEncoding /WinAnsiEncoding /Differences [%s] >>" % " ".join(f"{code} /{name}" for code, (name, _) in meanings.items())
+    pairs = "\n".join(f"<{code:02x}> <{code:04x}>" for code in meanings)
+    cmap = pdf.stream("/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /X def /CMapType 2 def\n"
+                      f"1 begincodespacerange <00> <ff> endcodespacerange\n{len(meanings)} beginbfchar\n{pairs}\nendbfchar\nendcmap end end")
+    wrong = pdf.add(f"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding {encoding} /ToUnicode {cmap} 0 R >>")
+    right = pdf.add(HELVETICA)
+    coded = ["The harbour of@ce is open when the lamp re^ects in the water.", "Boats ask at the of@ce for a berth, or for one for two boats."]
+    plain = ["By wire the harbour is called master@pier, by post it is Grey Head."]
+    pdf.page(lines(HARBOUR, font="R") + "\n" + lines(coded, top=640) + "\n" + lines(plain, font="R", top=600), f"/Font << /F {wrong} 0 R /R {right} 0 R >>")
+    meant = [text.replace("@", "fi").replace("^", "fl") for text in coded]
+    return pdf.bytes(), ["\n".join([*HARBOUR, *meant, *plain])]
+
+
 def unmapped():
     """A font of drawings without names that mean anything, and without a map: no character can be told."""
     pdf = Pdf()
@@ -222,6 +239,7 @@ def main():
         "foreign-ocr": foreign_ocr(),
         "wrong-meanings": wrong_meanings(),
         "unmapped": unmapped(),
+        "ligatures": ligatures(),
         "picture-of-text": picture_of_text(),
         "facts": facts(),
         "attachment-bomb": attachment_bomb(),

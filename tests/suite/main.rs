@@ -24,6 +24,7 @@ mod log_laws;
 mod ocr;
 mod pictures;
 mod pipeline;
+mod reading;
 mod redrive;
 mod registry;
 mod replay;

@@ -36,6 +36,7 @@ async fn each_way_in_which_a_text_layer_misleads_is_seen() {
         ("foreign-ocr", "invisible"),
         ("wrong-meanings", "no_words"),
         ("unmapped", "unmapped"),
+        ("ligatures", "text_layer"),
         ("picture-of-text", "text_layer_and_images"),
         ("facts", "text_layer"),
     ] {
