@@ -1,0 +1,99 @@
+use proptest::prelude::*;
+use unicode_normalization::UnicodeNormalization;
+
+use super::*;
+
+fn any_line() -> impl Strategy<Value = Line> {
+    let edge = prop_oneof![200 => (0..60u8).prop_map(|x| f32::from(x) * 10.0), 1 => Just(f32::NAN), 1 => -1e9f32..1e9];
+    let text = prop_oneof![6 => "[a-zA-Z0-9.•–:-]{1,9}( {1,12}[a-z0-9.]{1,9}){0,6}", 1 => Just(String::new()), 1 => "\\PC{0,20}"];
+    (edge.clone(), edge, 6.0..30f32, text, any::<bool>(), prop::option::of(0.0..1f32)).prop_map(
+        |(left, top, size, text, bold, confidence)| {
+            let line = line(left, top, size, &text);
+            let method = if confidence.is_some() { Method::Ocr } else { Method::TextLayer };
+            Line { bold, confidence, method, font_size: if bold { None } else { Some(size) }, ..line }
+        },
+    )
+}
+
+fn any_box() -> impl Strategy<Value = Bbox> {
+    (0.0..600f32, 0.0..800f32, 0.0..400f32, 0.0..400f32).prop_map(|(left, top, width, height)| Bbox {
+        left,
+        top,
+        right: left + width,
+        bottom: top + height,
+    })
+}
+
+fn any_region() -> impl Strategy<Value = Region> {
+    use RegionKind::*;
+    const KINDS: [RegionKind; 10] =
+        [Text, Title, Figure, FigureCaption, Table, TableCaption, Header, Footer, Reference, Equation];
+    let bbox = prop_oneof![20 => any_box(), 1 => Just(Bbox { left: f32::NAN, ..Bbox::default() })];
+    (prop::sample::select(&KINDS[..]), bbox, 0.0..1f32).prop_map(|(kind, bbox, score)| Region { kind, bbox, score })
+}
+
+/// Rules on the same raster as the lines, so that they meet and make cells; and some that are none.
+fn any_rule() -> impl Strategy<Value = Bbox> {
+    let edge = (0..60u8).prop_map(|x| f32::from(x) * 10.0);
+    let thin = prop_oneof![20 => 0.0..3f32, 1 => Just(f32::INFINITY)];
+    (edge.clone(), edge.clone(), edge, thin, any::<bool>()).prop_map(|(left, top, long, thin, level)| {
+        let (width, height) = if level { (long, thin) } else { (thin, long) };
+        Bbox { left, top, right: left + width, bottom: top + height }
+    })
+}
+
+fn any_page() -> impl Strategy<Value = Page> {
+    let boxes = |most| prop::collection::vec(any_box(), 0..most);
+    let rules = prop::collection::vec(prop_oneof![4 => any_rule(), 1 => any_box()], 0..30);
+    let parts = (prop::collection::vec(any_line(), 0..80), boxes(4), rules, boxes(30));
+    (parts, prop::collection::vec(any_region(), 0..12), 1..4u32, any::<bool>()).prop_map(
+        |((lines, images, rules, paths), regions, page_no, is_scan)| {
+            let method = Some(if is_scan { Method::Ocr } else { Method::TextLayer });
+            Page { images, drawing: Drawing { rules, paths }, regions, page_no, method, ..page(lines) }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn no_line_is_lost_and_none_doubled(mut page in any_page()) {
+        analyse(&mut page);
+        let mut seen: Vec<u32> = page.blocks.iter().flat_map(|block| block.line_indexes.clone()).collect();
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..page.lines.len() as u32).collect::<Vec<_>>());
+        for block in &page.blocks {
+            prop_assert!(block.prov.iter().all(|place| place.page_no == Some(page.page_no) && place.bbox.is_some()));
+            prop_assert!(!block.line_indexes.is_empty() || block.kind == BlockKind::Picture);
+        }
+    }
+
+    #[test]
+    fn no_letter_is_lost(mut page in any_page()) {
+        analyse(&mut page);
+        let count = |text: &str| text.nfc().filter(|c| c.is_ascii_alphanumeric()).count();
+        let given: usize = page.lines.iter().map(|line| count(&line.text)).sum();
+        let told = |block: &Block| count(&block.text) + block.marker.as_deref().map_or(0, count);
+        prop_assert_eq!(page.blocks.iter().map(told).sum::<usize>(), given);
+        let (_, blocks) = assemble_blocks(vec![&page]);
+        prop_assert_eq!(blocks.iter().map(told).sum::<usize>(), given);
+    }
+
+    #[test]
+    fn the_order_of_lines_in_the_file_does_not_matter(mut page in any_page()) {
+        // Between lines with equal boxes it has to.
+        let finite = |bbox: &Bbox| (bbox.left + bbox.top + bbox.right + bbox.bottom).abs() < 1e6;
+        let mut boxes: Vec<Bbox> = Vec::new();
+        page.lines.retain(|line| {
+            let keep = finite(&line.bbox) && !boxes.contains(&line.bbox);
+            boxes.push(line.bbox);
+            keep
+        });
+        let mut turned = page.clone();
+        turned.lines.reverse();
+        analyse(&mut page);
+        analyse(&mut turned);
+        prop_assert_eq!(told(&page.blocks), told(&turned.blocks));
+    }
+}
