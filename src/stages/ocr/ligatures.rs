@@ -128,14 +128,14 @@ mod tests {
     fn a_sign_between_letters_becomes_the_ligature_that_is_seen_there() {
         assert_eq!(mended("(the o@ice, Gira@e)", "the office Giraffe"), "(the office, Giraffe)");
         assert_eq!(mended("configura\u{19F}on, \u{19F}mer", "configuration timer"), "configuration, timer");
-        assert_eq!(mended("su#cient a\u{3B8}tude", "sufficient attitude"), "sufficient attitude");
+        assert_eq!(mended("a#liate a\u{3B8}tude", "affiliate attitude"), "affiliate attitude");
         assert_eq!(mended("o\u{F001}ce o\u{F001}ce", "office"), "office office");
     }
 
     #[test]
     fn what_is_not_seen_stays() {
         assert_eq!(mended("root@localhost", "root@localhost"), "root@localhost");
-        assert_eq!(mended("o@ice", "0ffice office's ofice"), "o@ice", "other letters were read");
+        assert_eq!(mended("o@ice", "0ffice office's oxice"), "o@ice", "other letters were read");
         assert_eq!(mended("o@ice", "ounice"), "o@ice", "no ligature");
     }
 
