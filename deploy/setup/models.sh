@@ -53,4 +53,11 @@ mkdir -p "$latin"
 mv "$work/latin.onnx" "$latin/model.onnx"
 cp "$whole"/*LICENSE* "$latin/"
 
+# And again in int8, for processors that multiply bytes faster.
+int8="$latin-int8"
+mkdir -p "$int8"
+"$python" deploy/setup/quantise_recogniser.py "$latin/model.onnx" "$work/int8.onnx"
+mv "$work/int8.onnx" "$int8/model.onnx"
+cp "$whole"/*LICENSE* "$int8/"
+
 check

@@ -158,7 +158,8 @@ async fn recognition(app: &App) -> Line {
     let found = match engines.choose(&[]).await {
         Ok(Engine::Tesseract) => Ok("tesseract".to_owned()),
         Ok(Engine::Onnx(script)) => {
-            app.readers().get(script).await.map(|reader| format!("{} on {}", script.recogniser(), reader.provider()))
+            let reader = app.readers().get(script).await;
+            reader.map(|reader| format!("{} on {}", reader.weights()[1].0, reader.provider()))
         }
         Err(failure) => Err(failure),
     };

@@ -18,6 +18,8 @@ pub struct Hardware {
     pub amx: bool,
     /// Whether the processor knows bf16 vectors (AVX512_BF16) or has AMX, so that bf16 is not emulated.
     pub bf16: bool,
+    /// Whether the processor multiplies bytes in vectors (VNNI), so that int8 is not emulated.
+    pub vnni: bool,
     /// Whether an NVIDIA GPU is there.
     pub gpu: bool,
 }
@@ -27,7 +29,7 @@ impl Hardware {
     pub fn detect() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let amx = has_amx();
-        Self { cores, amx, bf16: amx || has_avx512_bf16(), gpu: has_gpu() }
+        Self { cores, amx, bf16: amx || has_avx512_bf16(), vnni: has_vnni(), gpu: has_gpu() }
     }
 }
 
@@ -48,6 +50,16 @@ fn has_avx512_bf16() -> bool {
     false
 }
 
+#[cfg(target_arch = "x86_64")]
+fn has_vnni() -> bool {
+    std::arch::is_x86_feature_detected!("avx512vnni") || std::arch::is_x86_feature_detected!("avxvnni")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_vnni() -> bool {
+    false
+}
+
 fn has_gpu() -> bool {
     let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|number| number.parse::<u32>().is_ok());
     let Ok(devices) = std::fs::read_dir("/dev") else { return false };
@@ -61,6 +73,8 @@ pub struct Plan {
     pub provider: Provider,
     /// Number format of the computation.
     pub precision: Precision,
+    /// Whether networks take weights in int8 where they have them.
+    pub int8: bool,
     /// Sessions of each model.
     pub sessions: usize,
     /// Threads of each session.
@@ -89,7 +103,15 @@ impl Plan {
         };
         let precision = match (config.precision, provider) {
             (Precision::Auto, Provider::OpenVino) if hardware.amx => Precision::Bf16,
-            (Precision::Auto | Precision::F32, _) => Precision::F32,
+            (Precision::Int8, Provider::OpenVino) if !hardware.vnni => {
+                bail!(
+                    "inference.precision = \"int8\", but this processor has no VNNI and would be slower: use \"auto\""
+                )
+            }
+            (Precision::Int8, provider) if provider != Provider::OpenVino => {
+                bail!("inference.precision = \"int8\" needs the provider openvino, not {provider}: use \"auto\"")
+            }
+            (Precision::Auto | Precision::F32 | Precision::Int8, _) => Precision::F32,
             (Precision::Bf16, Provider::OpenVino) if hardware.bf16 => Precision::Bf16,
             (Precision::Bf16, Provider::OpenVino) => bail!(
                 "inference.precision = \"bf16\", but this processor has neither AVX512_BF16 nor AMX and would be five times slower: use \"auto\""
@@ -107,7 +129,8 @@ impl Plan {
         let threads = config.threads_per_session.map_or(default_threads, NonZeroUsize::get);
         let default_sessions = if provider == Provider::Cuda { 1 } else { (hardware.cores / threads).max(1) };
         let sessions = config.sessions.map_or(default_sessions, NonZeroUsize::get);
-        Ok(Self { provider, precision, sessions, threads })
+        let int8 = config.precision == Precision::Int8;
+        Ok(Self { provider, precision, int8, sessions, threads })
     }
 }
 
@@ -177,6 +200,7 @@ impl fmt::Display for Precision {
             Self::Auto => "auto",
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
             Self::F16 => "f16",
         })
     }
@@ -187,11 +211,13 @@ mod tests {
     use super::*;
 
     const ALL: [Provider; 3] = [Provider::Cpu, Provider::OpenVino, Provider::Cuda];
-    const XEON: Hardware = Hardware { cores: 64, amx: true, bf16: true, gpu: false };
+    const XEON: Hardware = Hardware { cores: 64, amx: true, bf16: true, vnni: true, gpu: false };
 
     fn choose(provider: Provider, precision: Precision, hardware: Hardware, offered: &[Provider]) -> Option<String> {
         let config = Config { provider, precision, ..Config::default() };
-        Plan::choose(&config, hardware, offered).ok().map(|plan| format!("{plan} {}x{}", plan.sessions, plan.threads))
+        let plan = Plan::choose(&config, hardware, offered).ok()?;
+        let int8 = if plan.int8 { " int8" } else { "" };
+        Some(format!("{plan}{int8} {}x{}", plan.sessions, plan.threads))
     }
 
     #[test]
@@ -206,11 +232,21 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_but_not_there_is_an_error() {
-        let slow = Hardware { amx: false, bf16: false, ..XEON };
+        let slow = Hardware { amx: false, bf16: false, vnni: false, ..XEON };
         assert_eq!(choose(Provider::Cuda, Precision::Auto, XEON, &ALL), None);
         assert_eq!(choose(Provider::OpenVino, Precision::Auto, XEON, &ALL[..1]), None);
         assert_eq!(choose(Provider::Auto, Precision::Bf16, slow, &ALL), None);
         assert_eq!(choose(Provider::Cpu, Precision::Bf16, XEON, &ALL), None);
+        assert_eq!(choose(Provider::Auto, Precision::Int8, slow, &ALL), None);
+        assert_eq!(choose(Provider::Cpu, Precision::Int8, XEON, &ALL), None);
         assert_eq!(choose(Provider::Auto, Precision::F16, XEON, &ALL), None);
+    }
+
+    #[test]
+    fn a_number_format_that_is_named_is_taken() {
+        let named = |precision| choose(Provider::Auto, precision, XEON, &ALL);
+        assert_eq!(named(Precision::F32).as_deref(), Some("openvino f32 8x8"));
+        assert_eq!(named(Precision::Int8).as_deref(), Some("openvino f32 int8 8x8"));
+        assert_eq!(named(Precision::Bf16).as_deref(), Some("openvino bf16 8x8"));
     }
 }

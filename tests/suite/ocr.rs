@@ -8,7 +8,7 @@ use std::{
 };
 
 use deckle::{
-    inference::{Config, Tag, onnx},
+    inference::{Config, Precision, Tag, onnx, plan::Hardware},
     models::ppocr::{Reader, Readers, Reading, coverage::Script},
     pixmap::{Channels, Pixmap},
     record::Lane,
@@ -117,6 +117,23 @@ async fn the_whole_recogniser_reads_latin_letters_too_and_an_empty_picture_has_n
     for (width, height) in [(0, 0), (1, 1), (640, 480)] {
         let nothing = read(&reader, Pixmap::white(width, height, Channels::Rgb), "white").await;
         assert_eq!(nothing.lines, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_int8_a_clean_page_is_read_as_well_or_it_is_said_why_not() {
+    let config = Config { precision: Precision::Int8, ..Config::default() };
+    let reader = Readers::new(onnx::home().join("models"), config).get(Script::Latin).await;
+    if !Hardware::detect().vnni {
+        assert!(reader.is_err_and(|error| error.to_string().contains("has no VNNI")));
+        return;
+    }
+    let reader = reader.unwrap();
+    assert_eq!(reader.weights().map(|(name, _)| name), ["PP-OCRv6-small-det", "PP-OCRv6-small-rec-latin-int8"]);
+    assert_eq!(reader.provider(), "openvino int8");
+    let reading = read(&reader, letter(), "letter").await;
+    for sentence in SENTENCES {
+        assert!(texts(&reading).contains(&sentence), "{sentence}: {:#?}", texts(&reading));
     }
 }
 

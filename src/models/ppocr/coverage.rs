@@ -97,9 +97,10 @@ impl Script {
         }
     }
 
-    /// The recogniser's name in the catalogue.
-    pub fn recogniser(self) -> &'static str {
+    /// The recogniser's name in the catalogue; the one in int8 where that is asked for and there.
+    pub fn recogniser(self, int8: bool) -> &'static str {
         match self {
+            Self::Latin if int8 => "PP-OCRv6-small-rec-latin-int8",
             Self::Latin => "PP-OCRv6-small-rec-latin",
             Self::EastAsian => "PP-OCRv6-small-rec",
         }

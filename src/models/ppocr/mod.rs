@@ -38,7 +38,11 @@ use crate::{
     computing::{compute, micros},
     document::Line,
     error::{Failure, Result},
-    inference::{self, Answer, Model, Pool, Provider, Report, Stats, Tag, onnx::Runtime, plan::Batching},
+    inference::{
+        self, Answer, Model, Pool, Precision, Provider, Report, Stats, Tag,
+        onnx::Runtime,
+        plan::{Batching, Plan},
+    },
     pixmap::{Pixmap, Quad},
     record::Lane,
 };
@@ -227,7 +231,7 @@ impl<M: Model> Sessions<M> {
         name: &str,
         folder: &Path,
         config: &inference::Config,
-        batching: fn(&inference::plan::Plan) -> Batching,
+        batching: fn(&Plan) -> Batching,
         load: impl Fn(&Runtime, &Path) -> anyhow::Result<M> + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let catalogue = Catalogue::load();
@@ -260,7 +264,7 @@ impl<M: Model> Sessions<M> {
 
 impl Sessions<Detector> {
     fn detector(folder: &Path, config: &inference::Config) -> anyhow::Result<Self> {
-        Self::load(DETECTOR, folder, config, inference::plan::Plan::pages, Detector::load)
+        Self::load(DETECTOR, folder, config, Plan::pages, Detector::load)
     }
 }
 
@@ -273,7 +277,12 @@ impl Recognition {
             found.get_or_init(|| dictionary);
             Ok(recogniser)
         };
-        let sessions = Sessions::load(script.recogniser(), folder, config, inference::plan::Plan::lines, load)?;
+        let plan = *Runtime::load(config)?.plan();
+        let name = script.recogniser(plan.int8);
+        let mut sessions = Sessions::load(name, folder, config, Plan::lines, load)?;
+        if name != script.recogniser(false) {
+            sessions.provider = format!("{} {}", plan.provider, Precision::Int8);
+        }
         let dictionary = read.get().cloned().context("no session was loaded")?;
         Ok(Self { sessions, dictionary })
     }
