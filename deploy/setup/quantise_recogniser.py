@@ -3,12 +3,12 @@
     python quantise_recogniser.py MODEL.onnx QUANTISED.onnx
     python quantise_recogniser.py --measure MODEL.onnx PICTURE…
 
-Weights have a scale for each output channel, largest magnitude / 127; what goes into a layer has 256 steps over the range
-that recogniser_ranges.json gives for it (Jacob et al. 2018, arXiv 1712.05877). Written as QuantizeLinear and
-DequantizeLinear around layers, which ONNX Runtime and OpenVINO fuse. The ranges were measured once, by the second form
-(which needs onnxruntime and pillow) on letter.png, notice-skewed.png, notice.gif, notice-16-bit.png, journal.jpg and
-sheets-group4.tif of tests/data, and stand in the repository: so the bytes are the same on every machine, whatever its
-processor rounds.
+Weights have a scale for each output channel, largest magnitude / 127; what goes into a layer has 256 steps over the
+range that recogniser_ranges.json gives for it (Jacob et al. 2018, arXiv 1712.05877). Written as QuantizeLinear and
+DequantizeLinear around layers, which OpenVINO fuses with them; ONNX Runtime's own code is slower so than in f32. The
+ranges were measured once, by the second form (which needs onnxruntime and pillow) on letter.png, notice-skewed.png,
+notice.gif, notice-16-bit.png, journal.jpg and sheets-group4.tif of tests/data, and stand in the repository: so the
+bytes are the same on every machine, whatever its processor rounds.
 """
 import json, pathlib, sys
 import numpy as np
