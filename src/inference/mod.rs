@@ -123,7 +123,7 @@ pub enum Precision {
     /// alone an Intel Xeon ran MiniLM at 0.6 times the speed of f32, so `Auto` asks for AMX.
     Bf16,
     /// Networks whose weights are also there in int8 take those (the text recogniser of Latin letters), and f32 the others:
-    /// OpenVINO on a processor with VNNI; refused where it would be emulated. A Xeon without AMX took 0.70 times the
+    /// OpenVINO on a processor with VNNI; refused where it would be emulated. A Xeon without AMX took 0.62 times the
     /// processor time for 36 scanned and digital pages, with 1.60 % of the characters wrong, not 1.47, and 5.2 % of the
     /// words, not 4.4; so `Auto` does not take it. Embeddings are a model's own, whatever this says.
     Int8,

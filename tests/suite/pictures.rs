@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use deckle::{
@@ -200,9 +199,9 @@ async fn a_picture_too_large_to_keep_is_read_smaller_in_little_memory() {
 
 #[tokio::test]
 async fn what_is_beyond_the_limit_is_refused_before_it_is_decoded() {
+    // Decoded, either would not fit.
     let little = sandbox::Config { memory_mb: 256, children: Some(1), ..sandbox::Config::default() };
     let decoders = decoders_with(Config::default(), little);
-    let started = Instant::now();
     let pdf = file(bytes("huge-picture.pdf"));
     let opened = decoders.open(&pdf, "a.pdf", None).await.unwrap().value;
     decoders.read_page(&pdf, &opened.media_type, 1, None).await.unwrap();
@@ -213,7 +212,6 @@ async fn what_is_beyond_the_limit_is_refused_before_it_is_decoded() {
     let failure = decoders.open(&file(std::fs::read(bomb).unwrap()), "a.png", None).await.unwrap_err();
     assert_eq!(failure.code(), code::LIMIT_PIXELS);
     assert!(failure.to_string().contains("decode.max_source_pixels"), "{failure}");
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 async fn stood(decoders: &Decoders, upright: &Upright, name: &str) -> Standing {
