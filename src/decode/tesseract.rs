@@ -78,8 +78,8 @@ pub struct Tesseract {
 }
 
 /// Data for Fraktur in the order they are taken: for German its own, which the set-up installs, before those of all
-/// languages (under Debian's name and that of Tesseract's own folder). On a page of 1784 the two err alike (9.2 and 9.0 % of
-/// the characters), and the data of German in antiqua on 13.9 %.
+/// languages (under Debian's name and that of Tesseract's own folder). On a page of 1784 the two err alike (on about 9 % of
+/// the characters), and the data of German in antiqua on 14 %.
 const GERMAN_FRAKTUR: &[&str] = &["frk", "Fraktur", "script/Fraktur"];
 const FRAKTUR: &[&str] = &["Fraktur", "script/Fraktur", "frk"];
 

@@ -158,11 +158,12 @@ impl Ocr {
     /// Takes the text layer; renders the page only where there is something to look at.
     async fn take_text_layer(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page) -> Result<Read> {
         page.method = Some(Method::TextLayer);
-        if layout::wants_picture(&page) || !doubtful(ask, &page).is_empty() {
+        let doubtful = doubtful(ask, &page);
+        if layout::wants_picture(&page) || !doubtful.is_empty() {
             match self.render(meter, ask).await {
                 Ok(picture) => {
                     self.keep(ask, &picture, &mut page).await?;
-                    self.mend_ligatures(meter, ask, &picture, &mut page).await?;
+                    self.mend_ligatures(meter, ask, &picture, &mut page, doubtful).await?;
                 }
                 Err(failure) => return beside_text(page, failure),
             }
@@ -197,7 +198,8 @@ impl Ocr {
             Err(failure) => return beside_text(page, failure),
         };
         self.keep(ask, &picture, &mut page).await?;
-        self.mend_ligatures(meter, ask, &picture, &mut page).await?;
+        let doubtful = doubtful(ask, &page);
+        self.mend_ligatures(meter, ask, &picture, &mut page, doubtful).await?;
         for bbox in boxes {
             let found = self.recognise_part(meter, ask, &picture, *bbox).await?;
             page.lines.extend(found);
@@ -205,10 +207,17 @@ impl Ocr {
         Ok(page.into())
     }
 
-    /// Reads the words of the text layer again whose ligatures have a wrong meaning.
-    async fn mend_ligatures(&self, meter: &mut Meter, ask: &Ask<'_>, picture: &Picture, page: &mut Page) -> Result<()> {
+    /// Reads the words of the text layer again whose ligatures may have a wrong meaning, in lines with these boxes.
+    async fn mend_ligatures(
+        &self,
+        meter: &mut Meter,
+        ask: &Ask<'_>,
+        picture: &Picture,
+        page: &mut Page,
+        doubtful: Vec<Bbox>,
+    ) -> Result<()> {
         let mut read = Vec::new();
-        for bbox in doubtful(ask, page) {
+        for bbox in doubtful {
             match self.recognise_part(meter, ask, picture, with_margin(bbox)).await {
                 Ok(lines) => read.extend(lines),
                 // Nothing reads the document's languages: its words stay as the file has them.
