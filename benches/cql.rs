@@ -1,8 +1,18 @@
 //! What the store on CQL costs: chunks of 384 floats with their text, beside the driver's bare loop of batches into the
 //! same tables, in turns on the same node; and how long single calls take on an idle one. Run by `make bench`.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench stops where something is missing, and prints what it measured"
+)]
+
 #[path = "../tests/suite/support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
+#[expect(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
 mod support;
 
 use std::{
@@ -62,8 +72,11 @@ fn vector(seed: u32) -> Vec<f32> {
 }
 
 /// Around five hundred characters of text.
-fn text(chunk_no: u32) -> deckle::document::Chunk {
-    deckle::document::Chunk { text: "Forty characters of text, or so it says. ".repeat(12), ..chunk(1, 1, chunk_no) }
+fn text(chunk_no: u32) -> deckle::contract::document::Chunk {
+    deckle::contract::document::Chunk {
+        text: "Forty characters of text, or so it says. ".repeat(12),
+        ..chunk(1, 1, chunk_no)
+    }
 }
 
 #[tokio::main]
@@ -207,7 +220,7 @@ async fn latencies(store: &Arc<dyn Store>) {
 }
 
 /// The median and the slowest hundredth of a call.
-async fn timed<T, F: Future<Output = deckle::error::Result<T>>>(name: &str, mut call: impl FnMut() -> F) {
+async fn timed<T, F: Future<Output = deckle::contract::error::Result<T>>>(name: &str, mut call: impl FnMut() -> F) {
     let mut times: Vec<Duration> = Vec::new();
     for _ in 0..CALLS {
         let start = Instant::now();

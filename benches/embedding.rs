@@ -2,15 +2,26 @@
 //!
 //! Criterion reports wall time; processor time is printed at the end, since only it can be trusted on a shared machine.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench stops where something is missing, and prints what it measured"
+)]
+
 use std::{
     num::NonZeroUsize,
     time::{Duration, Instant},
 };
 
 use criterion::{Criterion, Throughput};
-use deckle::{
+use deckle::models::{
+    Catalogue,
     inference::{Config, onnx},
-    models::{Catalogue, minilm::Embedder},
+    minilm::Embedder,
 };
 use futures::future::join_all;
 

@@ -2,8 +2,18 @@
 //! loop of consume and produce without them, in turns on the same broker; and how long one page takes from end to end
 //! where nothing else is to do. Run by `make bench`.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench stops where something is missing, and prints what it measured"
+)]
+
 #[path = "../tests/suite/support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
+#[expect(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
 mod support;
 
 use std::{
@@ -15,18 +25,22 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use deckle::{
-    error::{Failure, Result},
-    journal::Journal,
+    contract::{
+        error::{Failure, Result},
+        record::{
+            Envelope, Event, Lane, Options, Published, Source, Status, Uploaded,
+            wire::{self, Headers},
+        },
+    },
     log::{
         CommitError, From, Log, NewRecord, Partition, Position, Step, Topic, Writer,
         kafka::{Config, KafkaLog},
     },
-    record::{
-        Envelope, Event, Lane, Options, Published, Source, Status, Uploaded,
-        wire::{self, Headers},
+    runtime::{
+        journal::Journal,
+        worker::{self, Worker},
     },
     stages::{AnyStage, Order, Output},
-    worker::{self, Worker},
 };
 use rdkafka::{
     ClientConfig, Message,

@@ -10,8 +10,18 @@
 //! them. Their vectors are made once and kept in a file beside the build. `--database` also has the database build its
 //! own index, which takes minutes and wants 2 GB of heap.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench stops where something is missing, and prints what it measured"
+)]
+
 #[path = "../tests/suite/support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
+#[expect(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
 mod support;
 
 use std::{
@@ -25,9 +35,12 @@ use support::{
 };
 
 use deckle::{
-    document::Chunk,
-    inference::{Config as Inference, onnx},
-    models::{Catalogue, minilm::Embedder},
+    contract::document::Chunk,
+    models::{
+        Catalogue,
+        inference::{Config as Inference, onnx},
+        minilm::Embedder,
+    },
     store::{
         DocumentKey, Hit, Query, QueryVector, Store, VectorSpace,
         cql::{self, CqlStore, Search, ann, migrations},

@@ -1,12 +1,26 @@
 //! The embedded store at the size where somebody should move to ScyllaDB: 100,000 vectors of 384 floats.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench stops where something is missing, and prints what it measured"
+)]
+
 use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use deckle::{
-    document::{Chunk, Locator},
-    record::{Source, Status},
-    store::{Current, DocumentKey, PageRow, Query, QueryVector, RunKey, Store, VectorSpace, sqlite::SqliteStore},
+    contract::{
+        document::{Chunk, Locator},
+        record::{Source, Status},
+    },
+    store::{
+        DocumentKey, PageRow, PublishedVersion, Query, QueryVector, RunKey, Store, VectorSpace, sqlite::SqliteStore,
+    },
 };
 use futures::future::join_all;
 use tokio::runtime::Runtime;
@@ -48,8 +62,8 @@ fn chunk(chunk_no: usize) -> Chunk {
     }
 }
 
-fn current() -> Current {
-    Current {
+fn current() -> PublishedVersion {
+    PublishedVersion {
         run: 1,
         version: 1,
         status: Status::Published,

@@ -2,8 +2,18 @@
 //!
 //! Makes a keyspace of its own on the node of the tests, and the index anew at each size. Run by `make bench`.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench stops where something is missing, and prints what it measured"
+)]
+
 #[path = "../tests/suite/support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
+#[expect(dead_code, unused_imports, unused_macros, reason = "the tests use all of it")]
 mod support;
 
 use std::time::Instant;

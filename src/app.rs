@@ -1,6 +1,7 @@
 //! The composition root: builds log, store, blobs, pools and workers from the configuration; starts and stops them.
 
 mod housekeeping;
+pub mod telemetry;
 
 use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
@@ -9,26 +10,24 @@ use tokio::{sync::watch, task::JoinSet};
 
 use self::housekeeping::Housekeeping;
 use crate::{
-    blob::{self, Blobs},
+    blob::{self, Blobs, sources::Sources},
     config::{Config, Provider, StoreProvider},
-    decode::Decoders,
-    error,
-    journal::Journal,
+    contract::{error, record::topics},
+    decode::{Decoders, sandbox},
     log::{self, Log, Topic, framed::Framed, kafka},
     models::{
         Catalogue, embedders::Embedders, layout, minilm::Embedder, on_demand::OnDemand, orientation::Orientation,
         ppocr::Readers,
     },
-    readiness,
-    record::topics,
-    sandbox,
-    stages::{self, AnyStage, Files, Parts, Roster, Settings, Sources, roster, upright::Upright},
+    recognition::upright::Upright,
+    runtime::{journal::Journal, readiness, worker::Worker},
+    stages::{self, AnyStage, Parts, Settings, files::Files},
     store::{
         Store,
+        active_models::{self, ActiveModels},
         cql::{self, CqlStore},
         sqlite::SqliteStore,
     },
-    worker::Worker,
 };
 
 /// Source files that pages share are kept up to this many bytes.
@@ -51,7 +50,7 @@ pub struct App {
     embedders: Embedders,
     readers: Readers,
     /// What searches ask.
-    roster: Arc<Roster>,
+    active_models: Arc<ActiveModels>,
     sources: Arc<Sources>,
 }
 
@@ -73,7 +72,7 @@ impl App {
         let readers = Readers::new(config.models(), config.inference());
         Ok(Self {
             config_hash: config.result_hash()?,
-            roster: Arc::new(Roster::new(Arc::clone(&store), roster::SEARCHES)),
+            active_models: active_models(&store, active_models::SEARCHES),
             log,
             store,
             blobs,
@@ -96,8 +95,8 @@ impl App {
     }
 
     /// Which embedding models searches ask.
-    pub fn roster(&self) -> Arc<Roster> {
-        Arc::clone(&self.roster)
+    pub fn active_models(&self) -> Arc<ActiveModels> {
+        Arc::clone(&self.active_models)
     }
 
     /// The model that a search asks: whoever embeds the question and names the model by it never mixes two.
@@ -105,7 +104,7 @@ impl App {
     /// # Errors
     /// When the store is away, or the model cannot be loaded.
     pub async fn embedder(&self) -> error::Result<Embedder> {
-        self.embedders.get(&self.roster.active().await?).await
+        self.embedders.get(&self.active_models.active().await?).await
     }
 
     /// Builds the stages of the given names (all, when none is named), in the order of a document's path.
@@ -120,7 +119,7 @@ impl App {
             readers: self.readers.clone(),
             upright: Upright::new(OnDemand::new(move || Orientation::load(&orienting, &with))),
             detector: OnDemand::new(move || layout::Detector::load(&models, &inference)),
-            roster: Arc::new(Roster::new(Arc::clone(&self.store), roster::STAGES)),
+            active_models: active_models(&self.store, active_models::STAGES),
             files: Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES)),
             sources: Arc::clone(&self.sources),
             settings: Settings {
@@ -141,7 +140,8 @@ impl App {
     /// away, and readiness says so.
     ///
     /// # Errors
-    /// When topics or tables are not as they must be, no instance name is free, the journal cannot be opened, or the group cannot be joined.
+    /// When topics or tables are not as they must be, no instance name is free, the journal cannot be opened, or the
+    /// group cannot be joined.
     pub async fn start(&self, names: &[String]) -> anyhow::Result<Running> {
         if names.is_empty() || names.iter().any(|name| name == stages::language::NAME) {
             Catalogue::load().embedder().check(&self.config.models())?;
@@ -263,6 +263,11 @@ impl Instance {
     fn journal(&self) -> std::path::PathBuf {
         self.folder.join(format!("{}.journal", self.name))
     }
+}
+
+/// What this process knows of the models that embed, `fresh_for` at the oldest.
+fn active_models(store: &Arc<dyn Store>, fresh_for: Duration) -> Arc<ActiveModels> {
+    Arc::new(ActiveModels::new(Arc::clone(store), fresh_for, Catalogue::load().embedder().name.clone()))
 }
 
 fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {

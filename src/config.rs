@@ -15,7 +15,14 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    blob, decode, document::chunking, inference, log, models, record::registry, sandbox, stages, store, worker,
+    blob::{self, sources},
+    decode::{self, sandbox},
+    log::{self, registry},
+    models::{self, inference},
+    recognition::engine,
+    runtime::worker,
+    stages, store,
+    structure::chunking,
 };
 
 /// Everything that can be set.
@@ -35,7 +42,7 @@ pub struct Config {
     /// Where files and large results lie.
     pub blobs: blob::Config,
     /// Where uploads may come from.
-    pub sources: stages::sources::Config,
+    pub sources: sources::Config,
     /// The schema registry of a Kafka log.
     pub registry: registry::Config,
     /// Optional topics for consumers downstream.
@@ -44,8 +51,8 @@ pub struct Config {
     pub sandbox: sandbox::Config,
     /// Decoders and their limits.
     pub decode: decode::Config,
-    /// Recognition.
-    pub ocr: stages::ocr::Config,
+    /// How text on pictures is recognised.
+    pub ocr: engine::Config,
     /// ONNX Runtime.
     pub inference: inference::Config,
     /// The worker loop.
@@ -119,12 +126,12 @@ impl Default for Config {
             log: Log::default(),
             store: Store::default(),
             blobs: blob::Config::default(),
-            sources: stages::sources::Config::default(),
+            sources: sources::Config::default(),
             registry: registry::Config::default(),
             publish: stages::publish::Config::default(),
             sandbox: sandbox::Config::default(),
             decode: decode::Config::default(),
-            ocr: stages::ocr::Config::default(),
+            ocr: engine::Config::default(),
             inference: inference::Config::default(),
             worker: worker::Config::default(),
             concurrency: BTreeMap::new(),
@@ -239,7 +246,7 @@ impl Config {
         self.home.join("lib")
     }
 
-    /// Weights.
+    /// Folder of the models' weights.
     pub fn models(&self) -> PathBuf {
         self.home.join("models")
     }

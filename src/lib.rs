@@ -6,56 +6,45 @@
 //! documents.uploaded ─split─► pages.split ─ocr─► pages.read ─vision─► pages.analysed ─assemble─► documents.assembled
 //!                                                                                                      │
 //!                    documents.published ◄─publish─ documents.enriched ◄────────────language───────────┘
-//!                                     (any stage) ─► dead-letters ─letters─► rows of the store, redriven from there
+//!                                     (any stage) ─► dead-letters ─dead_letters─► rows of the store, redriven from there
 //! ```
 //!
-//! Documents that are published go through the last two once more when another model embeds them ([`replay`]).
+//! Documents that are published go through the last two once more when another model embeds them
+//! ([`runtime::replay`]).
 //!
-//! Seven stages ([`stages`]), one worker loop ([`worker`]), three seams with two sides each: the [`log`] between the
-//! stages, the [`store`] of results, the [`blob`]s. Everything native or untrusted runs in a [`sandbox`] child.
+//! # The rooms
 //!
-//! # Who may import whom
-//!
-//! A row may use the rows above it; `tests/suite/architecture.rs` holds this over every `crate::` path.
+//! Each room is a package in a folder of `src/`, so the compiler holds who may import whom: a room sees what its
+//! `Cargo.toml` names and nothing else. A row uses rows above it.
 //!
 //! ```text
-//! 1  error, telemetry, computing, document, pixmap
-//! 2  record
-//! 3  log, store, blob, inference, sandbox
-//! 4  decode (sandbox), models (inference, sandbox)
-//! 5  stages (models, decode, blob, store; not log)
-//! 6  eval, worker, dead_letter (store), erasure, export (store, blob), replay (store), journal, readiness (stages,
-//!    log; eval needs no row but 1 and 2)
-//! 7  config, app (all) → cli → main
+//! contract      what travels, what a document is, what can go wrong
+//! imaging       pixels: levelling, warping, ruled lines       blob    folders and buckets: results, sources of uploads
+//! log           SQLite or Kafka between the stages            store   SQLite or CQL for the results, and search
+//! decode        formats, and the sandbox they are read in     structure   lines → blocks, tables, fields, chunks
+//! models        networks, and batched inference               eval    how well documents are read
+//! recognition   a page's picture → its lines of text
+//! stages        seven stages; they know no log
+//! runtime       the one worker loop, dead letters, replay, erasure, export
+//! deckle        app (the composition root) → cli → main
 //! ```
+//!
+//! Three seams have two sides each, chosen by a value of the configuration: the [`log`], the [`store`] and the
+//! [`blob`]s. Everything native or untrusted runs in a child process ([`decode::sandbox`]). `ARCHITECTURE.md` says more
+//! on one page.
 
-pub mod computing;
-pub mod document;
-pub mod error;
-pub mod pixmap;
-pub mod telemetry;
-
-pub mod record;
-
-pub mod blob;
-pub mod inference;
-pub mod log;
-pub mod sandbox;
-pub mod store;
-
-pub mod decode;
-pub mod models;
-
-pub mod stages;
-
-pub mod dead_letter;
-pub mod erasure;
-pub mod eval;
-pub mod export;
-pub mod journal;
-pub mod readiness;
-pub mod replay;
-pub mod worker;
+pub use deckle_blob as blob;
+pub use deckle_contract as contract;
+pub use deckle_decode as decode;
+pub use deckle_eval as eval;
+pub use deckle_imaging as imaging;
+pub use deckle_log as log;
+pub use deckle_models as models;
+pub use deckle_recognition as recognition;
+pub use deckle_runtime as runtime;
+pub use deckle_stages as stages;
+pub use deckle_store as store;
+pub use deckle_structure as structure;
 
 pub mod app;
 pub mod cli;

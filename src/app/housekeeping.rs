@@ -7,13 +7,17 @@ use tokio::time::MissedTickBehavior;
 
 use crate::{
     blob::Blobs,
-    erasure::{self, Swept},
+    contract::{
+        record::topics::{self, TopicConfig},
+        telemetry,
+    },
+    decode::sandbox,
     log::{Log, Topic},
-    readiness,
-    record::topics::{self, TopicConfig},
-    sandbox,
+    runtime::{
+        erasure::{self, Swept},
+        readiness,
+    },
     store::Store,
-    telemetry,
 };
 
 /// How often lag is measured and completed records are trimmed.
@@ -25,7 +29,7 @@ const ASK: Duration = Duration::from_secs(2);
 /// How often erasures are made sure of, each two days after it was asked for.
 const SWEEP: Duration = Duration::from_mins(10);
 
-/// See the module.
+/// What the housekeeping of one process needs.
 pub(super) struct Housekeeping {
     pub(super) log: Arc<dyn Log>,
     pub(super) store: Arc<dyn Store>,
@@ -75,7 +79,7 @@ impl Housekeeping {
             let stats = self.pool.stats();
             telemetry::sandbox_totals(stats.starts, stats.deaths, stats.calls);
             for (stage, topic) in &self.consumed {
-                self.tell_lag(stage, topic).await;
+                self.report_lag(stage, topic).await;
             }
             let keep_us = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
             let before = jiff::Timestamp::now().as_microsecond().saturating_sub(keep_us);
@@ -99,7 +103,7 @@ impl Housekeeping {
         }
     }
 
-    async fn tell_lag(&self, stage: &'static str, topic: &Topic) {
+    async fn report_lag(&self, stage: &'static str, topic: &Topic) {
         match self.log.lag(stage, std::slice::from_ref(topic)).await {
             Ok(lags) => {
                 for lag in lags {

@@ -56,7 +56,7 @@ impl Scheme {
     }
 }
 
-/// See the module.
+/// The address of a file or an object, or of a folder or prefix of them, name by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// The kind of place.

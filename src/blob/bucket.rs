@@ -78,16 +78,16 @@ fn retries() -> RetryConfig {
 
 /// Why an object cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ObjectError {
     /// There is no such object.
     Missing,
     /// The service answers, and refuses this object.
     Denied(String),
     /// The service, the bucket or the credentials: no object can be had now.
-    Away(String),
+    Unavailable(String),
 }
 
-/// See the module.
+/// An open bucket or container of an object store.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     /// The library's side.
@@ -124,7 +124,7 @@ impl Bucket {
     }
 }
 
-impl From<object_store::Error> for Trouble {
+impl From<object_store::Error> for ObjectError {
     fn from(error: object_store::Error) -> Self {
         /// What S3 and GCS, and Azure, say when the bucket itself is missing: 404 as for an object.
         const NO_BUCKET: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
@@ -137,7 +137,7 @@ impl From<object_store::Error> for Trouble {
         match error {
             object_store::Error::NotFound { .. } if !is_said(&NO_BUCKET) => Self::Missing,
             object_store::Error::PermissionDenied { .. } if is_said(&NOT_OURS) => Self::Denied(shortened(&said)),
-            _ => Self::Away(shortened(&said)),
+            _ => Self::Unavailable(shortened(&said)),
         }
     }
 }

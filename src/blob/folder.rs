@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{Blobs, Place, absent_or_away, altered, away, blocking, check_key};
-use crate::{document::BlobRef, error::Result};
+use deckle_contract::{document::BlobRef, error::Result};
 
 /// Temporary files lie here, beside the tenants, none of which can have this name.
 const TEMPORARY: &str = ".tmp";
@@ -29,7 +29,7 @@ const MOVES: usize = 16;
 /// Bytes read from a file at once.
 const PIECE: usize = 256 * 1024;
 
-/// See the module.
+/// Blobs as files below one folder.
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,

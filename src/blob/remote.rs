@@ -16,8 +16,8 @@ use futures::{Stream, StreamExt, TryStreamExt, future::ready, stream};
 use object_store::{ObjectStoreExt, WriteMultipart, path::Path as Key};
 use sha2::{Digest, Sha256};
 
-use super::{Address, Blobs, Bucket, Place, absent_or_away, altered, away, blocking, bucket::Trouble, check_key};
-use crate::{
+use super::{Address, Blobs, Bucket, Place, absent_or_away, altered, away, blocking, bucket::ObjectError, check_key};
+use deckle_contract::{
     document::BlobRef,
     error::{Failure, Result, code},
 };
@@ -29,7 +29,7 @@ const PARTS: u64 = 10_000;
 /// Parts on their way at once, for each file: with the one being read they bound its memory.
 const AT_ONCE: usize = 4;
 
-/// See the module.
+/// Blobs as objects below one prefix of a bucket.
 #[derive(Debug, Clone)]
 pub struct Remote {
     bucket: Bucket,
@@ -53,9 +53,11 @@ impl Remote {
     }
 
     fn failure(&self, blob: &str, error: object_store::Error) -> Failure {
-        match Trouble::from(error) {
-            Trouble::Missing => Failure::rejected(code::SOURCE_MISSING, format!("{}: {blob} is missing", self.name)),
-            Trouble::Denied(why) | Trouble::Away(why) => self.away(&why),
+        match ObjectError::from(error) {
+            ObjectError::Missing => {
+                Failure::rejected(code::SOURCE_MISSING, format!("{}: {blob} is missing", self.name))
+            }
+            ObjectError::Denied(why) | ObjectError::Unavailable(why) => self.away(&why),
         }
     }
 
@@ -67,9 +69,9 @@ impl Remote {
     async fn is_there(&self, key: &Key, blob: &BlobRef) -> Result<bool> {
         match self.bucket.store.head(key).await {
             Ok(object) => Ok(object.size == blob.size_bytes),
-            Err(error) => match Trouble::from(error) {
-                Trouble::Missing => Ok(false),
-                Trouble::Denied(why) | Trouble::Away(why) => Err(self.away(&why)),
+            Err(error) => match ObjectError::from(error) {
+                ObjectError::Missing => Ok(false),
+                ObjectError::Denied(why) | ObjectError::Unavailable(why) => Err(self.away(&why)),
             },
         }
     }
@@ -105,9 +107,9 @@ impl Remote {
 
     /// What is written is never missing.
     fn unwritten(&self, error: object_store::Error) -> Failure {
-        match Trouble::from(error) {
-            Trouble::Missing => self.away("the object vanished while it was written"),
-            Trouble::Denied(why) | Trouble::Away(why) => self.away(&why),
+        match ObjectError::from(error) {
+            ObjectError::Missing => self.away("the object vanished while it was written"),
+            ObjectError::Denied(why) | ObjectError::Unavailable(why) => self.away(&why),
         }
     }
 }
@@ -177,11 +179,11 @@ impl Blobs for Remote {
         let mut removals = self.bucket.store.delete_stream(found);
         let mut removed = 0;
         while let Some(outcome) = removals.next().await {
-            match outcome.map_err(Trouble::from) {
+            match outcome.map_err(ObjectError::from) {
                 Ok(_) => removed += 1,
                 // Another call was faster.
-                Err(Trouble::Missing) => {}
-                Err(Trouble::Denied(why) | Trouble::Away(why)) => return Err(self.away(&why)),
+                Err(ObjectError::Missing) => {}
+                Err(ObjectError::Denied(why) | ObjectError::Unavailable(why)) => return Err(self.away(&why)),
             }
         }
         Ok(removed)

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::{Context, Outcome, print_json, say};
+use super::{Context, Outcome, print, print_json};
 use crate::{
     app::App,
     blob,
     config::{Config, StoreProvider},
     models::{self, ppocr::coverage},
-    stages::ocr::{Engine, Engines},
+    recognition::engine::{Engine, Engines},
     store::cql::migrations,
 };
 
@@ -19,7 +19,7 @@ Examples:
   deckle check
   deckle check --config production.toml
   deckle check --json | jq '.[] | select(.ok | not)'")]
-pub struct Args {}
+pub(super) struct Args {}
 
 /// One thing that was looked at.
 #[derive(Debug, serde::Serialize)]
@@ -30,7 +30,7 @@ struct Line {
     advice: String,
 }
 
-pub async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let config = context.config.clone();
     let mut lines = vec![Line {
@@ -67,9 +67,9 @@ pub async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
     } else {
         let widest = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
         for line in &lines {
-            say(format_args!("{} {:<widest$}  {}", if line.ok { "✓" } else { "✗" }, line.name, line.detail))?;
+            print(format_args!("{} {:<widest$}  {}", if line.ok { "✓" } else { "✗" }, line.name, line.detail))?;
             if !line.ok {
-                say(format_args!("    → {}", line.advice))?;
+                print(format_args!("    → {}", line.advice))?;
             }
         }
     }

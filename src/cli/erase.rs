@@ -10,17 +10,17 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::{
-    Context, Outcome, complain, print_json,
+    Context, Outcome, print, print_json,
     progress::bar,
-    say,
     stop::StopSignals,
     table::{self, Fit},
+    warn,
 };
 use crate::{
     app::App,
-    erasure::{self, Erased},
+    contract::record::{Event, Uploaded},
     log::Topic,
-    record::{Event, Uploaded},
+    runtime::erasure::{self, Erased},
     stages::split,
     store::{DocumentKey, Header, ListFilter},
 };
@@ -43,7 +43,7 @@ Examples:
   deckle erase 0d9f --yes --json | jq -r '.erased[].document_id'
 
 A whole id that nobody has heard of is erased too: its upload may still wait in the log.")]
-pub struct Args {
+pub(super) struct Args {
     /// File names, ids, starts of ids, or TENANT/ID.
     #[arg(value_name = "DOCUMENT", required_unless_present = "tenant", conflicts_with = "tenant")]
     documents: Vec<String>,
@@ -85,12 +85,12 @@ impl Chosen {
         self.count(|current| current.chunk_count)
     }
 
-    fn count(&self, of: impl Fn(&crate::store::Current) -> u32) -> u32 {
+    fn count(&self, of: impl Fn(&crate::store::PublishedVersion) -> u32) -> u32 {
         self.header.as_ref().and_then(|header| header.current.as_ref()).map_or(0, of)
     }
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let app = context.open()?;
     let chosen = match &args.tenant {
@@ -101,7 +101,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         return rehearse(json, &chosen);
     }
     if !args.yes && !chosen.is_empty() && !confirmed(json, &chosen)? {
-        complain("deckle: nothing was erased");
+        warn("deckle: nothing was erased");
         return Ok(Outcome::Done);
     }
     let progress = bar(chosen.len(), "documents", json);
@@ -139,10 +139,10 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let waiting = uploads_waiting(&app).await?;
     report(json, &done, waiting)?;
     if !json {
-        tell_what_stays(&app, args.tenant.as_deref(), waiting);
+        report_what_stays(&app, args.tenant.as_deref(), waiting);
     }
     if interrupted {
-        complain("deckle: interrupted; the same command goes on with the rest");
+        warn("deckle: interrupted; the same command goes on with the rest");
         return Ok(Outcome::Interrupted);
     }
     Ok(Outcome::Done)
@@ -300,26 +300,26 @@ fn rehearse(json: bool, chosen: &[Chosen]) -> anyhow::Result<Outcome> {
         print_json(&json!({ "dry_run": true, "documents": documents }))?;
     } else {
         if !chosen.is_empty() {
-            say(rows(chosen))?;
+            print(rows(chosen))?;
         }
         if chosen.len() > ROWS {
-            say(format_args!("… and {} more", chosen.len() - ROWS))?;
+            print(format_args!("… and {} more", chosen.len() - ROWS))?;
         }
-        say(format_args!("{} would be erased; nothing was done", total(chosen)))?;
+        print(format_args!("{} would be erased; nothing was done", total(chosen)))?;
     }
     Ok(Outcome::Done)
 }
 
-/// Asks.
+/// Asks on the terminal whether to go on.
 ///
 /// # Errors
 /// Where nobody is there to answer.
 fn confirmed(json: bool, chosen: &[Chosen]) -> anyhow::Result<bool> {
     let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     anyhow::ensure!(somebody && !json, "erasing asks first, and nobody is there to answer: add --yes, or --dry-run");
-    complain(rows(chosen));
+    warn(rows(chosen));
     if chosen.len() > ROWS {
-        complain(format_args!("… and {} more", chosen.len() - ROWS));
+        warn(format_args!("… and {} more", chosen.len() - ROWS));
     }
     let mut terminal = std::io::stderr().lock();
     write!(terminal, "erase {} for ever? [y/N] ", total(chosen))?;
@@ -351,16 +351,16 @@ fn report(json: bool, done: &[(&Chosen, Erased)], uploads_waiting: u64) -> anyho
         return print_json(&json!({ "erased": erased, "uploads_waiting": uploads_waiting }));
     }
     let blobs = done.iter().map(|(_, erased)| erased.blobs).sum::<u64>();
-    say(format_args!("{} erased, {} removed", count(done.len()), table::count(blobs, "blob")))
+    print(format_args!("{} erased, {} removed", count(done.len()), table::count(blobs, "blob")))
 }
 
 /// Says what this command could not reach.
-fn tell_what_stays(app: &App, tenant: Option<&str>, uploads_waiting: u64) {
+fn report_what_stays(app: &App, tenant: Option<&str>, uploads_waiting: u64) {
     if let Some(tenant) = tenant
         && uploads_waiting > 0
     {
         let waiting = table::count(uploads_waiting, "upload");
-        complain(format_args!(
+        warn(format_args!(
             "deckle: {waiting} in the log {} not taken in yet; what is of tenant {tenant} among them stays: \
              run the same again after `deckle run` took them in",
             if uploads_waiting == 1 { "was" } else { "were" }
@@ -369,6 +369,6 @@ fn tell_what_stays(app: &App, tenant: Option<&str>, uploads_waiting: u64) {
     let fed = [("documents.chunks", app.config.publish.chunks), ("documents.vectors", app.config.publish.vectors)];
     let fed: Vec<_> = fed.iter().filter(|(_, is_fed)| *is_fed).map(|(topic, _)| *topic).collect();
     if !fed.is_empty() {
-        complain(format_args!("deckle: {} keeps its records until their retention ends", fed.join(" and ")));
+        warn(format_args!("deckle: {} keeps its records until their retention ends", fed.join(" and ")));
     }
 }

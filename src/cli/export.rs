@@ -7,13 +7,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::{Context, Outcome, complain, print_json, say, stop::StopSignals, table, time};
+use super::{Context, Outcome, print, print_json, progress::style, stop::StopSignals, table, time, warn};
 use crate::{
-    export::{self, Error, Format, Request, Target, What, Written},
     models::Catalogue,
+    runtime::export::{self, Error, Format, Request, Target, What, Written},
 };
 
 const EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ in the past, since a document shows a little after its time.";
 /// row of --what documents with `erased_at` says that all are to be deleted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = help())]
-pub struct Args {
+pub(super) struct Args {
     /// A row for each of these.
     #[arg(long, value_enum, default_value = "chunks")]
     what: Rows,
@@ -92,7 +92,7 @@ fn help() -> String {
     )
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let format = format(&args)?;
     let to_stdout = args.out == Path::new("-");
@@ -108,7 +108,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let vectors = match (args.vectors, &args.model) {
         (false, _) => None,
         (true, Some(model)) => Some(Catalogue::load().embedder_named(model)?.name.clone()),
-        (true, None) => Some(app.roster().active().await?),
+        (true, None) => Some(app.active_models().active().await?),
     };
     let request = Request { what, tenant: args.tenant, since: args.since, until: args.until, vectors };
     let bar = spinner(json);
@@ -127,20 +127,20 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         }
         () = stops.next() => {
             bar.finish_and_clear();
-            complain("deckle: interrupted; nothing was exported");
+            warn("deckle: interrupted; nothing was exported");
             return Ok(Outcome::Interrupted);
         }
     };
     if to_stdout {
         if !json {
-            complain(format_args!("{}, {}", told(what, written), size(written)));
+            warn(format_args!("{}, {}", told(what, written), size(written)));
         }
     } else if json {
         print_json(&json!({
             "out": args.out, "documents": written.documents, "rows": written.rows, "bytes": written.bytes,
         }))?;
     } else {
-        say(format_args!("{}, {} in {name}", told(what, written), size(written)))?;
+        print(format_args!("{}, {} in {name}", told(what, written), size(written)))?;
     }
     Ok(Outcome::Done)
 }
@@ -174,8 +174,7 @@ fn spinner(json: bool) -> ProgressBar {
     if json {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{spinner:.green} {msg}  {elapsed}");
-    let bar = ProgressBar::new_spinner().with_style(style.expect("the template is a constant that a test draws"));
+    let bar = ProgressBar::new_spinner().with_style(style("{spinner:.green} {msg}  {elapsed}"));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use futures::{StreamExt, stream};
 
-use super::{Context, Outcome, print_json, say, submit};
-use crate::record::{Lane, Options};
+use super::{Context, Outcome, print, print_json, submit};
+use crate::contract::record::{Lane, Options};
 
 /// Files brought in at once.
-pub const SUBMISSIONS: usize = 8;
+pub(super) const SUBMISSIONS: usize = 8;
 
 /// Queue files for `deckle run`, and return at once.
 ///
@@ -19,7 +19,7 @@ Examples:
   deckle ingest inbox/                 everything below a folder
   deckle ingest 'scans/*.pdf' --bulk   a batch that interactive documents overtake
   deckle run                           works on what is queued")]
-pub struct Args {
+pub(super) struct Args {
     /// Files, folders and patterns.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -31,7 +31,7 @@ pub struct Args {
     bulk: bool,
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let inputs = submit::find(&args.paths)?;
     let app = context.open()?;
@@ -59,14 +59,14 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
                 "status": state,
             }));
         } else {
-            say(format_args!("{state:<10} {}  {}", submission.key.document_id, submission.input.path.display()))?;
+            print(format_args!("{state:<10} {}  {}", submission.key.document_id, submission.input.path.display()))?;
         }
     }
     if json {
         print_json(&rows)?;
     } else {
         let next = if queued > 0 { "; `deckle run` works on them" } else { "" };
-        say(format_args!("{queued} queued, {unchanged} unchanged{next}"))?;
+        print(format_args!("{queued} queued, {unchanged} unchanged{next}"))?;
     }
     Ok(Outcome::Done)
 }

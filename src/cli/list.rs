@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::{
-    Context, Outcome, print_json, say, submit,
+    Context, Outcome, print, print_json, submit,
     table::{self, Fit},
     time,
 };
 use crate::{
     app::App,
-    record::Status,
+    contract::record::Status,
     store::{Header, ListFilter, ListOrder, Listing},
 };
 
@@ -26,7 +26,7 @@ Examples:
 
 The time of a document is that of the last thing that happened to it: its upload, its
 end, its erasure.")]
-pub struct Args {
+pub(super) struct Args {
     /// Only documents of this tenant.
     #[arg(long)]
     tenant: Option<String>,
@@ -60,7 +60,7 @@ fn parse_status(text: &str) -> Result<Status, String> {
         .map_err(|_| "one of processing, published, partial, failed, erased".to_owned())
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let app = context.open()?;
     let listing = match &args.hash {
@@ -73,12 +73,12 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     if listing.headers.is_empty() {
-        say(nothing(&args))?;
+        print(nothing(&args))?;
         return Ok(Outcome::Done);
     }
-    say(rows(&listing.headers))?;
+    print(rows(&listing.headers))?;
     if listing.next.is_some() {
-        say(format_args!("more: {}", next(&args, &listing)))?;
+        print(format_args!("more: {}", next(&args, &listing)))?;
     }
     Ok(Outcome::Done)
 }

@@ -1,8 +1,8 @@
 //! The command line: one file per command, each a thin reader of the same library that services would use.
 //!
 //! The law: results go to standard output, progress and complaints to standard error; the exit code is 0 when all is
-//! done, 1 when some documents failed, or topics or the store are not as wanted, 2 for a mistake of usage or configuration, 130 when
-//! interrupted.
+//! done, 1 when some documents failed, or topics or the store are not as wanted, 2 for a mistake of usage or
+//! configuration, 130 when interrupted.
 
 mod check;
 mod dead_letters;
@@ -30,12 +30,16 @@ use std::{fmt::Display, io::Write, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use crate::{app::App, config::Config, telemetry};
+use crate::{
+    app::{App, telemetry},
+    config::Config,
+};
 
 /// Documents in; text, structure and vectors out.
 ///
-/// deckle reads PDF, pictures (PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC), plain text and Markdown: the text layer where it is
-/// good, OCR where it is not; then blocks in reading order, chunks and embeddings. Each file is read once, whatever crashes in between.
+/// deckle reads PDF, pictures (PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC), plain text and Markdown: the text layer where it
+/// is good, OCR where it is not; then blocks in reading order, chunks and embeddings. Each file is read once, whatever
+/// crashes in between.
 #[derive(Debug, Parser)]
 #[command(
     name = "deckle",
@@ -128,7 +132,7 @@ pub fn main() -> ! {
         // As in `deckle list | head`: the reader has what it wanted.
         Err(error) if is_closed_pipe(&error) => 0,
         Err(error) => {
-            complain(format_args!("deckle: {error:#}"));
+            warn(format_args!("deckle: {error:#}"));
             2
         }
     })
@@ -186,16 +190,16 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
 }
 
 /// Writes a line of results. Unlike `println!` it does not panic when nobody reads on.
-fn say(line: impl Display) -> anyhow::Result<()> {
+fn print(line: impl Display) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{line}")?)
 }
 
 /// Writes a line for people to standard error, if anybody reads it.
-fn complain(line: impl Display) {
+fn warn(line: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Prints a value as JSON for programs.
 fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
-    say(serde_json::to_string_pretty(value)?)
+    print(serde_json::to_string_pretty(value)?)
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    Context, Outcome, complain, print_json, say,
+    Context, Outcome, print, print_json,
     table::{self, Fit},
+    warn,
 };
 use crate::{
     app::App,
     models::{Catalogue, Entry, ModelStatus},
-    replay::{self, Choice, survey},
-    stages::roster,
-    store::{KnownModel, ModelState, Models, change_models},
+    runtime::replay::{self, Choice, survey},
+    store::{KnownModel, ModelState, Models, active_models, change_models},
 };
 
 /// List the models, what each is for, and whether they are installed; switch searches to one, or drop one.
@@ -27,7 +27,7 @@ Examples:
 
 States: `building` models embed new documents beside the `active` one, which searches ask; `retired` ones keep what they
 have; of `dropped` ones nothing is left. `deckle replay` embeds what was published before.")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -51,7 +51,7 @@ enum What {
     },
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     match args.what {
         None => list(context).await,
@@ -113,8 +113,8 @@ async fn drop_model(app: &App, json: bool, name: &str) -> anyhow::Result<Outcome
 
 async fn wait(duration: Duration, until: &str) {
     if !duration.is_zero() {
-        debug_assert!(duration <= roster::SETTLED);
-        complain(format_args!("deckle: waiting {} {until}", table::duration(duration.as_micros() as i64)));
+        debug_assert!(duration <= active_models::SETTLED);
+        warn(format_args!("deckle: waiting {} {until}", table::duration(duration.as_micros() as i64)));
         tokio::time::sleep(duration).await;
     }
 }
@@ -125,7 +125,7 @@ fn tell(json: bool, name: &str, decided: Option<&Models>) -> anyhow::Result<()> 
     if json {
         return print_json(&json!({ "name": name, "state": state }));
     }
-    say(format_args!("{name} is {}", state.map_or("as it was", ModelState::as_str)))
+    print(format_args!("{name} is {}", state.map_or("as it was", ModelState::as_str)))
 }
 
 fn now() -> i64 {
@@ -141,7 +141,7 @@ async fn list(context: Context) -> anyhow::Result<Outcome> {
     if json {
         print_json(&checked.iter().map(|(entry, files)| for_programs(entry, files, &decided)).collect::<Vec<_>>())?;
     } else {
-        say(rows(&checked, &decided))?;
+        print(rows(&checked, &decided))?;
     }
     let whole = checked.iter().flat_map(|(_, files)| files).all(|status| status.ok);
     anyhow::ensure!(whole, "some model files are missing or altered; run `make setup`");
@@ -159,7 +159,7 @@ async fn decided(context: Context, default: &str) -> Models {
         }
         Ok(models) => models,
         Err(error) => {
-            complain(format_args!("deckle: what models are for is not known now: {error:#}"));
+            warn(format_args!("deckle: what models are for is not known now: {error:#}"));
             Models::default()
         }
     }

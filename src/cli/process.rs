@@ -10,20 +10,21 @@ use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Context, Outcome, complain,
+    Context, Outcome,
     ingest::SUBMISSIONS,
-    print_json,
+    print, print_json,
     progress::Progress,
-    render, say, show,
+    render, show,
     stop::StopSignals,
     submit::{self, Submission, Submitted},
     table::{self, Fit},
+    warn,
 };
 use crate::{
     app::App,
+    contract::record::{DeadLetter, Event, Lane, OcrMode, Options, PageAnalysed, Published, Status, wire},
     log::{self, Record, Tail, Topic},
-    readiness,
-    record::{DeadLetter, Event, Lane, OcrMode, Options, PageAnalysed, Published, Status, wire},
+    runtime::readiness,
     stages,
     store::Header,
 };
@@ -45,7 +46,7 @@ The column `time` is processor time spent on a document now.
 Of many documents 40 that are whole are shown, and all that are not.
 Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or
 the settings, 130 interrupted.")]
-pub struct Args {
+pub(super) struct Args {
     /// Files, folders and patterns.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -91,14 +92,14 @@ impl From<OcrChoice> for OcrMode {
 }
 
 /// A document that was asked for, and how it ended.
-pub struct Row {
+pub(super) struct Row {
     submission: Submission,
     status: Option<Status>,
 }
 
 impl Row {
     /// A document that was just brought in.
-    pub fn new(submission: Submission) -> Self {
+    pub(super) fn new(submission: Submission) -> Self {
         let unchanged = matches!(submission.state, Submitted::Unchanged);
         Self { submission, status: unchanged.then_some(Status::Unchanged) }
     }
@@ -112,7 +113,7 @@ const LETTERS_LOOK: Duration = Duration::from_millis(20);
 /// Rows of the final table; documents that are not whole come on top of that.
 const ROWS: usize = 40;
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let started = Instant::now();
     let inputs = submit::find(&args.paths)?;
@@ -132,7 +133,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     if rows.iter().any(|row| row.status.is_none())
         && until_all_ended(&app, tail, &mut rows, json).await? == Outcome::Interrupted
     {
-        complain("deckle: interrupted; the same command goes on where this one was");
+        warn("deckle: interrupted; the same command goes on where this one was");
         return Ok(Outcome::Interrupted);
     }
     let headers = headers(&app, &rows).await?;
@@ -168,7 +169,7 @@ fn options(args: &Args) -> Options {
 ///
 /// # Errors
 /// When the pipeline stops by itself, a model is missing, or the store or log is away.
-pub async fn until_all_ended(
+pub(super) async fn until_all_ended(
     app: &App,
     mut tail: Box<dyn Tail>,
     rows: &mut [Row],
@@ -185,8 +186,8 @@ pub async fn until_all_ended(
         }
     };
     // A worker would wait for a model that is missing; a person wants to know.
-    let (embedders, roster) = (app.embedders().clone(), app.roster());
-    let mut model = tokio::spawn(async move { embedders.get(&roster.active().await?).await });
+    let (embedders, active_models) = (app.embedders().clone(), app.active_models());
+    let mut model = tokio::spawn(async move { embedders.get(&active_models.active().await?).await });
     let mut is_loaded = false;
     let mut looks = tokio::time::interval(LOOK);
     while rows.iter().any(|row| row.status.is_none()) {
@@ -206,7 +207,7 @@ pub async fn until_all_ended(
             }
             () = stops.next() => {
                 progress.finish();
-                complain("stopping: what is on its way is finished first; Ctrl-C again leaves at once");
+                warn("stopping: what is on its way is finished first; Ctrl-C again leaves at once");
                 tokio::select! {
                     stopped = running.stop() => stopped?,
                     () = stops.next() => {}
@@ -231,7 +232,7 @@ pub async fn until_all_ended(
 /// Waits until the dead letters of the log are in the store.
 async fn until_letters_are_listed(app: &App) -> anyhow::Result<()> {
     let topics = [Topic::from(DeadLetter::TOPIC)];
-    while app.log.lag(stages::letters::NAME, &topics).await?.iter().any(|lag| lag.records > 0) {
+    while app.log.lag(stages::dead_letters::NAME, &topics).await?.iter().any(|lag| lag.records > 0) {
         tokio::time::sleep(LETTERS_LOOK).await;
     }
     Ok(())
@@ -332,10 +333,10 @@ fn report(rows: &[Row], headers: &[Header]) -> anyhow::Result<()> {
             table::text(table::why(header)),
         ]);
     }
-    say(lines)?;
+    print(lines)?;
     if left_out > 0 {
         let others = table::count(left_out, "other document");
-        say(format_args!("… and {others}, all of them whole; `deckle list` or --json shows them"))?;
+        print(format_args!("… and {others}, all of them whole; `deckle list` or --json shows them"))?;
     }
     Ok(())
 }
@@ -349,7 +350,7 @@ fn summarise(rows: &[Row], headers: &[Header], took: Duration, out: Option<&Path
     let counts: Vec<_> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
     let took = table::duration(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
     let exports = out.map(|folder| format!("; exports in {}", folder.display())).unwrap_or_default();
-    say(format_args!("{} in {took}{exports}", counts.join(", ")))
+    print(format_args!("{} in {took}{exports}", counts.join(", ")))
 }
 
 /// What a person is told: a document that failed before is failed, not unchanged.

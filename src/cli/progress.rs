@@ -8,8 +8,8 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::complain;
-use crate::record::Status;
+use super::warn;
+use crate::contract::record::Status;
 
 /// Documents whose bars are shown at once; the rest only count in the total.
 const BARS: usize = 12;
@@ -17,7 +17,7 @@ const BARS: usize = 12;
 const LINES: usize = 40;
 
 /// Bars on a terminal; lines about documents elsewhere.
-pub struct Progress {
+pub(super) struct Progress {
     bars: MultiProgress,
     total: ProgressBar,
     documents: HashMap<String, Document>,
@@ -35,7 +35,7 @@ struct Document {
 
 impl Progress {
     /// Bars for documents by their id and name. `quiet` leaves out the lines where there are no bars.
-    pub fn new(documents: impl IntoIterator<Item = (String, String)>, quiet: bool) -> Self {
+    pub(super) fn new(documents: impl IntoIterator<Item = (String, String)>, quiet: bool) -> Self {
         let bars = MultiProgress::new();
         let plain = !std::io::stderr().is_terminal();
         if plain {
@@ -44,19 +44,19 @@ impl Progress {
         let documents: HashMap<String, Document> =
             documents.into_iter().map(|(id, name)| (id, Document { name, pages: HashSet::new(), bar: None })).collect();
         let total = bars.add(ProgressBar::new(documents.len() as u64));
-        total.set_style(style("{bar:30.green/dim} {pos}/{len} documents  {elapsed}  {wide_msg}"));
+        total.set_style(bar_style("{bar:30.green/dim} {pos}/{len} documents  {elapsed}  {wide_msg}"));
         total.enable_steady_tick(Duration::from_millis(200));
         Self { bars, total, documents, plain: plain && !quiet, waiting: String::new() }
     }
 
     /// A page of a document was analysed, or failed.
-    pub fn page(&mut self, document_id: &str, page_no: i32, page_count: i32) {
+    pub(super) fn page(&mut self, document_id: &str, page_no: i32, page_count: i32) {
         let shown = self.documents.values().filter(|document| document.bar.is_some()).count();
         let Some(document) = self.documents.get_mut(document_id) else { return };
         // A document of one page is done before its bar could be read.
         if document.bar.is_none() && shown < BARS && page_count > 1 {
             let bar = self.bars.insert_before(&self.total, ProgressBar::new(u64::try_from(page_count).unwrap_or(0)));
-            bar.set_style(style("{bar:30.cyan/dim} {pos:>5}/{len:<5} pages  {wide_msg}"));
+            bar.set_style(bar_style("{bar:30.cyan/dim} {pos:>5}/{len:<5} pages  {wide_msg}"));
             bar.set_message(document.name.clone());
             document.bar = Some(bar);
         }
@@ -67,7 +67,7 @@ impl Progress {
     }
 
     /// A document's path ended.
-    pub fn ended(&mut self, document_id: &str, status: Status) {
+    pub(super) fn ended(&mut self, document_id: &str, status: Status) {
         let Some(document) = self.documents.remove(document_id) else { return };
         if let Some(bar) = document.bar {
             bar.finish_and_clear();
@@ -80,15 +80,15 @@ impl Progress {
         }
         let is_few = all <= LINES as u64;
         if is_few || !matches!(status, Status::Published | Status::Unchanged) {
-            complain(format_args!("{:<10} {}", status.as_str(), document.name));
+            warn(format_args!("{:<10} {}", status.as_str(), document.name));
         }
         if !is_few && done * 10 / all > (done - 1) * 10 / all {
-            complain(format_args!("{done} of {all} documents"));
+            warn(format_args!("{done} of {all} documents"));
         }
     }
 
     /// Says what records wait for, when that changed.
-    pub fn waiting_for(&mut self, waits: &BTreeMap<String, usize>) {
+    pub(super) fn waiting_for(&mut self, waits: &BTreeMap<String, usize>) {
         let names: Vec<_> = waits.keys().map(String::as_str).collect();
         let waiting = names.join(", ");
         if waiting == self.waiting {
@@ -96,14 +96,14 @@ impl Progress {
         }
         let message = if waiting.is_empty() { String::new() } else { format!("waiting for: {waiting}") };
         if self.plain && !message.is_empty() {
-            complain(&message);
+            warn(&message);
         }
         self.total.set_message(message);
         self.waiting = waiting;
     }
 
     /// Takes all bars away.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         // What cannot be taken away, on a terminal that is gone, need not be.
         let _ = self.bars.clear();
         // Bars that are dropped later would draw themselves once more.
@@ -112,18 +112,25 @@ impl Progress {
 }
 
 /// A bar for work on many things of a kind; nothing elsewhere than on a terminal, and nothing for a handful.
-pub fn bar(length: usize, noun: &str, quiet: bool) -> ProgressBar {
+pub(super) fn bar(length: usize, noun: &str, quiet: bool) -> ProgressBar {
     const WORTH_A_BAR: usize = 20;
     let bar = ProgressBar::new(length as u64)
-        .with_style(style(&format!("{{bar:30.green/dim}} {{pos}}/{{len}} {noun}  {{elapsed}}")));
+        .with_style(bar_style(&format!("{{bar:30.green/dim}} {{pos}}/{{len}} {noun}  {{elapsed}}")));
     if quiet || length < WORTH_A_BAR {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
     bar
 }
 
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the template is a constant that a test draws").progress_chars("━━─")
+/// The style of a bar, with the characters that it is drawn with.
+pub(super) fn bar_style(template: &str) -> ProgressStyle {
+    style(template).progress_chars("━━─")
+}
+
+/// The style of a template, which must be a constant that a test draws.
+#[expect(clippy::expect_used, reason = "templates are constants that tests draw")]
+pub(super) fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is a constant that a test draws")
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use clap::ValueEnum;
 use super::submit::Input;
 use crate::{
     app::App,
-    document::{Document, docling, markdown},
-    store::Current,
+    contract::document::{Document, docling, markdown},
+    store::PublishedVersion,
 };
 
 /// A form of export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// Markdown.
     Md,
     /// DoclingDocument JSON.
@@ -34,7 +34,7 @@ impl Format {
     }
 
     /// Renders a document.
-    pub fn render(self, document: &Document) -> anyhow::Result<String> {
+    pub(super) fn render(self, document: &Document) -> anyhow::Result<String> {
         Ok(match self {
             Self::Md => markdown::to_markdown(document),
             Self::Json => serde_json::to_string_pretty(&docling::to_docling(document))?,
@@ -44,7 +44,7 @@ impl Format {
 
 /// Names exports after their inputs: `a.pdf` becomes `a.md`, but `a.pdf.md` where `a.png` is there as well, and
 /// `x/a.pdf.md` where two arguments have an `a.pdf` each.
-pub struct Names {
+pub(super) struct Names {
     stems: HashMap<PathBuf, usize>,
     relatives: HashMap<PathBuf, usize>,
     folder: PathBuf,
@@ -52,7 +52,7 @@ pub struct Names {
 
 impl Names {
     /// Names below a folder, for these inputs.
-    pub fn new<'a>(folder: &Path, inputs: impl IntoIterator<Item = &'a Input>) -> Self {
+    pub(super) fn new<'a>(folder: &Path, inputs: impl IntoIterator<Item = &'a Input>) -> Self {
         let (mut stems, mut relatives) = (HashMap::new(), HashMap::new());
         for input in inputs {
             *stems.entry(input.relative.with_extension("")).or_default() += 1;
@@ -62,7 +62,7 @@ impl Names {
     }
 
     /// Where an export of this input goes.
-    pub fn of(&self, input: &Input, format: Format) -> PathBuf {
+    pub(super) fn of(&self, input: &Input, format: Format) -> PathBuf {
         let stem = input.relative.with_extension("");
         let is_alone = |names: &HashMap<PathBuf, usize>, name: &Path| names.get(name).is_none_or(|count| *count == 1);
         let mut name = if is_alone(&self.stems, &stem) {
@@ -83,7 +83,7 @@ impl Names {
 ///
 /// # Errors
 /// When the blob store is away or the run has no content.
-pub async fn document(app: &App, current: &Current) -> anyhow::Result<Document> {
+pub(super) async fn document(app: &App, current: &PublishedVersion) -> anyhow::Result<Document> {
     let blob = current.document.as_ref().context("this run has no content")?;
     Ok(serde_json::from_slice(&app.blobs.get(blob).await?)?)
 }
@@ -93,14 +93,14 @@ pub async fn document(app: &App, current: &Current) -> anyhow::Result<Document> 
 ///
 /// # Errors
 /// When a file cannot be written, or the blob store is away.
-pub async fn write(
+pub(super) async fn write(
     app: &App,
-    current: &Current,
+    current: &PublishedVersion,
     input: &Input,
     names: &Names,
     formats: &[Format],
 ) -> anyhow::Result<()> {
-    let document = self::document(app, current).await?;
+    let document = document(app, current).await?;
     for format in formats {
         let path = names.of(input, *format);
         let text = match format {

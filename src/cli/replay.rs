@@ -7,16 +7,17 @@ use std::{
 };
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::json;
 
 use super::{
-    Context, Outcome, complain, dead_letters::redrive::parse_rate, print_json, say, stop::StopSignals, table, time,
+    Context, Outcome, dead_letters::redrive::parse_rate, print, print_json, progress::bar_style, stop::StopSignals,
+    table, time, warn,
 };
 use crate::{
     app::App,
     models::Catalogue,
-    replay::{Choice, Replay, Step, survey},
+    runtime::replay::{Choice, Replay, Step, survey},
     stages,
     store::{DocumentKey, ModelState, change_models},
 };
@@ -24,8 +25,8 @@ use crate::{
 /// Embed what is published by another model, from what is stored: no file is read or recognised again.
 ///
 /// From its start on new documents get the model's vectors too. Searches ask the old model until `deckle models
-/// activate` switches them. Workers (`deckle run`) do the work, behind whatever people wait for. Interrupted or killed and
-/// begun again, it goes on where it was.
+/// activate` switches them. Workers (`deckle run`) do the work, behind whatever people wait for. Interrupted or killed
+/// and begun again, it goes on where it was.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,7 +38,7 @@ Examples:
 
 Exit code: 0 none of them lacks vectors, 1 some could not be embedded (`deckle dead-letters list` says
 why), 2 a mistake, 130 interrupted.")]
-pub struct Args {
+pub(super) struct Args {
     /// The stage that works again.
     #[arg(long, default_value = stages::language::NAME, value_parser = [stages::language::NAME])]
     stage: String,
@@ -62,7 +63,7 @@ pub struct Args {
     dry_run: bool,
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     let json = context.json;
     let catalogue = Catalogue::load();
@@ -77,7 +78,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
                 "dry_run": true, "model": model, "state": state, "documents": found.documents, "lacking": found.lacking,
             }))?;
         } else {
-            say(format_args!("{} of {} lack vectors of {model}", found.lacking, documents(found.documents)))?;
+            print(format_args!("{} of {} lack vectors of {model}", found.lacking, documents(found.documents)))?;
         }
         return Ok(Outcome::Done);
     }
@@ -96,13 +97,13 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
             bar.set_message("");
         }
         Step::Left(key, why) => {
-            bar.suspend(|| complain(format_args!("deckle: {}: {why}", key.document_id)));
+            bar.suspend(|| warn(format_args!("deckle: {}: {why}", key.document_id)));
             left.push((key, why));
         }
         Step::Stalled => {
             bar.set_message("waiting for workers");
             if !std::mem::replace(&mut stalled, true) && bar.is_hidden() {
-                complain("deckle: nothing moves yet; `deckle run` works on it");
+                warn("deckle: nothing moves yet; `deckle run` works on it");
             }
         }
     };
@@ -132,13 +133,13 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         if !left.is_empty() {
             told += &format!(", {} left", left.len());
         }
-        say(told)?;
+        print(told)?;
         if !interrupted && left.is_empty() && state == ModelState::Building {
-            say(format_args!("`deckle models activate {model}` switches searches to it"))?;
+            print(format_args!("`deckle models activate {model}` switches searches to it"))?;
         }
     }
     if interrupted {
-        complain("deckle: interrupted; the same command goes on with the rest");
+        warn("deckle: interrupted; the same command goes on with the rest");
         return Ok(Outcome::Interrupted);
     }
     Ok(if left.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
@@ -180,11 +181,8 @@ fn ids(file: &Path) -> anyhow::Result<Vec<String>> {
 
 /// A bar on a terminal.
 fn progress(documents: u64, json: bool) -> ProgressBar {
-    let bar = ProgressBar::new(documents).with_style(
-        ProgressStyle::with_template("{bar:30.green/dim} {pos}/{len} documents  {elapsed}, {eta} left  {wide_msg}")
-            .expect("the template is a constant that a test draws")
-            .progress_chars("━━─"),
-    );
+    let bar = ProgressBar::new(documents)
+        .with_style(bar_style("{bar:30.green/dim} {pos}/{len} documents  {elapsed}, {eta} left  {wide_msg}"));
     if json {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }

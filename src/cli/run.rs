@@ -8,8 +8,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::{Context, Outcome, stop::StopSignals};
 use crate::{
-    readiness::{self, Away},
-    stages, telemetry,
+    app::telemetry,
+    runtime::readiness::{self, Unavailable},
+    stages,
 };
 
 /// Work on what is queued until told to stop.
@@ -23,7 +24,7 @@ Examples:
   deckle run --stage ocr,vision    only these; others run elsewhere on the same log
   deckle run --listen 127.0.0.1:0  a second process on this machine: any free port
   curl localhost:9464/metrics      Prometheus metrics; also /healthz and /readyz")]
-pub struct Args {
+pub(super) struct Args {
     /// Stages to run; all when none is named.
     #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(stages::NAMES))]
     stage: Vec<String>,
@@ -32,7 +33,7 @@ pub struct Args {
     listen: Option<String>,
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let mut stops = StopSignals::listen()?;
     let metrics = telemetry::install_metrics()?;
     let app = context.open()?;
@@ -88,15 +89,16 @@ async fn ready() -> (StatusCode, String) {
     if away.is_empty() {
         return (StatusCode::OK, "ready\n".to_owned());
     }
-    let line =
-        |(what, Away { waiting, why }): (&String, &Away)| format!("{what} is away, {waiting} wait for it: {why}\n");
+    let line = |(what, Unavailable { waiting, why }): (&String, &Unavailable)| {
+        format!("{what} is away, {waiting} wait for it: {why}\n")
+    };
     (StatusCode::SERVICE_UNAVAILABLE, away.iter().map(line).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Failure;
+    use crate::contract::error::Failure;
 
     #[tokio::test]
     async fn readiness_says_what_is_away_and_why() {

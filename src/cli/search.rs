@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::{
-    Context, Outcome, print_json, say,
+    Context, Outcome, print, print_json,
     table::{self, Fit},
     time,
 };
@@ -24,7 +24,7 @@ Examples:
 
 In a keyword search one of the words is enough, and rare ones count more. What stands in double
 quotes inside the question must be there as it stands: deckle search '\"net 30 days\"'.")]
-pub struct Args {
+pub(super) struct Args {
     /// A question, a sentence or a few words.
     #[arg(required = true)]
     words: Vec<String>,
@@ -77,7 +77,7 @@ fn attribute(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let app = context.open()?;
     let question = args.words.join(" ");
@@ -103,7 +103,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     }
     if hits.is_empty() {
         let is_narrow = args.mode == Mode::Keyword || query.filter != SearchFilter::default();
-        say(if is_narrow {
+        print(if is_narrow {
             "no passage is so"
         } else {
             "nothing to search yet; bring documents in with `deckle process FILE`"
@@ -126,7 +126,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
             table::text(snippet(hit)),
         ]);
     }
-    say(rows)?;
+    print(rows)?;
     Ok(Outcome::Done)
 }
 

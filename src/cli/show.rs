@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::{
-    Context, Outcome, print_json, render, say,
+    Context, Outcome, print, print_json, render,
     table::{self, Fit},
 };
 use crate::{
     app::App,
-    document::{BlockKind, Document, Method, PageInfo, facts::Information},
+    contract::document::{BlockKind, Document, Method, PageInfo, metadata::Information},
     store::{DocumentRun, Header, ListFilter, PageRow},
 };
 
@@ -22,7 +22,7 @@ Examples:
   deckle show report.pdf             by file name
   deckle show 0d9f                   by the start of its id
   deckle show report.pdf --to md     its text as Markdown")]
-pub struct Args {
+pub(super) struct Args {
     /// A file name, an id, or the start of one.
     document: String,
     /// Print the document itself in this form.
@@ -30,7 +30,7 @@ pub struct Args {
     to: Option<render::Format>,
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let app = context.open()?;
     let header = find(&app, &args.document).await?;
@@ -38,7 +38,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         let current = header.current.as_ref();
         let current =
             current.ok_or_else(|| anyhow::anyhow!("{} has no content: {}", args.document, table::why(&header)))?;
-        say(format.render(&render::document(&app, current).await?)?.trim_end())?;
+        print(format.render(&render::document(&app, current).await?)?.trim_end())?;
         return Ok(Outcome::Done);
     }
     let run = app.store.document(&header.key).await?;
@@ -122,7 +122,7 @@ async fn find(app: &App, name: &str) -> anyhow::Result<Header> {
 }
 
 /// A document's header for programs.
-pub fn summary(header: &Header) -> serde_json::Value {
+pub(super) fn summary(header: &Header) -> serde_json::Value {
     json!({
         "tenant": header.key.tenant,
         "document_id": header.key.document_id,
@@ -135,18 +135,18 @@ pub fn summary(header: &Header) -> serde_json::Value {
 }
 
 fn facts(header: &Header) -> anyhow::Result<()> {
-    say(format_args!("document    {}", header.key.document_id))?;
-    say(format_args!("status      {}", header.status().as_str()))?;
+    print(format_args!("document    {}", header.key.document_id))?;
+    print(format_args!("status      {}", header.status().as_str()))?;
     if let Some(source) = header.source() {
         let media_type = if source.media_type.is_empty() { "unknown type" } else { &source.media_type };
-        say(format_args!("file        {} ({media_type}, {})", source.filename, table::size(source.size_bytes)))?;
-        say(format_args!("sha256      {}", source.sha256))?;
+        print(format_args!("file        {} ({media_type}, {})", source.filename, table::size(source.size_bytes)))?;
+        print(format_args!("sha256      {}", source.sha256))?;
     }
     if let Some(current) = &header.current {
         if let Some(title) = &current.title {
-            say(format_args!("title       {title}"))?;
+            print(format_args!("title       {title}"))?;
         }
-        say(format_args!("language    {}", current.language))?;
+        print(format_args!("language    {}", current.language))?;
         let holds = [
             (current.page_count, "page"),
             (current.block_count, "block"),
@@ -155,17 +155,17 @@ fn facts(header: &Header) -> anyhow::Result<()> {
             (current.field_count, "field"),
         ];
         let holds = holds.map(|(number, noun)| table::count(number, noun)).join(", ");
-        say(format_args!("holds       {holds}"))?;
+        print(format_args!("holds       {holds}"))?;
         if let Some(confidence) = current.confidence {
-            say(format_args!("confidence  {:.2} mean, {:.2} in the worst tenth", confidence.mean, confidence.p10))?;
+            print(format_args!("confidence  {:.2} mean, {:.2} in the worst tenth", confidence.mean, confidence.p10))?;
         }
         let at = jiff::Timestamp::from_microsecond(current.published_at)?;
-        say(format_args!("published   {at:.0}"))?;
-        say(format_args!("run         {} (version {})", current.run, current.version))?;
+        print(format_args!("published   {at:.0}"))?;
+        print(format_args!("run         {} (version {})", current.run, current.version))?;
     }
     for reason in header.reasons() {
         let page = reason.page_no.map(|page_no| format!("page {page_no}: ")).unwrap_or_default();
-        say(format_args!("because     {page}{} [{}, stage {}]", reason.message, reason.code, reason.stage))?;
+        print(format_args!("because     {page}{} [{}, stage {}]", reason.message, reason.code, reason.stage))?;
     }
     Ok(())
 }
@@ -174,11 +174,11 @@ fn facts(header: &Header) -> anyhow::Result<()> {
 fn information(information: &Information) -> anyhow::Result<()> {
     let Information { author, created, creator, producer, .. } = information;
     if let Some(author) = author {
-        say(format_args!("author      {author}"))?;
+        print(format_args!("author      {author}"))?;
     }
     let with = creator.as_ref().or(producer.as_ref()).map(|program| format!("with {program}"));
     let made: Vec<&str> = [created, &with].into_iter().flatten().map(String::as_str).collect();
-    if made.is_empty() { Ok(()) } else { say(format_args!("made        {}", made.join(" "))) }
+    if made.is_empty() { Ok(()) } else { print(format_args!("made        {}", made.join(" "))) }
 }
 
 /// Pages that stand together and were read alike are one row.
@@ -206,7 +206,7 @@ fn pages(run: &DocumentRun) -> anyhow::Result<()> {
             table::text(first.reason.as_ref().map_or("", |reason| &reason.message)),
         ]);
     }
-    if run.pages.is_empty() { Ok(()) } else { say(rows) }
+    if run.pages.is_empty() { Ok(()) } else { print(rows) }
 }
 
 /// `3`, or `3 to 5`.
@@ -221,7 +221,7 @@ fn decisions(run: &DocumentRun) -> anyhow::Result<()> {
     // What the files themselves say first, then what was recognised.
     decisions.sort_by_key(|(decision, _)| !decision.starts_with("text_layer"));
     let told: Vec<String> = decisions.iter().map(|(why, pages)| format!("{pages} {}", in_words(why))).collect();
-    if told.is_empty() { Ok(()) } else { say(format_args!("pages: {}", told.join(", "))) }
+    if told.is_empty() { Ok(()) } else { print(format_args!("pages: {}", told.join(", "))) }
 }
 
 /// A decision of [`crate::decode::text_layer`] for people; an unknown one is why a page was recognised.
@@ -254,7 +254,7 @@ fn cost(run: &DocumentRun) -> anyhow::Result<()> {
             table::number(Some(entry.tokens).filter(|tokens| *tokens > 0)),
         ]);
     }
-    say(rows)
+    print(rows)
 }
 
 fn outline(document: &Document) -> anyhow::Result<()> {
@@ -264,7 +264,7 @@ fn outline(document: &Document) -> anyhow::Result<()> {
         let depth = usize::from(block.level.unwrap_or(0));
         let page_no = block.prov.first().and_then(|prov| prov.page_no);
         let page = page_no.map(|page_no| format!("  (page {page_no})")).unwrap_or_default();
-        say(format_args!("{}{}{page}", "  ".repeat(depth), block.text))?;
+        print(format_args!("{}{}{page}", "  ".repeat(depth), block.text))?;
     }
     more(headings.len(), "heading")
 }
@@ -273,7 +273,7 @@ fn outline(document: &Document) -> anyhow::Result<()> {
 fn more(count: usize, noun: &str) -> anyhow::Result<()> {
     match count.saturating_sub(SHOWN) {
         0 => Ok(()),
-        rest => say(format_args!("… and {}", table::count(rest as u64, &format!("more {noun}")))),
+        rest => print(format_args!("… and {}", table::count(rest as u64, &format!("more {noun}")))),
     }
 }
 
@@ -290,7 +290,7 @@ fn figures(run: &DocumentRun) -> anyhow::Result<()> {
             table::text(figure.caption.as_deref().unwrap_or_default()),
         ]);
     }
-    say(rows)?;
+    print(rows)?;
     more(run.figures.len(), "figure")
 }
 
@@ -312,7 +312,7 @@ fn fields(run: &DocumentRun) -> anyhow::Result<()> {
             table::number(field.confidence.map(|confidence| format!("{confidence:.2}"))),
         ]);
     }
-    say(rows)?;
+    print(rows)?;
     more(run.fields.len(), "field")
 }
 
@@ -338,6 +338,6 @@ fn attachments(document: &Document) -> anyhow::Result<()> {
             table::text(attachment.description.as_deref().unwrap_or_default()),
         ]);
     }
-    say(rows)?;
+    print(rows)?;
     more(attachments.len(), "attachment")
 }

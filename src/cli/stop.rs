@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Make it right before the work that is watched: whoever holds one must wait for [`StopSignals::next`] beside all that
 /// takes long, or Ctrl-C does nothing.
 #[derive(Debug)]
-pub struct StopSignals {
+pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -17,12 +17,12 @@ pub struct StopSignals {
 impl StopSignals {
     /// # Errors
     /// The operating system's, where no handler can be set.
-    pub fn listen() -> io::Result<Self> {
+    pub(super) fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// Ends at the next signal, or at once if one came since the last.
-    pub async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -4,7 +4,7 @@ use comfy_table::{Cell, Color};
 use serde_json::json;
 
 use super::{
-    Context, Outcome, print_json, say,
+    Context, Outcome, print, print_json,
     table::{self, Fit},
 };
 use crate::{
@@ -31,7 +31,7 @@ thousands in a second; one that was cut short goes on where it was.
 
 Exit code: 0 as deckle wants it, 1 there are differences (of plan) or some were refused
 (by apply), 2 a mistake, no node, or a store that no worker may start on (of check).")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -60,7 +60,7 @@ enum What {
     },
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let (config, json) = (&context.config.store, context.json);
     match args.what {
         _ if config.provider == StoreProvider::Sqlite => by_themselves(json),
@@ -75,7 +75,7 @@ fn by_themselves(json: bool) -> anyhow::Result<Outcome> {
     if json {
         print_json(&json!({ "store": "sqlite", "in_order": true, "differences": [] }))?;
     } else {
-        say(
+        print(
             "the store is SQLite, whose tables are made by themselves; there is nothing to plan, apply, check or index",
         )?;
     }
@@ -92,7 +92,7 @@ async fn show_plan(config: &cql::Config, json: bool) -> anyhow::Result<Outcome> 
         print_json(&value)?;
     } else {
         tell(&plan.differences, verb)?;
-        say(summary(config, &plan))?;
+        print(summary(config, &plan))?;
     }
     Ok(if plan.is_in_order() { Outcome::Done } else { Outcome::Differs })
 }
@@ -120,7 +120,7 @@ async fn apply(config: &cql::Config, json: bool) -> anyhow::Result<Outcome> {
     } else {
         tell(&done, verb_done)?;
         tell(&left, verb)?;
-        say(match (done.len(), is_sound) {
+        print(match (done.len(), is_sound) {
             (_, false) => "nothing was applied: deckle cannot mend what is refused".to_owned(),
             (0, true) => format!("keyspace {} was as deckle wants it already", config.keyspace),
             (made, true) => {
@@ -142,7 +142,7 @@ async fn check(config: &cql::Config, json: bool) -> anyhow::Result<Outcome> {
         value["in_order"] = true.into();
         print_json(&value)?;
     } else {
-        say(format_args!("workers may start on this store: {}", in_words(config, &found)))?;
+        print(format_args!("workers may start on this store: {}", in_words(config, &found)))?;
     }
     Ok(Outcome::Done)
 }
@@ -154,7 +154,7 @@ async fn index(config: &cql::Config, is_dropped: bool, json: bool) -> anyhow::Re
         print_json(&json!({ "store": "scylla", "keyspace": config.keyspace, "index": done, "tables": tables }))?;
         return Ok(Outcome::Done);
     }
-    say(match (tables.is_empty(), is_dropped) {
+    print(match (tables.is_empty(), is_dropped) {
         (true, true) => "there was no index to drop".to_owned(),
         (true, false) => {
             "every table of vectors has its index; a model gets its table with its first document".to_owned()
@@ -177,7 +177,7 @@ fn standing(config: &cql::Config, found: &Found) -> serde_json::Value {
 }
 
 /// The same in a few words.
-pub fn in_words(config: &cql::Config, found: &Found) -> String {
+pub(super) fn in_words(config: &cql::Config, found: &Found) -> String {
     let up = found.nodes.iter().filter(|node| node.is_up).count();
     let copies = match &found.replication {
         Some(Ok(replication)) => replication.to_string(),
@@ -207,7 +207,7 @@ fn tell(differences: &[Difference], verb: impl Fn(&Action) -> Cell) -> anyhow::R
         };
         rows.add(vec![table::text(name), verb(action), table::text(how)]);
     }
-    say(rows)
+    print(rows)
 }
 
 fn verb(action: &Action) -> Cell {

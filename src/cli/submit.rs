@@ -13,15 +13,14 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
+    contract::record::{self, Envelope, Event, Lane, Options, Source, Uploaded, wire},
     log::{NewRecord, Topic},
-    record::{self, Envelope, Event, Lane, Options, Source, Uploaded, wire},
-    stages::split,
     store::DocumentKey,
 };
 
 /// A file named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Input {
+pub(super) struct Input {
     /// Where it is.
     pub path: PathBuf,
     /// Its place below the argument that named it: what exports are named after.
@@ -30,7 +29,7 @@ pub struct Input {
 
 /// What became of a submission at once.
 #[derive(Debug, Clone)]
-pub enum Submitted {
+pub(super) enum Submitted {
     /// In the log now, or from an earlier command that did not end.
     Pending,
     /// Read before with the same settings: nothing to do.
@@ -39,7 +38,7 @@ pub enum Submitted {
 
 /// How files are to be read.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(super) struct Request {
     /// Read again even if nothing changed.
     pub force: bool,
     /// Interactive or bulk.
@@ -50,7 +49,7 @@ pub struct Request {
 
 /// A document that was brought in.
 #[derive(Debug, Clone)]
-pub struct Submission {
+pub(super) struct Submission {
     /// The file.
     pub input: Input,
     /// The document.
@@ -65,7 +64,7 @@ pub struct Submission {
 ///
 /// # Errors
 /// When an argument names nothing.
-pub fn find(arguments: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
+pub(super) fn find(arguments: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
     let mut found = BTreeSet::new();
     for argument in arguments {
         let before = found.len();
@@ -112,7 +111,7 @@ fn walk(folder: &Path, root: &Path, found: &mut BTreeSet<Input>) -> anyhow::Resu
 ///
 /// # Errors
 /// When the file cannot be read, or the blob store, store or log is away.
-pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Result<Submission> {
+pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Result<Submission> {
     let (sha256, size) = hashed(&input.path).await?;
     let tenant = app.config.tenant.clone();
     let document_id = record::document_id(&tenant, &sha256);
@@ -130,7 +129,7 @@ pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Resul
         options: Options { force: request.force, ..request.options.clone() },
         content: None,
     };
-    let fingerprint = split::fingerprint(&upload, &app.config_hash);
+    let fingerprint = record::fingerprint(&upload, &app.config_hash);
     let header = if request.force { None } else { app.store.header(&key).await? };
     if header.as_ref().is_some_and(|header| header.has_ended_as(&fingerprint)) {
         let upload_id = header.and_then(|header| header.ended).map(|ended| ended.upload_id).unwrap_or_default();
@@ -167,7 +166,7 @@ pub async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Resul
 ///
 /// # Errors
 /// When the file cannot be read.
-pub async fn hashed(path: &Path) -> anyhow::Result<(String, u64)> {
+pub(super) async fn hashed(path: &Path) -> anyhow::Result<(String, u64)> {
     let owned = path.to_owned();
     let hashed = tokio::task::spawn_blocking(move || hash(&owned)).await?;
     hashed.with_context(|| format!("the file {}", path.display()))

@@ -4,7 +4,7 @@ use std::fmt;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets};
 
-use crate::{record::Status, store::Header};
+use crate::{contract::record::Status, store::Header};
 
 /// Columns of output that is no terminal: as wide as people read with ease.
 const PIPED_WIDTH: u16 = 120;
@@ -13,7 +13,7 @@ const WRAP_WIDTH: usize = 28;
 
 /// What happens to a column where there is no room for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
+pub(super) enum Fit {
     /// Shown, and never broken.
     Keep,
     /// Shown, and broken into lines.
@@ -23,19 +23,19 @@ pub enum Fit {
 }
 
 /// A table that fits the terminal. Columns without any content are left out.
-pub struct Rows {
+pub(super) struct Rows {
     columns: Vec<(&'static str, Fit)>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Rows {
     /// An empty table.
-    pub fn new(columns: &[(&'static str, Fit)]) -> Self {
+    pub(super) fn new(columns: &[(&'static str, Fit)]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row with a cell for every column.
-    pub fn add(&mut self, cells: Vec<Cell>) {
+    pub(super) fn add(&mut self, cells: Vec<Cell>) {
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push(cells);
     }
@@ -107,7 +107,7 @@ impl fmt::Display for Rows {
 }
 
 /// Characters in a line of standard output.
-pub fn width() -> u16 {
+pub(super) fn width() -> u16 {
     Table::new().width().unwrap_or(PIPED_WIDTH)
 }
 
@@ -117,23 +117,23 @@ fn colours() -> bool {
 }
 
 /// A cell with text.
-pub fn text(value: impl ToString) -> Cell {
+pub(super) fn text(value: impl ToString) -> Cell {
     Cell::new(value)
 }
 
 /// A document's id, short where it is one of ours: enough for `deckle show`.
-pub fn id(document_id: &str) -> Cell {
+pub(super) fn id(document_id: &str) -> Cell {
     let ours = uuid::Uuid::try_parse(document_id).is_ok();
     Cell::new(if ours { &document_id[..8] } else { document_id })
 }
 
 /// A cell with a number, or a dash.
-pub fn number(value: Option<impl ToString>) -> Cell {
+pub(super) fn number(value: Option<impl ToString>) -> Cell {
     Cell::new(value.map_or_else(|| "–".to_owned(), |value| value.to_string())).set_alignment(CellAlignment::Right)
 }
 
 /// A status in its colour.
-pub fn status(status: Status) -> Cell {
+pub(super) fn status(status: Status) -> Cell {
     let color = match status {
         Status::Published | Status::Unchanged => Color::Green,
         Status::Partial | Status::Superseded => Color::Yellow,
@@ -144,7 +144,7 @@ pub fn status(status: Status) -> Cell {
 }
 
 /// One line on why a document is not whole; empty when it is.
-pub fn why(header: &Header) -> String {
+pub(super) fn why(header: &Header) -> String {
     let reasons = header.reasons();
     match reasons {
         [] => String::new(),
@@ -153,13 +153,13 @@ pub fn why(header: &Header) -> String {
     }
 }
 
-fn one_line(reason: &crate::error::Reason) -> String {
+fn one_line(reason: &crate::contract::error::Reason) -> String {
     let page = reason.page_no.map(|page_no| format!("page {page_no}: ")).unwrap_or_default();
     format!("{page}{} [{}]", reason.message, reason.code)
 }
 
 /// `35 ms`, `1.2 s`, `3 min 20 s`.
-pub fn duration(us: i64) -> String {
+pub(super) fn duration(us: i64) -> String {
     const MINUTE: i64 = 60_000_000;
     match us {
         ..1_000_000 => format!("{} ms", (us + 500) / 1_000),
@@ -169,7 +169,7 @@ pub fn duration(us: i64) -> String {
 }
 
 /// `1 page`, `2 pages`.
-pub fn count(number: impl Into<u64>, noun: &str) -> String {
+pub(super) fn count(number: impl Into<u64>, noun: &str) -> String {
     match number.into() {
         1 => format!("1 {noun}"),
         number => format!("{number} {noun}s"),
@@ -177,7 +177,7 @@ pub fn count(number: impl Into<u64>, noun: &str) -> String {
 }
 
 /// `831 bytes`, `20.8 kB`, `1.5 MB`.
-pub fn size(bytes: i64) -> String {
+pub(super) fn size(bytes: i64) -> String {
     match bytes {
         ..1_000 => format!("{bytes} bytes"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
@@ -200,13 +200,13 @@ const KINDS: [(&str, &str); 10] = [
 ];
 
 /// `pdf`, `png`: the short name of a media type.
-pub fn kind(media_type: &str) -> &str {
+pub(super) fn kind(media_type: &str) -> &str {
     let known = KINDS.iter().find(|(_, of)| *of == media_type);
     known.map_or_else(|| media_type.rsplit('/').next().unwrap_or(media_type), |(name, _)| name)
 }
 
 /// The media type that a person means: its own name, or the short one of what deckle reads.
-pub fn media_type(name: &str) -> Option<String> {
+pub(super) fn media_type(name: &str) -> Option<String> {
     if name.contains('/') {
         return Some(name.to_owned());
     }

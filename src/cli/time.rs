@@ -1,7 +1,7 @@
 //! Times as people write and read them.
 
 /// µs since 1970 of a time, a day (its start in UTC), or a span before now.
-pub fn parse(text: &str) -> Result<i64, String> {
+pub(super) fn parse(text: &str) -> Result<i64, String> {
     let mistake = || "a time such as 2026-11-21T08:00:00Z, a day such as 2026-11-21, or a span such as 2h".to_owned();
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.as_microsecond());
@@ -21,7 +21,7 @@ pub fn parse(text: &str) -> Result<i64, String> {
 }
 
 /// A time (µs since 1970) to the second; empty where no calendar has it.
-pub fn shown(us: i64) -> String {
+pub(super) fn shown(us: i64) -> String {
     jiff::Timestamp::from_microsecond(us).map(|time| format!("{time:.0}")).unwrap_or_default()
 }
 

@@ -5,8 +5,9 @@ mod read;
 use comfy_table::{Cell, Color};
 
 use super::{
-    Context, Outcome, complain, print_json, say,
+    Context, Outcome, print, print_json,
     table::{self, Fit},
+    warn,
 };
 use crate::{
     config::{Config, Provider},
@@ -28,7 +29,7 @@ Examples:
 
 Exit code: 0 as deckle wants it, 1 there are differences (of plan) or some were refused
 (by apply), 2 a mistake, no broker, or topics that no worker may start on (of check).")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -48,7 +49,7 @@ enum What {
     Read(read::Args),
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     match args.what {
         What::Read(args) => read::run(context, args).await,
@@ -65,7 +66,7 @@ fn by_themselves(json: bool) -> anyhow::Result<Outcome> {
     if json {
         print_json(&serde_json::json!({ "log": "sqlite", "in_order": true, "differences": [], "warnings": [] }))?;
     } else {
-        say("the log is SQLite, whose topics are made by themselves; there is nothing to plan, apply or check")?;
+        print("the log is SQLite, whose topics are made by themselves; there is nothing to plan, apply or check")?;
     }
     Ok(Outcome::Done)
 }
@@ -80,7 +81,7 @@ async fn show_plan(config: &Config, json: bool) -> anyhow::Result<Outcome> {
         }))?;
     } else {
         tell(plan.differences.iter().map(|difference| (difference, None)))?;
-        say(summary(&plan))?;
+        print(summary(&plan))?;
     }
     Ok(if plan.is_in_order() { Outcome::Done } else { Outcome::Differs })
 }
@@ -115,7 +116,7 @@ async fn apply(config: &kafka::Config, json: bool) -> anyhow::Result<Outcome> {
         print_json(&serde_json::json!({ "log": "kafka", "in_order": in_order, "applied": applied, "left": left }))?;
     } else {
         tell(applied.iter().map(|one| (&one.difference, Some(one))).chain(left.into_iter().map(|one| (one, None))))?;
-        say(match (applied.len() - failed, in_order) {
+        print(match (applied.len() - failed, in_order) {
             (0, true) => "the topics were as deckle wants them already".to_owned(),
             (done, true) => {
                 format!("{} made; the topics are as deckle wants them", table::count(done as u64, "change"))
@@ -133,8 +134,8 @@ async fn check(config: &kafka::Config, json: bool) -> anyhow::Result<Outcome> {
     if json {
         print_json(&serde_json::json!({ "log": "kafka", "in_order": true, "warnings": warnings }))?;
     } else {
-        warnings.iter().for_each(|warning| complain(format_args!("deckle: warning: {warning}")));
-        say("workers may start on these topics")?;
+        warnings.iter().for_each(|warning| warn(format_args!("deckle: warning: {warning}")));
+        print("workers may start on these topics")?;
     }
     Ok(Outcome::Done)
 }
@@ -163,7 +164,7 @@ fn tell<'a>(differences: impl Iterator<Item = (&'a Difference, Option<&'a Applie
             table::text(why),
         ]);
     }
-    if any { say(rows) } else { Ok(()) }
+    if any { print(rows) } else { Ok(()) }
 }
 
 fn verb(difference: &Difference, applied: Option<&Applied>) -> Cell {

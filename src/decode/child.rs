@@ -2,34 +2,32 @@
 
 use super::{
     CONFIG_VARIABLE, Check, Config, Opened,
-    format::{self, Asked, Format},
+    format::{self, DecodeRequest, Format},
     formats,
-    request::{Outcome, Rendered, Request, Secret},
+    request::{Outcome, RenderedPage, Request, Secret},
     sniff::{self, Identity},
     tesseract::{self, Tesseract},
 };
-use crate::{
-    error::{Failure, Result, code},
-    pixmap::Pixmap,
-    sandbox::{self, File},
-};
+use crate::sandbox::{self, File};
+use deckle_contract::error::{Failure, Result, code};
+use deckle_imaging::Pixmap;
 use serde::Serialize;
 
 /// Runs the child process of [`super::Decoders`]: what the hidden command `deckle sandbox` does. Never returns.
 pub fn child() -> ! {
     let config = std::env::var(CONFIG_VARIABLE).ok().and_then(|text| serde_json::from_str(&text).ok());
-    let mut workshop = Workshop { config: config.unwrap_or_default(), formats: formats(), tesseract: None };
-    sandbox::serve(move |file, request| workshop.answer(file, request))
+    let mut session = DecoderSession { config: config.unwrap_or_default(), formats: formats(), tesseract: None };
+    sandbox::serve(move |file, request| session.answer(file, request))
 }
 
 /// The decoders of one child.
-struct Workshop {
+struct DecoderSession {
     config: Config,
     formats: Vec<Box<dyn Format>>,
     tesseract: Option<Tesseract>,
 }
 
-impl Workshop {
+impl DecoderSession {
     fn answer(&mut self, file: Option<&File>, request: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let (request, attachment) = match Request::decode(request) {
             Ok(decoded) => decoded,
@@ -40,24 +38,25 @@ impl Workshop {
                 encode(needed(file).and_then(|file| self.open(file, &filename, password.as_ref())))
             }
             Request::ReadPage { media_type, page_no, password } => encode(needed(file).and_then(|file| {
-                let ask = |format: &mut dyn Format, asked: &Asked<'_>| format.read_page(asked, page_no);
+                let ask = |format: &mut dyn Format, asked: &DecodeRequest<'_>| format.read_page(asked, page_no);
                 self.with_format(file, &media_type, password.as_ref(), ask)
             })),
             Request::ReadFacts { media_type, password, look_into_attachments } => {
                 encode(needed(file).and_then(|file| {
-                    let ask =
-                        |format: &mut dyn Format, asked: &Asked<'_>| format.read_facts(asked, look_into_attachments);
+                    let ask = |format: &mut dyn Format, asked: &DecodeRequest<'_>| {
+                        format.read_facts(asked, look_into_attachments)
+                    };
                     self.with_format(file, &media_type, password.as_ref(), ask)
                 }))
             }
             Request::RenderPage { media_type, page_no, password } => {
                 let rendered = needed(file).and_then(|file| {
-                    let ask = |format: &mut dyn Format, asked: &Asked<'_>| format.render_page(asked, page_no);
+                    let ask = |format: &mut dyn Format, asked: &DecodeRequest<'_>| format.render_page(asked, page_no);
                     self.with_format(file, &media_type, password.as_ref(), ask)
                 });
                 return match rendered.and_then(|(rendered, picture)| Ok((rendered, picture.to_png()?))) {
                     Ok((rendered, png)) => (encode(Ok(rendered)), png),
-                    Err(failure) => (encode::<Rendered>(Err(failure)), Vec::new()),
+                    Err(failure) => (encode::<RenderedPage>(Err(failure)), Vec::new()),
                 };
             }
             Request::Recognise { dpi, languages } => {
@@ -87,9 +86,9 @@ impl Workshop {
         file: &File,
         media_type: &str,
         password: Option<&Secret>,
-        ask: impl FnOnce(&mut dyn Format, &Asked<'_>) -> Result<T>,
+        ask: impl FnOnce(&mut dyn Format, &DecodeRequest<'_>) -> Result<T>,
     ) -> Result<T> {
-        let asked = Asked { file, media_type, password: password.map(Secret::reveal), config: &self.config };
+        let asked = DecodeRequest { file, media_type, password: password.map(Secret::reveal), config: &self.config };
         let format = self.formats.iter_mut().find(|format| format.media_types().contains(&media_type));
         let format = format.ok_or_else(|| Failure::defect(format!("no decoder reads {media_type}")))?;
         ask(&mut **format, &asked)

@@ -1,15 +1,16 @@
-//! What a decoder of one format offers. A new format is a file that implements [`Format`], and its line in [`super::formats`].
+//! What a decoder of one format offers. A new format is a file that implements [`Format`], and its line in
+//! [`super::formats`].
 
-use super::{Check, Config, Opened, PageContent, request::Rendered};
-use crate::{
-    document::facts::Facts,
+use super::{Check, Config, Opened, PageContent, request::RenderedPage};
+use crate::sandbox::File;
+use deckle_contract::{
+    document::metadata::DocumentMetadata,
     error::{Failure, Result, code},
-    pixmap::Pixmap,
-    sandbox::File,
 };
+use deckle_imaging::Pixmap;
 
 /// A question about a file.
-pub struct Asked<'a> {
+pub(crate) struct DecodeRequest<'a> {
     /// The file.
     pub file: &'a File,
     /// One of [`Format::media_types`].
@@ -21,7 +22,7 @@ pub struct Asked<'a> {
 }
 
 /// A decoder, living in one child; it may keep what it has loaded and opened.
-pub trait Format {
+pub(crate) trait Format {
     /// The media types that it reads, as `sniff.rs` names them.
     fn media_types(&self) -> &[&'static str];
 
@@ -29,20 +30,20 @@ pub trait Format {
     fn names(&self) -> &[&'static str];
 
     /// Finds out how many pages the file has, or reads all of a file without pages.
-    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened>;
+    fn open(&mut self, asked: &DecodeRequest<'_>) -> Result<Opened>;
 
     /// Reads the text layer of a page, counted from 1.
-    fn read_page(&mut self, asked: &Asked<'_>, _page_no: u32) -> Result<PageContent> {
+    fn read_page(&mut self, asked: &DecodeRequest<'_>, _page_no: u32) -> Result<PageContent> {
         Err(no_pages(asked))
     }
 
     /// Reads what the file says of itself; attachments are unpacked and hashed only if asked for.
-    fn read_facts(&mut self, _asked: &Asked<'_>, _look_into_attachments: bool) -> Result<Facts> {
-        Ok(Facts::default())
+    fn read_facts(&mut self, _asked: &DecodeRequest<'_>, _look_into_attachments: bool) -> Result<DocumentMetadata> {
+        Ok(DocumentMetadata::default())
     }
 
     /// Renders a page, counted from 1, upright; in grey, or in colour where it has pictures in colour.
-    fn render_page(&mut self, asked: &Asked<'_>, _page_no: u32) -> Result<(Rendered, Pixmap)> {
+    fn render_page(&mut self, asked: &DecodeRequest<'_>, _page_no: u32) -> Result<(RenderedPage, Pixmap)> {
         Err(no_pages(asked))
     }
 
@@ -53,7 +54,7 @@ pub trait Format {
 }
 
 /// What deckle reads, for messages: `PDF, PNG, JPEG, …, plain text and Markdown`.
-pub fn names(formats: &[Box<dyn Format>]) -> String {
+pub(crate) fn names(formats: &[Box<dyn Format>]) -> String {
     let names: Vec<&str> = formats.iter().flat_map(|format| format.names()).copied().collect();
     match names.split_last() {
         Some((last, [])) => (*last).to_owned(),
@@ -62,6 +63,6 @@ pub fn names(formats: &[Box<dyn Format>]) -> String {
     }
 }
 
-fn no_pages(asked: &Asked<'_>) -> Failure {
+fn no_pages(asked: &DecodeRequest<'_>) -> Failure {
     Failure::rejected(code::UNSUPPORTED_TYPE, format!("a file of type {} has no pages", asked.media_type))
 }

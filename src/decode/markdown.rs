@@ -4,16 +4,16 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 
 use super::{
     Opened,
-    format::{Asked, Format},
+    format::{DecodeRequest, Format},
     sniff, text,
 };
-use crate::{
+use deckle_contract::{
     document::{Block, BlockKind, Cell, Table},
     error::Result,
 };
 
-/// See the module.
-pub struct Decoder;
+/// Decodes Markdown into blocks.
+pub(crate) struct Decoder;
 
 impl Format for Decoder {
     fn media_types(&self) -> &'static [&'static str] {
@@ -24,7 +24,7 @@ impl Format for Decoder {
         &["Markdown"]
     }
 
-    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened> {
+    fn open(&mut self, asked: &DecodeRequest<'_>) -> Result<Opened> {
         Ok(open(&text::decode(&asked.file.bytes)?))
     }
 }

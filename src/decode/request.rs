@@ -3,22 +3,22 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Raster;
-use crate::error::{Failure, Result};
+use super::PageImage;
+use deckle_contract::error::{Failure, Result};
 
 /// A password on its way to the child: it shows itself to nobody else.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
     /// Hides a password.
-    pub fn new(password: &str) -> Self {
+    pub(crate) fn new(password: &str) -> Self {
         Self(password.to_owned())
     }
 
     /// The password, for the decoder only.
-    pub fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Secret {
 /// One request. Pages count from 1.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
-pub enum Request {
+pub(crate) enum Request {
     /// Sniff and open.
     Open { filename: String, password: Option<Secret> },
     /// Text layer and signals of a page.
@@ -49,7 +49,8 @@ pub enum Request {
 
 impl Request {
     /// JSON, its length in front, the attachment behind.
-    pub fn encode(&self, attachment: &[u8]) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "plain fields are always JSON")]
+    pub(crate) fn encode(&self, attachment: &[u8]) -> Vec<u8> {
         let json = serde_json::to_vec(self).expect("plain fields are always JSON");
         let mut out = Vec::with_capacity(4 + json.len() + attachment.len());
         out.extend((json.len() as u32).to_le_bytes());
@@ -59,7 +60,7 @@ impl Request {
     }
 
     /// The request and its attachment.
-    pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8])> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, &[u8])> {
         let broken = || Failure::defect("a request to a decoder is cut short");
         let (len, rest) = bytes.split_first_chunk::<4>().ok_or_else(broken)?;
         let (json, attachment) = rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or_else(broken)?;
@@ -72,7 +73,7 @@ impl Request {
 /// A `Result` on the wire.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Outcome<T> {
+pub(crate) enum Outcome<T> {
     /// It went well.
     Ok {
         /// What was asked for.
@@ -88,7 +89,7 @@ pub enum Outcome<T> {
 
 impl<T> Outcome<T> {
     /// Back to what callers know.
-    pub fn into_result(self) -> Result<T> {
+    pub(crate) fn into_result(self) -> Result<T> {
         match self {
             Self::Ok { value } => Ok(value),
             Self::Rejected { code, message } => Err(Failure::Rejected { code, message }),
@@ -109,9 +110,9 @@ impl<T> From<Result<T>> for Outcome<T> {
     }
 }
 
-/// A [`Raster`] without its bytes, which travel as the payload.
+/// A [`PageImage`] without its bytes, which travel as the payload.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Rendered {
+pub(crate) struct RenderedPage {
     /// Pixels per inch.
     pub dpi: f32,
     /// Width in pixels.
@@ -126,10 +127,10 @@ pub struct Rendered {
     pub rotation: u16,
 }
 
-impl Rendered {
+impl RenderedPage {
     /// Joins it with its bytes.
-    pub fn into_raster(self, png: Bytes) -> Raster {
+    pub(crate) fn into_raster(self, png: Bytes) -> PageImage {
         let Self { dpi, width_px, height_px, page_width, page_height, rotation } = self;
-        Raster { png, dpi, width_px, height_px, page_width, page_height, rotation }
+        PageImage { png, dpi, width_px, height_px, page_width, page_height, rotation }
     }
 }

@@ -1,35 +1,33 @@
 //! What a file is, by its content. The name only tells Markdown from plain text.
 
 use super::text;
-use crate::error::Result;
+use deckle_contract::error::Result;
 
 /// PDF.
-pub const PDF: &str = "application/pdf";
+pub(crate) const PDF: &str = "application/pdf";
 /// PNG.
-pub const PNG: &str = "image/png";
+pub(crate) const PNG: &str = "image/png";
 /// JPEG.
-pub const JPEG: &str = "image/jpeg";
+pub(crate) const JPEG: &str = "image/jpeg";
 /// TIFF.
-pub const TIFF: &str = "image/tiff";
+pub(crate) const TIFF: &str = "image/tiff";
 /// WebP.
-pub const WEBP: &str = "image/webp";
+pub(crate) const WEBP: &str = "image/webp";
 /// GIF.
-pub const GIF: &str = "image/gif";
+pub(crate) const GIF: &str = "image/gif";
 /// BMP.
-pub const BMP: &str = "image/bmp";
+pub(crate) const BMP: &str = "image/bmp";
 /// HEIC.
-pub const HEIC: &str = "image/heic";
-/// Plain text.
-pub const PLAIN: &str = "text/plain";
-/// Markdown.
-pub const MARKDOWN: &str = "text/markdown";
+pub(crate) const HEIC: &str = "image/heic";
+/// The media type of Markdown.
+pub(crate) const MARKDOWN: &str = "text/markdown";
 
 /// Readers look for `%PDF-` in so many bytes: some files begin with other bytes.
 const PDF_HEADER_WITHIN: usize = 1024;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// IANA's name, or the field's.
     pub media_type: &'static str,
     /// What people call it, with its article.
@@ -40,7 +38,7 @@ pub struct Identity {
 ///
 /// # Errors
 /// `text.encoding` for text in no encoding that deckle knows.
-pub fn identify(bytes: &[u8], filename: &str) -> Result<Identity> {
+pub(crate) fn identify(bytes: &[u8], filename: &str) -> Result<Identity> {
     let identity = |(name, media_type)| Ok(Identity { media_type, name });
     let head = &bytes[..bytes.len().min(PDF_HEADER_WITHIN)];
     if let Some(media_type) = picture(bytes) {
@@ -61,7 +59,7 @@ pub fn identify(bytes: &[u8], filename: &str) -> Result<Identity> {
     }
     let name = filename.to_lowercase();
     let is_markdown = [".md", ".markdown", ".mdown", ".mkd"].iter().any(|end| name.ends_with(end));
-    identity(if is_markdown { ("a Markdown text", MARKDOWN) } else { ("a plain text", PLAIN) })
+    identity(if is_markdown { ("a Markdown text", MARKDOWN) } else { ("a plain text", text::PLAIN) })
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

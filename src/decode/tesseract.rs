@@ -6,11 +6,11 @@ use tesseract_rs::{TessPageSegMode, TesseractAPI, TesseractError};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{Config, Recognised};
-use crate::{
+use deckle_contract::{
     document::{Bbox, Line, Method, Word},
     error::{Failure, Result, code},
-    pixmap::Pixmap,
 };
+use deckle_imaging::Pixmap;
 
 /// BCP 47 primary subtags (and scripts, where they decide) with Tesseract's names. Tesseract's own three-letter names
 /// are taken as they are.
@@ -71,20 +71,20 @@ const NOISE_CONFIDENCE: f32 = 0.3;
 const LEAST_DPI: f32 = 70.0;
 
 /// A loaded engine and its languages.
-pub struct Tesseract {
+pub(crate) struct Tesseract {
     api: TesseractAPI,
     /// Tesseract's names joined with `+`.
     languages: String,
 }
 
 /// Data for Fraktur in the order they are taken: for German its own, which the set-up installs, before those of all
-/// languages (under Debian's name and that of Tesseract's own folder). On a page of 1784 the two err alike (on about 9 % of
-/// the characters), and the data of German in antiqua on 14 %.
+/// languages (under Debian's name and that of Tesseract's own folder). On a page of 1784 the two err alike (on about 9
+/// % of the characters), and the data of German in antiqua on 14 %.
 const GERMAN_FRAKTUR: &[&str] = &["frk", "Fraktur", "script/Fraktur"];
 const FRAKTUR: &[&str] = &["Fraktur", "script/Fraktur", "frk"];
 
 /// The languages that are installed, without orientation data. What lies in the folder of scripts is named `script/…`.
-pub fn installed(config: &Config) -> Vec<String> {
+pub(crate) fn installed(config: &Config) -> Vec<String> {
     let in_folder = |folder: &Path, prefix: &str| -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let name = |entry: fs::DirEntry| {
@@ -100,12 +100,12 @@ pub fn installed(config: &Config) -> Vec<String> {
 }
 
 /// Version of the library.
-pub fn version() -> String {
+pub(crate) fn version() -> String {
     TesseractAPI::version()
 }
 
 /// Tesseract's names of BCP 47 languages, joined with `+`; English for none.
-pub fn engine_languages(languages: &[String], installed: &[String]) -> Result<String> {
+pub(crate) fn engine_languages(languages: &[String], installed: &[String]) -> Result<String> {
     let is_installed = |name: &&str| installed.iter().any(|installed| installed == name);
     let mut names: Vec<&str> = Vec::new();
     for language in languages {
@@ -161,7 +161,7 @@ fn list(names: &[String]) -> String {
 
 impl Tesseract {
     /// Loads languages, or keeps the loaded engine when it has the same ones.
-    pub fn for_languages<'a>(
+    pub(crate) fn for_languages<'a>(
         kept: &'a mut Option<Self>,
         languages: &[String],
         config: &Config,
@@ -199,7 +199,7 @@ impl Tesseract {
     }
 
     /// Recognises a page of the given resolution.
-    pub fn recognise(&mut self, picture: &Pixmap, dpi: f32) -> Result<Recognised> {
+    pub(crate) fn recognise(&mut self, picture: &Pixmap, dpi: f32) -> Result<Recognised> {
         let failed = |e: TesseractError| Failure::defect(format!("tesseract failed: {e}"));
         let (width, height) = (picture.width as i32, picture.height as i32);
         self.api.set_image(&picture.pixels, width, height, 1, width).map_err(failed)?;

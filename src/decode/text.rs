@@ -4,10 +4,9 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::{
     Opened,
-    format::{Asked, Format},
-    sniff,
+    format::{DecodeRequest, Format},
 };
-use crate::{
+use deckle_contract::{
     document::{Block, BlockKind},
     error::{Failure, Result, code},
 };
@@ -18,25 +17,28 @@ const LOOK_AT: usize = 64 * 1024;
 /// Text has fewer control characters than this, as a share of its bytes.
 const CONTROL_SHARE: f64 = 0.01;
 
-/// See the module.
-pub struct Decoder;
+/// The media type of plain text.
+pub(crate) const PLAIN: &str = "text/plain";
+
+/// Decodes plain text.
+pub(crate) struct Decoder;
 
 impl Format for Decoder {
     fn media_types(&self) -> &'static [&'static str] {
-        &[sniff::PLAIN]
+        &[PLAIN]
     }
 
     fn names(&self) -> &'static [&'static str] {
         &["plain text"]
     }
 
-    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened> {
+    fn open(&mut self, asked: &DecodeRequest<'_>) -> Result<Opened> {
         Ok(open(&decode(&asked.file.bytes)?))
     }
 }
 
 /// Whether bytes are text in some encoding: hardly any control characters, and NUL only in UTF-16 with a mark.
-pub fn looks_like_text(bytes: &[u8]) -> bool {
+pub(crate) fn looks_like_text(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(LOOK_AT)];
     if head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF") {
         return true;
@@ -50,7 +52,7 @@ pub fn looks_like_text(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// `text.encoding` for bytes that are none of these.
-pub fn decode(bytes: &[u8]) -> Result<String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<String> {
     let rejected = |message: String| Failure::rejected(code::TEXT_ENCODING, message);
     let little = bytes.strip_prefix(b"\xFF\xFE").map(|rest| (rest, u16::from_le_bytes as fn([u8; 2]) -> u16));
     let big = bytes.strip_prefix(b"\xFE\xFF").map(|rest| (rest, u16::from_be_bytes as fn([u8; 2]) -> u16));
@@ -108,7 +110,7 @@ fn normal(text: &str) -> String {
 
 /// Splits into paragraphs.
 fn open(text: &str) -> Opened {
-    Opened { media_type: sniff::PLAIN.to_owned(), page_count: None, title: None, blocks: paragraphs(text) }
+    Opened { media_type: PLAIN.to_owned(), page_count: None, title: None, blocks: paragraphs(text) }
 }
 
 /// Paragraphs end at empty lines; the lines of one are joined, unless their breaks carry meaning.

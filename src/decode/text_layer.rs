@@ -1,8 +1,8 @@
 //! Is the text layer of a page good enough, or must it be recognised from its picture?
 //!
-//! The law: the rule is pure, its thresholds stand in one place ([`threshold`]), and each of its cases has a test, here and
-//! on a PDF of `tests/data/reading`. It was found on 249 pages and is right on all of them; pages of under 20 words escape
-//! case 3.
+//! The law: the rule is pure, its thresholds stand in one place ([`threshold`]), and each of its cases has a test, here
+//! and on a PDF of `tests/data/reading`. It was found on 249 pages and is right on all of them; pages of under 20 words
+//! escape case 3.
 
 mod words;
 
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Bbox, Line};
+use deckle_contract::document::{Bbox, Line};
 use words::WordCounts;
 
 /// The thresholds of the rule. Shares are 0..1.
@@ -60,7 +60,7 @@ pub struct Signals {
     pub unmapped: u32,
     /// Those drawn invisibly.
     pub invisible: u32,
-    /// Paths.
+    /// Paths drawn on the page.
     pub paths: u32,
     /// Area of all text objects in square points.
     pub text_area: f32,
@@ -153,7 +153,7 @@ impl Signals {
 }
 
 /// Judges a page. The first case that holds decides.
-pub fn judge(signals: &Signals) -> Decision {
+pub fn classify(signals: &Signals) -> Decision {
     use threshold as t;
     let s = signals;
     // 1. Hardly any characters: a scan, drawn letters, or an empty page.
@@ -223,27 +223,27 @@ mod tests {
 
     #[test]
     fn a_good_page_is_taken() {
-        assert_eq!(judge(&good()), Decision::TextLayer);
+        assert_eq!(classify(&good()), Decision::TextLayer);
     }
 
     #[test]
     fn case_1_a_page_without_characters_is_read_if_anything_stands_on_it() {
         let empty = Signals { page_area: 500_000.0, ..Signals::default() };
-        assert_eq!(judge(&empty), Decision::Empty);
-        assert_eq!(judge(&Signals { paths: 10, ..empty.clone() }), Decision::Empty);
-        assert_eq!(judge(&Signals { paths: 11, ..empty.clone() }), Decision::Ocr("no_text_layer"));
-        assert_eq!(judge(&Signals { characters: 9, ..empty.clone() }), Decision::Ocr("no_text_layer"));
+        assert_eq!(classify(&empty), Decision::Empty);
+        assert_eq!(classify(&Signals { paths: 10, ..empty.clone() }), Decision::Empty);
+        assert_eq!(classify(&Signals { paths: 11, ..empty.clone() }), Decision::Ocr("no_text_layer"));
+        assert_eq!(classify(&Signals { characters: 9, ..empty.clone() }), Decision::Ocr("no_text_layer"));
         let scan = Signals { pictures: vec![picture(0.05, 0.0)], ..empty.clone() };
-        assert_eq!(judge(&scan), Decision::Ocr("no_text_layer"));
+        assert_eq!(classify(&scan), Decision::Ocr("no_text_layer"));
         let speck = Signals { pictures: vec![picture(0.04, 0.0)], ..empty };
-        assert_eq!(judge(&speck), Decision::Empty);
+        assert_eq!(classify(&speck), Decision::Empty);
     }
 
     #[test]
     fn case_2_characters_without_meaning_are_read() {
-        assert_eq!(judge(&Signals { unmapped: 201, ..good() }), Decision::Ocr("unmapped"));
+        assert_eq!(classify(&Signals { unmapped: 201, ..good() }), Decision::Ocr("unmapped"));
         let bullets = Signals { unmapped: 83, ..good() };
-        assert_eq!(judge(&bullets), Decision::TextLayer);
+        assert_eq!(classify(&bullets), Decision::TextLayer);
         assert!(bullets.is_suspect() && !good().is_suspect());
     }
 
@@ -251,39 +251,39 @@ mod tests {
     fn case_3_letters_that_make_no_words_are_read() {
         let with = |words| Signals { words, ..good() };
         let shapeless = WordCounts { shaped: 80, ..good().words };
-        assert_eq!(judge(&with(shapeless)), Decision::Ocr("no_words"));
+        assert_eq!(classify(&with(shapeless)), Decision::Ocr("no_words"));
         let exchanged = WordCounts { shaped: 160, stop_words: 2, plausible: 20, ..good().words };
-        assert_eq!(judge(&with(exchanged)), Decision::Ocr("no_words"));
+        assert_eq!(classify(&with(exchanged)), Decision::Ocr("no_words"));
         // Mathematics, tables of names, and other scripts are no noise.
         let mathematics = WordCounts { shaped: 101, ..good().words };
         let names = WordCounts { shaped: 160, stop_words: 2, ..good().words };
         let other_script = WordCounts { latin: 100, shaped: 0, ..good().words };
         let few = WordCounts { words: 19, shaped: 0, ..good().words };
         for words in [mathematics, names, other_script, few] {
-            assert_eq!(judge(&with(words)), Decision::TextLayer, "{words:?}");
+            assert_eq!(classify(&with(words)), Decision::TextLayer, "{words:?}");
         }
     }
 
     #[test]
     fn case_4_an_invisible_layer_over_a_scan_is_read_again() {
         let scan = Signals { invisible: 501, pictures: vec![picture(0.5, 0.4)], ..good() };
-        assert_eq!(judge(&scan), Decision::Ocr("invisible"));
-        assert_eq!(judge(&Signals { invisible: 500, ..scan.clone() }), Decision::TextLayer);
-        assert_eq!(judge(&Signals { pictures: Vec::new(), ..scan }), Decision::TextLayer);
+        assert_eq!(classify(&scan), Decision::Ocr("invisible"));
+        assert_eq!(classify(&Signals { invisible: 500, ..scan.clone() }), Decision::TextLayer);
+        assert_eq!(classify(&Signals { pictures: Vec::new(), ..scan }), Decision::TextLayer);
     }
 
     #[test]
     fn case_5_text_that_gives_no_characters_is_read() {
-        assert_eq!(judge(&Signals { silent_area: 10_001.0, ..good() }), Decision::Ocr("silent"));
-        assert_eq!(judge(&Signals { silent_area: 9_999.0, ..good() }), Decision::TextLayer);
+        assert_eq!(classify(&Signals { silent_area: 10_001.0, ..good() }), Decision::Ocr("silent"));
+        assert_eq!(classify(&Signals { silent_area: 9_999.0, ..good() }), Decision::TextLayer);
     }
 
     #[test]
     fn case_6_pictures_without_text_are_read_besides() {
         let (unread, small, captioned) = (picture(0.03, 0.04), picture(0.02, 0.0), picture(0.3, 0.05));
         let page = Signals { pictures: vec![unread, small, captioned], ..good() };
-        assert_eq!(judge(&page), Decision::TextLayerAndImages(vec![unread.bbox]));
+        assert_eq!(classify(&page), Decision::TextLayerAndImages(vec![unread.bbox]));
         let page = Signals { pictures: vec![small, captioned], ..good() };
-        assert_eq!(judge(&page), Decision::TextLayer);
+        assert_eq!(classify(&page), Decision::TextLayer);
     }
 }

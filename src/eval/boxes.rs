@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::measure::{Measure, Ratio, Scores};
-use crate::document::Bbox;
+use deckle_contract::document::Bbox;
 
 /// Pairs match from this intersection over union on (PASCAL VOC's threshold).
 pub const MATCHES: f64 = 0.5;

@@ -45,7 +45,7 @@ pub struct Passage {
     pub spans: Vec<Span>,
 }
 
-/// Compares.
+/// Compares what was found in a document with its truth.
 pub fn compare(truth: &Truth, found: &Found) -> Comparison {
     let mut result = Comparison::default();
     match &truth.text {
@@ -178,7 +178,8 @@ fn home(word: &FoundWord, page_no: Option<u32>, places: &[Placed]) -> Option<usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{document::Bbox, eval::truth::Boxes};
+    use crate::truth::Boxes;
+    use deckle_contract::document::Bbox;
 
     fn bbox(left: f32, top: f32, right: f32, bottom: f32) -> Bbox {
         Bbox { left, top, right, bottom }

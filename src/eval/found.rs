@@ -11,7 +11,7 @@ use super::{
     text,
     truth::{Frame, Place, Scope, Unit},
 };
-use crate::document::{Bbox, Block, BlockKind, Document, Line, Page};
+use deckle_contract::document::{Bbox, Block, BlockKind, Document, Line, Page};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -41,7 +41,7 @@ pub struct FoundPage {
     pub lines: Vec<Bbox>,
     /// Boxes of blocks, furniture included.
     pub blocks: Vec<Bbox>,
-    /// Tables.
+    /// The tables on the page, with their boxes.
     pub tables: Vec<PlacedTable>,
 }
 
@@ -243,7 +243,7 @@ fn tables(page_no: Option<u32>, blocks: &[Block]) -> Vec<PlacedTable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{BlockKind, Locator, Method, Word};
+    use deckle_contract::document::{BlockKind, Locator, Method, Word};
 
     fn line(text: &str, top: f32) -> Line {
         let bbox = Bbox { left: 0.0, top, right: 10.0, bottom: top + 1.0 };

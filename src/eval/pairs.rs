@@ -49,7 +49,7 @@ pub struct Pair {
     pub truth: Truth,
     /// BCP 47; none = as the command says.
     pub languages: Vec<String>,
-    /// Secret.
+    /// The password that opens the file; never shown.
     pub password: Option<String>,
     /// What of the document the truth is about.
     pub scope: Scope,

@@ -16,10 +16,8 @@ use super::{
     CommitError, Event, From, Lag, Log, NewRecord, Partition, Position, Reader, Record, Step, Tail, Topic, Writer,
     held_back::HeldBack,
 };
-use crate::{
-    error::{Failure, Result},
-    record::registry::{self, ConnectError, Registry},
-};
+use crate::registry::{self, ConnectError, Registry};
+use deckle_contract::error::{Failure, Result};
 
 /// How often a registry that is away is asked again.
 const RETRY: Duration = Duration::from_secs(1);

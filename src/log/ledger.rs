@@ -9,6 +9,8 @@
 //!             (per order key one at a time, in order)                   └─ replayed from memory until confirmed
 //! ```
 
+#![expect(clippy::expect_used, reason = "the indexes agree with each other: tests/suite/ledger.rs holds it by a model")]
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -108,10 +110,10 @@ pub struct Ledger {
     /// The last epoch given out.
     epoch: u64,
     assigned: HashMap<Partition, u64>,
-    lots: BTreeMap<u64, Lot>,
+    states: BTreeMap<u64, PartitionState>,
     /// Per order key the open records in their order; the first one is runnable or running.
     keys: HashMap<Arc<str>, VecDeque<Ticket>>,
-    /// The lot that started last, and how many starts there were: the next turn goes to the one after it.
+    /// The partition that started last, and how many starts there were: the next turn goes to the one after it.
     last_started: u64,
     starts: u64,
     /// In order of completion, which is the order of the outputs.
@@ -128,7 +130,7 @@ pub struct Ledger {
 
 /// One partition during one assignment.
 #[derive(Debug)]
-struct Lot {
+struct PartitionState {
     partition: Partition,
     progress: Progress,
     /// Admitted, and neither completed nor in a step.
@@ -173,7 +175,7 @@ impl Ledger {
             limits,
             epoch: 0,
             assigned: HashMap::new(),
-            lots: BTreeMap::new(),
+            states: BTreeMap::new(),
             keys: HashMap::new(),
             last_started: 0,
             starts: 0,
@@ -192,7 +194,7 @@ impl Ledger {
         self.revoke(std::slice::from_ref(&partition));
         self.epoch += 1;
         self.assigned.insert(partition.clone(), self.epoch);
-        self.lots.insert(self.epoch, Lot::new(partition, position));
+        self.states.insert(self.epoch, PartitionState::new(partition, position));
     }
 
     /// Takes in a record that the log delivered, in the order of its partition.
@@ -200,12 +202,12 @@ impl Ledger {
         let Some(&epoch) = self.assigned.get(&record.partition) else {
             return Admission::Unassigned;
         };
-        let lot = lot(&mut self.lots, epoch);
+        let state = state(&mut self.states, epoch);
         let ticket = Ticket { epoch, offset: record.offset };
-        if !lot.progress.deliver(ticket.offset) {
+        if !state.progress.deliver(ticket.offset) {
             return Admission::Covered;
         }
-        lot.text_len = None;
+        state.text_len = None;
         let key = match self.keys.get_key_value(order_key.as_str()) {
             Some((key, _)) => Arc::clone(key),
             None => Arc::from(order_key),
@@ -213,12 +215,12 @@ impl Ledger {
         let queue = self.keys.entry(Arc::clone(&key)).or_default();
         queue.push_back(ticket);
         if queue.len() == 1 {
-            lot.runnable(interactive).insert(ticket.offset);
+            state.runnable(interactive).insert(ticket.offset);
         }
         let bytes = record_bytes(&record);
-        lot.open.insert(ticket.offset, Open { key, interactive, bytes, waiting: Some(record) });
-        lot.records += 1;
-        lot.bytes += bytes;
+        state.open.insert(ticket.offset, Open { key, interactive, bytes, waiting: Some(record) });
+        state.records += 1;
+        state.bytes += bytes;
         self.in_flight.waiting += 1;
         self.in_flight.bytes += bytes;
         Admission::Admitted(ticket)
@@ -233,36 +235,36 @@ impl Ledger {
             .find_map(|interactive| Some((self.next_turn(interactive)?, interactive)))?;
         self.last_started = epoch;
         self.starts += 1;
-        let lot = lot(&mut self.lots, epoch);
-        let offset = lot.runnable(interactive).pop_first().expect("next_turn saw one");
-        let open = lot.open.get_mut(&offset).expect("what is runnable is open");
+        let state = state(&mut self.states, epoch);
+        let offset = state.runnable(interactive).pop_first().expect("next_turn saw one");
+        let open = state.open.get_mut(&offset).expect("what is runnable is open");
         let record = open.waiting.take().expect("what is runnable was not started");
         self.in_flight.waiting -= 1;
         self.in_flight.running += 1;
         Some((Ticket { epoch, offset }, record))
     }
 
-    /// The lot after the one that started last which has something to run in this lane.
+    /// The partition after the one that started last which has something to run in this lane.
     fn next_turn(&self, interactive: bool) -> Option<u64> {
-        let after = self.lots.range(self.last_started + 1..);
-        let before = self.lots.range(..=self.last_started);
-        after.chain(before).find(|(_, lot)| lot.has_runnable(interactive)).map(|(&epoch, _)| epoch)
+        let after = self.states.range(self.last_started + 1..);
+        let before = self.states.range(..=self.last_started);
+        after.chain(before).find(|(_, state)| state.has_runnable(interactive)).map(|(&epoch, _)| epoch)
     }
 
     /// A record that was started is done, and these are its outputs. False when its partition was revoked meanwhile:
     /// the outputs are dropped, and the record's new owner makes them again.
     pub fn complete(&mut self, ticket: Ticket, outputs: Vec<NewRecord>, now: Instant) -> bool {
-        let Some(lot) = self.lots.get_mut(&ticket.epoch) else {
+        let Some(state) = self.states.get_mut(&ticket.epoch) else {
             return false;
         };
-        if lot.open.get(&ticket.offset).is_none_or(|open| open.waiting.is_some()) {
+        if state.open.get(&ticket.offset).is_none_or(|open| open.waiting.is_some()) {
             return false;
         }
-        let open = lot.open.remove(&ticket.offset).expect("was there above");
+        let open = state.open.remove(&ticket.offset).expect("was there above");
         let bytes = outputs.iter().map(output_bytes).sum();
-        lot.completed.insert(ticket.offset);
-        lot.bytes = lot.bytes - open.bytes + bytes;
-        lot.text_len = None;
+        state.completed.insert(ticket.offset);
+        state.bytes = state.bytes - open.bytes + bytes;
+        state.text_len = None;
         self.in_flight.bytes = self.in_flight.bytes - open.bytes + bytes;
         self.in_flight.running -= 1;
         self.in_flight.completed += 1;
@@ -291,9 +293,9 @@ impl Ledger {
             None => drop(self.keys.remove(key)),
             Some(next) if was_first => {
                 let (epoch, offset) = (next.epoch, next.offset);
-                let lot = lot(&mut self.lots, epoch);
-                let interactive = lot.open[&offset].interactive;
-                lot.runnable(interactive).insert(offset);
+                let state = state(&mut self.states, epoch);
+                let interactive = state.open[&offset].interactive;
+                state.runnable(interactive).insert(offset);
             }
             Some(_) => {}
         }
@@ -323,16 +325,16 @@ impl Ledger {
         let mut running = Vec::new();
         for partition in partitions {
             let Some(epoch) = self.assigned.remove(partition) else { continue };
-            let Some(lot) = self.lots.remove(&epoch) else { continue };
-            self.in_flight.bytes -= lot.bytes;
-            self.in_flight.completed -= lot.completed.len();
-            self.in_flight.outstanding -= lot.records - lot.open.len() - lot.completed.len();
-            for open in lot.open.values() {
+            let Some(state) = self.states.remove(&epoch) else { continue };
+            self.in_flight.bytes -= state.bytes;
+            self.in_flight.completed -= state.completed.len();
+            self.in_flight.outstanding -= state.records - state.open.len() - state.completed.len();
+            for open in state.open.values() {
                 *if open.waiting.is_some() { &mut self.in_flight.waiting } else { &mut self.in_flight.running } -= 1;
             }
             let stale = |ticket: Ticket| ticket.epoch == epoch;
             // Last to first: a key's queue then never promotes a record that goes too.
-            for (offset, open) in lot.open.into_iter().rev() {
+            for (offset, open) in state.open.into_iter().rev() {
                 let ticket = Ticket { epoch, offset };
                 if open.waiting.is_none() {
                     running.push(ticket);
@@ -373,16 +375,16 @@ impl Ledger {
 
     /// The partition that a ticket belongs to, unless it was revoked.
     pub fn partition(&self, ticket: Ticket) -> Option<&Partition> {
-        self.lots.get(&ticket.epoch).map(|lot| &lot.partition)
+        self.states.get(&ticket.epoch).map(|state| &state.partition)
     }
 }
 
-/// A lot that an index of the ledger names.
-fn lot(lots: &mut BTreeMap<u64, Lot>, epoch: u64) -> &mut Lot {
-    lots.get_mut(&epoch).expect("a revoke removes a lot from every index")
+/// The state of the partition that an index of the ledger names by its epoch.
+fn state(states: &mut BTreeMap<u64, PartitionState>, epoch: u64) -> &mut PartitionState {
+    states.get_mut(&epoch).expect("a revoke removes a state from every index")
 }
 
-impl Lot {
+impl PartitionState {
     fn new(partition: Partition, position: Position) -> Self {
         Self {
             partition,

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::Position;
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// Leads the text, so that another form can be told apart one day.
 const FORM: char = '1';

@@ -1,7 +1,7 @@
 //! The embedding models of this process, each loaded once and only when somebody asks.
 //!
-//! Each session of a model holds its weights: of MiniLM in f32 110 to 130 MB, in int8 30 to 50 MB. A model that is retired
-//! stays in memory until the process ends.
+//! Each session of a model holds its weights: of MiniLM in f32 110 to 130 MB, in int8 30 to 50 MB. A model that is
+//! retired stays in memory until the process ends.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,8 @@ use super::{
     minilm::{Counter, Embedder},
     on_demand::OnDemand,
 };
-use crate::{error::Result, inference, telemetry};
+use crate::inference;
+use deckle_contract::{error::Result, telemetry};
 
 /// Cheap to clone; all clones share the models.
 #[derive(Clone)]

@@ -20,8 +20,10 @@ use tokenizers::Tokenizer;
 use super::{Catalogue, Entry};
 use crate::{
     computing::{micros, thread_cpu},
-    error::{Failure, Result},
     inference::{self, Model, Pool, Precision, Provider, Report, Size, Stats, Tag, onnx::Runtime},
+};
+use deckle_contract::{
+    error::{Failure, Result},
     record::Lane,
 };
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// Cheap to clone; all clones share the model.
 pub struct OnDemand<T> {
@@ -55,7 +55,7 @@ mod tests {
             _ => Ok("the model"),
         });
         let missing = model.get().await.unwrap_err();
-        assert_eq!(missing.code(), crate::error::code::UNAVAILABLE);
+        assert_eq!(missing.code(), deckle_contract::error::code::UNAVAILABLE);
         let (one, other) = (model.clone(), model.clone());
         assert_eq!(tokio::join!(one.get(), other.get()), (Ok("the model"), Ok("the model")));
         assert_eq!(tries.load(Relaxed), 2);

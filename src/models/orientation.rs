@@ -8,12 +8,12 @@ use anyhow::Context as _;
 use ort::{session::Session, value::TensorRef};
 
 use super::{Catalogue, Entry, Tag};
-use crate::{
+use crate::inference::{self, Model, Pool, Size, onnx::Runtime, plan::Batching};
+use deckle_contract::{
     error::{Failure, Result},
-    inference::{self, Model, Pool, Size, onnx::Runtime, plan::Batching},
-    pixmap::{Channels, Pixmap},
     record::Lane,
 };
+use deckle_imaging::{Channels, Pixmap};
 
 /// The task of such models in the catalogue.
 const TASK: &str = "orient-page";
@@ -28,8 +28,8 @@ const SHORT_SIDE: u32 = 256;
 /// three crops were right on 0.994, one in the middle on 0.96.
 const CROPS: usize = 3;
 
-/// Below this the page stays as it is. Of 28 pictures of 12 pages (scans, faxes, photographed receipts) in four turns, 27
-/// are right each time with 0.91 and more; the other, a page of 94 characters, has 0.48 each time.
+/// Below this the page stays as it is. Of 28 pictures of 12 pages (scans, faxes, photographed receipts) in four turns,
+/// 27 are right each time with 0.91 and more; the other, a page of 94 characters, has 0.48 each time.
 const CONFIDENT: f32 = 0.65;
 
 /// Mean and deviation of ImageNet in the order of the model's channels: blue, green, red.

@@ -26,15 +26,16 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Parts, Stage, claim_check};
-use crate::{
-    blob::Blobs,
-    computing::compute,
-    document::{Confidence, Document, Page, PageInfo, facts::Facts, fields, layout, outline},
+use super::{Meter, Output, Parts, Stage};
+use deckle_blob::{Blobs, claim_check};
+use deckle_contract::{
+    document::{Confidence, Document, Page, PageInfo, metadata::DocumentMetadata},
     error::{Failure, Reason, Result, code},
     record::{Assembled, Enriched, Event, PageAnalysed, Source, Status, TrailEntry, wire::Headers},
-    store::{DocumentKey, PageRow, RunKey, Store},
 };
+use deckle_models::computing::compute;
+use deckle_store::{DocumentKey, PageRow, RunKey, Store};
+use deckle_structure::{fields, layout, outline};
 
 /// The stage's name.
 pub const NAME: &str = "assemble";
@@ -45,7 +46,7 @@ const REASONS: usize = 100;
 /// Pages fetched at once: enough to hide the blob store's latency.
 const FETCHES: usize = 16;
 
-/// See the module.
+/// The stage that joins the pages of a document.
 pub struct Assemble {
     blobs: Arc<dyn Blobs>,
     store: Arc<dyn Store>,
@@ -258,9 +259,9 @@ impl Assemble {
             event.failed_pages = last.page_count;
             return Ok(Some(Built::Nothing(Box::new(event))));
         }
-        let facts: Facts = match &last.facts {
+        let facts: DocumentMetadata = match &last.facts {
             Some(blob) => claim_check::get_json(&*self.blobs, blob).await?,
-            None => Facts::default(),
+            None => DocumentMetadata::default(),
         };
         let source = last.source.clone();
         let (document, cpu_us) = compute(move || assembled(&source, facts, &rows, &pages)).await?;
@@ -302,7 +303,7 @@ fn numbers(analysed: &PageAnalysed) -> Result<(u32, u32)> {
     }
 }
 
-fn assembled(source: &Source, mut facts: Facts, rows: &[PageRow], pages: &BTreeMap<u32, Page>) -> Document {
+fn assembled(source: &Source, mut facts: DocumentMetadata, rows: &[PageRow], pages: &BTreeMap<u32, Page>) -> Document {
     let (title, mut blocks) = layout::assemble_blocks(pages.values().collect());
     facts.locate(|page_no| pages.get(&page_no));
     outline::set_levels(&mut blocks, &facts.outline);

@@ -1,28 +1,29 @@
 //! language: finds the language, cuts the document into chunks along its structure, and embeds them by every model that
 //! new documents get; or embeds the chunks of a published document by others.
 //!
-//! The law: chunks of all documents meet in one batcher of each model; this stage only awaits its own. What was published
-//! is embedded from the rows that readers see, never cut anew.
+//! The law: chunks of all documents meet in one batcher of each model; this stage only awaits its own. What was
+//! published is embedded from the rows that readers see, never cut anew.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Parts, Roster, Stage, claim_check};
-use crate::{
-    blob::Blobs,
-    computing::compute,
-    document::{BlobRef, Chunk, Document, chunking},
+use super::{Meter, Output, Parts, Stage};
+use deckle_blob::{Blobs, claim_check};
+use deckle_contract::{
+    document::{BlobRef, Chunk, Document},
     error::{Failure, Result, code},
-    models::{
-        Tag,
-        embedders::Embedders,
-        minilm::{Embedder, Embedding},
-    },
     record::{Assembled, Enriched, Envelope, Event, Source, Status, VectorPart, wire::Headers},
-    store::{DocumentKey, RunKey, Store},
 };
+use deckle_models::{
+    Tag,
+    computing::compute,
+    embedders::Embedders,
+    minilm::{Embedder, Embedding},
+};
+use deckle_store::{DocumentKey, RunKey, Store, active_models::ActiveModels};
+use deckle_structure::chunking;
 
 /// The stage's name.
 pub const NAME: &str = "language";
@@ -34,12 +35,12 @@ const EMBEDDINGS: usize = 64;
 /// Bytes of one part in the blob store.
 const PART_BYTES: usize = 4 << 20;
 
-/// See the module.
+/// The stage that tells a document's language, cuts it into chunks and embeds them.
 pub struct Language {
     blobs: Arc<dyn Blobs>,
     store: Arc<dyn Store>,
     embedders: Embedders,
-    roster: Arc<Roster>,
+    active_models: Arc<ActiveModels>,
     config_hash: String,
 }
 
@@ -50,7 +51,7 @@ impl Language {
             blobs: Arc::clone(&parts.blobs),
             store: Arc::clone(&parts.store),
             embedders: parts.embedders.clone(),
-            roster: Arc::clone(&parts.roster),
+            active_models: Arc::clone(&parts.active_models),
             config_hash: parts.settings.config_hash.clone(),
         }
     }
@@ -97,7 +98,7 @@ impl Language {
     async fn enrich(&self, assembled: Assembled) -> Result<Enriched> {
         let mut meter = Meter::start(NAME, &self.config_hash);
         let document: Document = claim_check::get_json(&*self.blobs, &assembled.document).await?;
-        let (active, mut models) = self.roster.embedding().await?;
+        let (active, mut models) = self.active_models.embedding().await?;
         // Those that only a newer deckle knows: publish sends the document back, and a newer worker may take it.
         models.retain(|model| self.embedders.knows(model));
         models.insert(0, active);

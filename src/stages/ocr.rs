@@ -2,33 +2,31 @@
 //!
 //! The law: a page is rendered at most once, and what was decided stands in the page itself.
 
-mod engine;
-mod ligatures;
-
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use self::engine::{Config, Engine, Engines, Setting};
-use super::{Files, Meter, Output, Parts, Stage, claim_check, ruling, upright::Upright};
-use crate::{
-    blob::Blobs,
-    computing::compute,
-    decode::{
-        Decoders, File, Raster,
-        text_layer::{self, Decision},
-    },
-    document::{Bbox, Line, Method, Page, layout},
+use super::{Meter, Output, Parts, Stage};
+use crate::files::Files;
+use deckle_blob::{Blobs, claim_check};
+use deckle_contract::{
+    document::{Bbox, Line, Method, Page},
     error::{Failure, Result},
-    models::Tag,
-    pixmap::Pixmap,
     record::{Event, OcrMode, PageRead, PageSplit, Source, wire::Headers},
 };
+use deckle_decode::{
+    Decoders, File, PageImage,
+    text_layer::{self, Decision},
+};
+use deckle_imaging::Pixmap;
+use deckle_models::{Tag, computing::compute};
+use deckle_recognition::{engine::Engines, ligatures, ruling_lines, upright::Upright};
+use deckle_structure::layout;
 
 /// The stage's name.
 pub const NAME: &str = "ocr";
 
-/// See the module.
+/// The stage that reads the text of one page.
 pub struct Ocr {
     blobs: Arc<dyn Blobs>,
     decoders: Decoders,
@@ -114,7 +112,7 @@ struct Ask<'a> {
 
 /// The picture of a page as it is kept, and decoded.
 struct Picture {
-    raster: Raster,
+    raster: PageImage,
     pixmap: Arc<Pixmap>,
 }
 
@@ -141,7 +139,7 @@ impl Ocr {
         meter.cpu(content.cpu_us).count(1, 0, 0);
         let content = content.value;
         let decision = match split.options.ocr_mode {
-            OcrMode::Auto => text_layer::judge(&content.signals),
+            OcrMode::Auto => text_layer::classify(&content.signals),
             OcrMode::Force => Decision::Ocr("forced"),
             OcrMode::Off => Decision::TextLayer,
         };
@@ -163,7 +161,7 @@ impl Ocr {
             match self.render(meter, ask).await {
                 Ok(picture) => {
                     self.keep(ask, &picture, &mut page).await?;
-                    self.mend_ligatures(meter, ask, &picture, &mut page, doubtful).await?;
+                    self.repair_ligatures(meter, ask, &picture, &mut page, doubtful).await?;
                 }
                 Err(failure) => return beside_text(page, failure),
             }
@@ -173,17 +171,17 @@ impl Ocr {
 
     /// Renders the page once, stands it upright, keeps the picture, and recognises it.
     async fn recognise_page(&self, meter: &mut Meter, ask: &Ask<'_>, mut page: Page) -> Result<Page> {
-        let lying = self.render(meter, ask).await?;
+        let raw = self.render(meter, ask).await?;
         let envelope = &ask.split.envelope;
         let tag = Tag::from(envelope.document_id.as_str());
-        let standing = self.upright.stand(lying.raster, lying.pixmap, envelope.lane, tag).await?;
-        meter.cpu(standing.cpu_us);
-        standing.apply(&mut page);
-        let picture = Picture { raster: standing.raster, pixmap: standing.picture };
+        let oriented = self.upright.orient(raw.raster, raw.pixmap, envelope.lane, tag).await?;
+        meter.cpu(oriented.cpu_us);
+        oriented.apply(&mut page);
+        let picture = Picture { raster: oriented.raster, pixmap: oriented.picture };
         self.keep(ask, &picture, &mut page).await?;
         page.lines = self.recognise(meter, ask, &picture).await?;
         page.method = Some(Method::Ocr);
-        let (rules, cpu_us) = ruling::of_picture(Arc::clone(&picture.pixmap), picture.raster.dpi).await?;
+        let (rules, cpu_us) = ruling_lines::of_picture(Arc::clone(&picture.pixmap), picture.raster.dpi).await?;
         meter.cpu(cpu_us);
         // What the file draws itself may lie elsewhere than in the picture that was read.
         page.drawing.rules = rules;
@@ -199,7 +197,7 @@ impl Ocr {
         };
         self.keep(ask, &picture, &mut page).await?;
         let doubtful = doubtful(ask, &page);
-        self.mend_ligatures(meter, ask, &picture, &mut page, doubtful).await?;
+        self.repair_ligatures(meter, ask, &picture, &mut page, doubtful).await?;
         for bbox in boxes {
             let found = self.recognise_part(meter, ask, &picture, *bbox).await?;
             page.lines.extend(found);
@@ -208,7 +206,7 @@ impl Ocr {
     }
 
     /// Reads the words of the text layer again whose ligatures may have a wrong meaning, in lines with these boxes.
-    async fn mend_ligatures(
+    async fn repair_ligatures(
         &self,
         meter: &mut Meter,
         ask: &Ask<'_>,
@@ -225,7 +223,7 @@ impl Ocr {
                 Err(failure) => return Err(failure),
             }
         }
-        let mended = ligatures::mend(&mut page.lines, &read);
+        let mended = ligatures::repair(&mut page.lines, &read);
         if mended > 0 {
             page.signals.insert("mended_ligatures".to_owned(), mended as f32);
         }
@@ -289,8 +287,8 @@ fn with_margin(bbox: Bbox) -> Bbox {
     Bbox { left: bbox.left - margin, top: bbox.top - margin, right: bbox.right + margin, bottom: bbox.bottom + margin }
 }
 
-/// A page whose text is known, and which cannot be drawn: where its picture is refused, as too large or damaged, its text
-/// stays.
+/// A page whose text is known, and which cannot be drawn: where its picture is refused, as too large or damaged, its
+/// text stays.
 fn beside_text(page: Page, failure: Failure) -> Result<Read> {
     match failure {
         Failure::Rejected { .. } => Ok(Read { page, refused: Some(failure) }),
@@ -299,7 +297,7 @@ fn beside_text(page: Page, failure: Failure) -> Result<Read> {
 }
 
 /// Cuts a box (points) out of a picture; tells the corner of the cut in points. `None` for less than 8 pixels a side.
-fn cut(raster: &Raster, pixmap: &Pixmap, bbox: Bbox) -> Result<Option<(Picture, (f32, f32))>> {
+fn cut(raster: &PageImage, pixmap: &Pixmap, bbox: Bbox) -> Result<Option<(Picture, (f32, f32))>> {
     let scale = raster.dpi / 72.0;
     let pixel = |points: f32, limit: u32| ((points * scale).max(0.0) as u32).min(limit);
     let (left, top) = (pixel(bbox.left, pixmap.width), pixel(bbox.top, pixmap.height));
@@ -308,7 +306,7 @@ fn cut(raster: &Raster, pixmap: &Pixmap, bbox: Bbox) -> Result<Option<(Picture, 
         return Ok(None);
     }
     let pixmap = pixmap.cut(left, top, width, height);
-    let raster = Raster {
+    let raster = PageImage {
         png: pixmap.to_png()?.into(),
         width_px: width,
         height_px: height,

@@ -14,23 +14,26 @@ use async_trait::async_trait;
 
 pub use self::analytics::Config;
 use self::analytics::Feed;
-use super::{Meter, Output, Parts, Roster, Stage, claim_check};
-use crate::{
-    blob::Blobs,
-    document::{Chunk, Document, figures::figures},
+use super::{Meter, Output, Parts, Stage};
+use deckle_blob::{Blobs, claim_check};
+use deckle_contract::{
+    document::{Chunk, Document},
     error::{Failure, Result},
     record::{Enriched, Envelope, Event, Published, Source, Status, VectorPart, wire::Headers},
-    store::{Current, DocumentKey, Ended, Header, RunKey, Store, VectorSpace},
 };
+use deckle_store::{
+    Completion, DocumentKey, Header, PublishedVersion, RunKey, Store, VectorSpace, active_models::ActiveModels,
+};
+use deckle_structure::figures::figures;
 
 /// The stage's name.
 pub const NAME: &str = "publish";
 
-/// See the module.
+/// The stage that makes a document's results visible and ends its path.
 pub struct Publish {
     blobs: Arc<dyn Blobs>,
     store: Arc<dyn Store>,
-    roster: Arc<Roster>,
+    active_models: Arc<ActiveModels>,
     config: Config,
     config_hash: String,
 }
@@ -41,7 +44,7 @@ impl Publish {
         Self {
             blobs: Arc::clone(&parts.blobs),
             store: Arc::clone(&parts.store),
-            roster: Arc::clone(&parts.roster),
+            active_models: Arc::clone(&parts.active_models),
             config: parts.settings.publish,
             config_hash: parts.settings.config_hash.clone(),
         }
@@ -85,7 +88,7 @@ impl Stage for Publish {
             published.confidence = document.confidence;
             lacking = self.lacking(&enriched).await?;
         }
-        let ended = Ended {
+        let ended = Completion {
             run: envelope.run,
             version: envelope.version,
             upload_id: envelope.upload_id.clone(),
@@ -129,8 +132,8 @@ impl Publish {
     /// Ends a run that was erased while it was on its way, once, and tells nothing of what it was.
     async fn end_erased(&self, enriched: Enriched, appended_at: i64, meter: Meter) -> Result<Vec<Output>> {
         let Envelope { tenant, document_id, run, version, .. } = &enriched.envelope;
-        // An erasure hides `Ended` too, so the record that the log took first claims the end: the lowest claim wins for
-        // ever, and the same record again is the same.
+        // An erasure hides `Completion` too, so the record that the log took first claims the end: the lowest claim
+        // wins for ever, and the same record again is the same.
         let end = format!("erased\n{document_id}\n{run}\n{version}");
         if self.store.claim_upload(tenant, &end, appended_at).await? != appended_at {
             return Ok(Vec::new());
@@ -168,7 +171,7 @@ impl Publish {
         let figures = figures(&document.blocks);
         self.store.put_figures(&run, envelope.version, &figures).await?;
         self.store.put_fields(&run, envelope.version, &document.fields).await?;
-        let current = Current {
+        let current = PublishedVersion {
             run: envelope.run,
             version: envelope.version,
             status: enriched.status,

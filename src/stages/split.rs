@@ -11,20 +11,27 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Files, Meter, Output, Parts, Sources, Stage, claim_check, sources::Fetched};
-use crate::{
-    blob::{Address, Blobs},
-    decode::{Decoders, Opened},
-    document::{BlobRef, Document, fields},
-    error::{Failure, Result, code},
-    record::{Assembled, Enriched, Envelope, PageSplit, Source, Status, Uploaded, wire::Headers},
-    store::{DocumentKey, Intake, Store},
+use super::{Meter, Output, Parts, Stage};
+use crate::files::Files;
+use deckle_blob::{
+    Address, Blobs, claim_check,
+    sources::{Fetched, Sources},
 };
+use deckle_contract::{
+    document::{BlobRef, Document},
+    error::{Failure, Reason, Result, code},
+    record::{
+        Assembled, Enriched, Envelope, Event, Options, PageSplit, Source, Status, Uploaded, fingerprint, wire::Headers,
+    },
+};
+use deckle_decode::{Decoders, Opened};
+use deckle_store::{DocumentKey, Store, Submission};
+use deckle_structure::fields;
 
 /// The stage's name.
 pub const NAME: &str = "split";
 
-/// See the module.
+/// The stage that takes an upload in and makes one record per page.
 pub struct Split {
     blobs: Arc<dyn Blobs>,
     store: Arc<dyn Store>,
@@ -34,11 +41,11 @@ pub struct Split {
     config_hash: String,
     max_bytes: u64,
     /// What reading showed of uploads that are being processed, for those that fail later: their events do not say it.
-    read: Mutex<HashMap<Submission, Source>>,
+    read: Mutex<HashMap<SubmissionKey, Source>>,
 }
 
 /// Tenant, upload and run.
-type Submission = (String, String, i64);
+type SubmissionKey = (String, String, i64);
 
 impl Split {
     /// Takes its parts.
@@ -76,7 +83,7 @@ impl Stage for Split {
         let mut upload = input.cloned().unwrap_or_else(|| Uploaded {
             envelope: headers.envelope(),
             source: Source::unknown(),
-            options: crate::record::Options::default(),
+            options: Options::default(),
             content: None,
         });
         // What is incomplete goes as far as it is complete.
@@ -141,7 +148,7 @@ impl Split {
             upload.source.uri = claim_check::blob_uri(&blob);
         }
         let opened = self.open(&mut meter, &mut upload).await?;
-        let intake = Intake {
+        let intake = Submission {
             run,
             source: upload.source.clone(),
             upload_id: upload.envelope.upload_id.clone(),
@@ -175,7 +182,7 @@ impl Split {
         Ok(fetched)
     }
 
-    fn read(&self) -> MutexGuard<'_, HashMap<Submission, Source>> {
+    fn read(&self) -> MutexGuard<'_, HashMap<SubmissionKey, Source>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -221,7 +228,7 @@ impl Split {
             blocks: opened.blocks,
             ..Document::default()
         };
-        let mut envelope = upload.envelope.caused(<Assembled as crate::record::Event>::TOPIC, "");
+        let mut envelope = upload.envelope.caused(Assembled::TOPIC, "");
         let blob = claim_check::put_json(&*self.blobs, &envelope, &document).await?;
         envelope.trail = vec![meter.finish()];
         let assembled = Assembled {
@@ -242,7 +249,7 @@ fn pages(upload: &Uploaded, page_count: u32, facts: Option<BlobRef>, meter: Mete
     let mut trail = vec![meter.finish()];
     (1..=count)
         .map(|page_no| {
-            let mut envelope = upload.envelope.caused(<PageSplit as crate::record::Event>::TOPIC, &page_no.to_string());
+            let mut envelope = upload.envelope.caused(PageSplit::TOPIC, &page_no.to_string());
             // The cost of opening is the first page's, so that the sum over pages is right.
             envelope.trail = std::mem::take(&mut trail);
             Output::new(
@@ -261,8 +268,8 @@ fn pages(upload: &Uploaded, page_count: u32, facts: Option<BlobRef>, meter: Mete
 }
 
 /// A document that ends here goes to publish, which ends every path.
-fn ended(upload: &Uploaded, status: Status, reasons: Vec<crate::error::Reason>) -> Result<Vec<Output>> {
-    let envelope = upload.envelope.caused(<Enriched as crate::record::Event>::TOPIC, "");
+fn ended(upload: &Uploaded, status: Status, reasons: Vec<Reason>) -> Result<Vec<Output>> {
+    let envelope = upload.envelope.caused(Enriched::TOPIC, "");
     Ok(vec![Output::new(NAME, &Enriched::without_results(envelope, upload.source.clone(), status, reasons))?])
 }
 
@@ -287,19 +294,10 @@ fn is_taken_in(upload: &Uploaded) -> bool {
     upload.content.is_none() && claim_check::is_blob(&upload.source)
 }
 
-fn submission(envelope: &Envelope) -> Submission {
+fn submission(envelope: &Envelope) -> SubmissionKey {
     (envelope.tenant.clone(), envelope.upload_id.clone(), envelope.run)
 }
 
 fn document_key(envelope: &Envelope) -> DocumentKey {
     DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() }
-}
-
-/// Bytes, options and result-changing settings in one hash; equal ones need no second run.
-pub fn fingerprint(upload: &Uploaded, config_hash: &str) -> String {
-    use sha2::{Digest, Sha256};
-    let options = &upload.options;
-    let facts = (&upload.source.sha256, &options.languages, options.ocr_mode, &options.password, config_hash);
-    let json = serde_json::to_vec(&facts).expect("strings and lists are always JSON");
-    hex::encode(Sha256::digest(json))
 }

@@ -7,26 +7,27 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Meter, Output, Parts, Stage, claim_check};
-use crate::{
-    blob::Blobs,
-    computing::compute,
-    document::{Bbox, BlockKind, Page, layout},
+use super::{Meter, Output, Parts, Stage};
+use deckle_blob::{Blobs, claim_check};
+use deckle_contract::{
+    document::{Bbox, BlockKind, Page},
     error::{Failure, Result},
-    models::{
-        layout::{Detector, Prepared},
-        on_demand::OnDemand,
-    },
-    pixmap::Pixmap,
     record::{Envelope, Event, PageAnalysed, PageRead, Source, wire::Headers},
 };
+use deckle_imaging::Pixmap;
+use deckle_models::{
+    computing::compute,
+    layout::{Detector, Prepared},
+    on_demand::OnDemand,
+};
+use deckle_structure::layout;
 
 /// The stage's name.
 pub const NAME: &str = "vision";
 /// A picture with fewer pixels a side shows nothing.
 const LEAST_SIDE_PX: u32 = 8;
 
-/// See the module.
+/// The stage that groups the lines of one page into blocks in reading order.
 pub struct Vision {
     blobs: Arc<dyn Blobs>,
     detector: OnDemand<Detector>,
@@ -177,7 +178,7 @@ impl Stage for Vision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pixmap::Channels;
+    use deckle_imaging::Channels;
 
     #[test]
     fn a_box_of_points_is_cut_out_of_pixels() {

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{DocumentKey, Hit, similarity::Found};
-use crate::document::Chunk;
+use super::{DocumentKey, Hit, similarity::Scored};
+use deckle_contract::document::Chunk;
 
 /// What a rank is added to; the paper's value, found in pilot runs and confirmed by it on four collections.
 const K: f32 = 60.0;
@@ -38,30 +38,30 @@ impl<P> Candidate<P> {
 /// The candidates of one ranking, or of two, best first. Each ranking is sorted, and holds a place once or, of several
 /// vectors of one chunk, more than once: the best counts.
 pub(super) fn candidates<P: Ord + Clone>(
-    mut by_meaning: Option<Vec<Found<P>>>,
-    by_words: Option<Vec<Found<P>>>,
+    mut dense: Option<Vec<Scored<P>>>,
+    lexical: Option<Vec<Scored<P>>>,
 ) -> Vec<Candidate<P>> {
     // Rounding may carry a cosine a little beyond 1.
-    by_meaning.iter_mut().flatten().for_each(|found| found.score = found.score.clamp(-1.0, 1.0));
-    match (by_meaning, by_words) {
+    dense.iter_mut().flatten().for_each(|found| found.score = found.score.clamp(-1.0, 1.0));
+    match (dense, lexical) {
         (None, None) => Vec::new(),
         (Some(found), None) => found
             .into_iter()
-            .map(|Found { score, place }| Candidate { place, score, similarity: Some(score), keyword_score: None })
+            .map(|Scored { score, place }| Candidate { place, score, similarity: Some(score), keyword_score: None })
             .collect(),
         (None, Some(found)) => found
             .into_iter()
-            .map(|Found { score, place }| Candidate { place, score, similarity: None, keyword_score: Some(score) })
+            .map(|Scored { score, place }| Candidate { place, score, similarity: None, keyword_score: Some(score) })
             .collect(),
-        (Some(by_meaning), Some(by_words)) => fuse(by_meaning, by_words),
+        (Some(dense), Some(lexical)) => fuse(dense, lexical),
     }
 }
 
-fn fuse<P: Ord + Clone>(by_meaning: Vec<Found<P>>, by_words: Vec<Found<P>>) -> Vec<Candidate<P>> {
+fn fuse<P: Ord + Clone>(dense: Vec<Scored<P>>, lexical: Vec<Scored<P>>) -> Vec<Candidate<P>> {
     let mut fused: BTreeMap<P, Candidate<P>> = BTreeMap::new();
-    let mut add = |ranking: Vec<Found<P>>, told: fn(&mut Candidate<P>) -> &mut Option<f32>| {
+    let mut add = |ranking: Vec<Scored<P>>, told: fn(&mut Candidate<P>) -> &mut Option<f32>| {
         let mut rank = 0.0;
-        for Found { score, place } in ranking {
+        for Scored { score, place } in ranking {
             let new = || Candidate { place: place.clone(), score: 0.0, similarity: None, keyword_score: None };
             let candidate = fused.entry(place.clone()).or_insert_with(new);
             if told(candidate).is_none() {
@@ -71,8 +71,8 @@ fn fuse<P: Ord + Clone>(by_meaning: Vec<Found<P>>, by_words: Vec<Found<P>>) -> V
             }
         }
     };
-    add(by_meaning, |candidate| &mut candidate.similarity);
-    add(by_words, |candidate| &mut candidate.keyword_score);
+    add(dense, |candidate| &mut candidate.similarity);
+    add(lexical, |candidate| &mut candidate.keyword_score);
     let mut fused: Vec<_> = fused.into_values().collect();
     // Stable: equals stay in the order of their places.
     fused.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -83,12 +83,12 @@ fn fuse<P: Ord + Clone>(by_meaning: Vec<Found<P>>, by_words: Vec<Found<P>>) -> V
 mod tests {
     use super::*;
 
-    fn ranking(places: &[u32]) -> Option<Vec<Found<u32>>> {
+    fn ranking(places: &[u32]) -> Option<Vec<Scored<u32>>> {
         Some(
             places
                 .iter()
                 .zip(0..)
-                .map(|(place, rank)| Found { score: (9 - rank) as f32 / 10.0, place: *place })
+                .map(|(place, rank)| Scored { score: (9 - rank) as f32 / 10.0, place: *place })
                 .collect(),
         )
     }

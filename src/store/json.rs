@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{DocumentKey, Header};
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// A row as the JSON that stands for it.
 pub(super) fn encode(value: &impl Serialize) -> Result<String> {
@@ -43,4 +43,9 @@ impl HeaderCells {
             header.intake.is_some() || header.current.is_some() || header.ended.is_some() || header.erased_at.is_some();
         Ok(is_known.then_some(header))
     }
+}
+
+/// Decodes the rows of one column of JSON.
+pub(crate) fn decoded<T: DeserializeOwned>(rows: Vec<(String,)>) -> Result<Vec<T>> {
+    rows.iter().map(|(json,)| decode(json)).collect()
 }

@@ -10,7 +10,7 @@ use std::iter;
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-use crate::document::Chunk;
+use deckle_contract::document::Chunk;
 
 /// Characters of a word that count; more are no word, and indexes limit the length of a term.
 const WORD_LENGTH: usize = 64;
@@ -22,7 +22,8 @@ const PHRASES: usize = 64;
 const COMMON: u64 = 20;
 
 /// Beside a vector, what a chunk has of a question's words must be worth so much of what all of them are: less is
-/// chance, and fusion, which knows ranks alone, would take it for an answer. By the questions of `tests/suite/search.rs`.
+/// chance, and fusion, which knows ranks alone, would take it for an answer. By the questions of
+/// `tests/suite/search.rs`.
 const SHARE: f32 = 0.3;
 
 /// The words of a chunk, headings included, with one space between two.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// What a model's vectors are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,8 @@ impl Models {
         self.models.iter().filter(move |model| model.state == state).map(|model| model.name.as_str())
     }
 
-    /// Has new documents get a model's vectors too, unless they do. `default` is what was asked where nothing was decided.
+    /// Has new documents get a model's vectors too, unless they do. `default` is what was asked where nothing was
+    /// decided.
     #[must_use]
     pub fn build(&self, name: &str, default: &str, now: i64) -> Self {
         let settled = self.settled(default, now);

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Current, DocumentKey};
-use crate::document::{Chunk, Locator};
+use super::{DocumentKey, PublishedVersion};
+use deckle_contract::document::{Chunk, Locator};
 
 /// A question to the chunks: by meaning, by words, or by both. One with neither finds nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -98,8 +98,8 @@ pub(super) struct Facets {
     pub(super) access: Vec<String>,
 }
 
-impl From<&Current> for Facets {
-    fn from(current: &Current) -> Self {
+impl From<&PublishedVersion> for Facets {
+    fn from(current: &PublishedVersion) -> Self {
         Self {
             language: current.language.clone(),
             media_type: current.source.media_type.clone(),
@@ -139,7 +139,7 @@ fn may_see(asking: &[String], access: &[String]) -> bool {
 /// A chunk found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
-    /// Whose.
+    /// The document that the hit belongs to.
     pub key: DocumentKey,
     /// The run it belongs to, which is the document's current one.
     pub run: i64,
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_document_of_before_lists_were_kept_is_nobodys() {
-        let current: Current = serde_json::from_value(serde_json::json!({
+        let current: PublishedVersion = serde_json::from_value(serde_json::json!({
             "run": 5, "version": 5, "status": "published", "fingerprint": "", "page_count": 0, "failed_pages": 0,
             "source": {"uri": "", "filename": "", "media_type": "", "size_bytes": 0, "sha256": ""}, "block_count": 0,
             "chunk_count": 0, "language": "und", "reasons": [], "published_at": 0, "trail": [],

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::QueryVector;
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// Floats per step: eight SSE or four AVX registers of partial sums, so that no addition waits for the one before.
 const LANES: usize = 32;
@@ -38,7 +38,7 @@ pub(super) fn check_dimension(query: &QueryVector, dimension: u32) -> Result<()>
 
 /// A vector that is among the best so far, and where it belongs.
 #[derive(Debug, Clone)]
-pub(super) struct Found<P> {
+pub(super) struct Scored<P> {
     /// Cosine similarity.
     pub(super) score: f32,
     /// Among equal scores the lower place is better, so that the order is stable.
@@ -46,30 +46,30 @@ pub(super) struct Found<P> {
 }
 
 /// Better is greater: by score, then by place.
-impl<P: Ord> Ord for Found<P> {
+impl<P: Ord> Ord for Scored<P> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.score.total_cmp(&other.score).then_with(|| other.place.cmp(&self.place))
     }
 }
 
-impl<P: Ord> PartialOrd for Found<P> {
+impl<P: Ord> PartialOrd for Scored<P> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<P: Ord> PartialEq for Found<P> {
+impl<P: Ord> PartialEq for Scored<P> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl<P: Ord> Eq for Found<P> {}
+impl<P: Ord> Eq for Scored<P> {}
 
 /// The k best, with the worst of them on top.
 pub(super) struct Best<P> {
     k: usize,
-    heap: BinaryHeap<Reverse<Found<P>>>,
+    heap: BinaryHeap<Reverse<Scored<P>>>,
 }
 
 impl<P: Ord> Best<P> {
@@ -82,7 +82,7 @@ impl<P: Ord> Best<P> {
         self.heap.len() < self.k || self.heap.peek().is_some_and(|Reverse(worst)| score >= worst.score)
     }
 
-    pub(super) fn push(&mut self, found: Found<P>) {
+    pub(super) fn push(&mut self, found: Scored<P>) {
         self.heap.push(Reverse(found));
         if self.heap.len() > self.k {
             self.heap.pop();
@@ -90,7 +90,7 @@ impl<P: Ord> Best<P> {
     }
 
     /// Best first.
-    pub(super) fn into_sorted(self) -> Vec<Found<P>> {
+    pub(super) fn into_sorted(self) -> Vec<Scored<P>> {
         self.heap.into_sorted_vec().into_iter().map(|Reverse(found)| found).collect()
     }
 }
@@ -168,7 +168,7 @@ mod tests {
         let mut best = Best::new(3);
         for (place, score) in [(4, 0.1), (3, 0.5), (2, 0.9), (1, 0.5), (0, 0.5), (5, -1.0)] {
             if best.admits(score) {
-                best.push(Found { score, place });
+                best.push(Scored { score, place });
             }
         }
         let places: Vec<_> = best.into_sorted().into_iter().map(|found| found.place).collect();

@@ -1,7 +1,7 @@
 //! Where a listing goes on: opaque to its reader, and the same on every side.
 
-use super::{DocumentKey, FeedEntry, Header, Letter};
-use crate::error::{Failure, Result, code};
+use super::{DeadLetterRow, DocumentKey, FeedEntry, Header};
+use deckle_contract::error::{Failure, Result, code};
 
 /// Rows of a listing that names no limit.
 const DEFAULT_LIMIT: usize = 100;
@@ -98,7 +98,7 @@ pub(super) struct LetterPlace {
 }
 
 /// The place behind a letter.
-pub(super) fn of_letter(letter: &Letter) -> String {
+pub(super) fn of_letter(letter: &DeadLetterRow) -> String {
     hex::encode(format!("{}\0{}\0{}", letter.failed_at, letter.key.letter_id, letter.key.tenant))
 }
 

@@ -7,8 +7,10 @@ use std::{io::Write, sync::Arc};
 use bytes::Bytes;
 use deckle::{
     blob::{Blobs, Folder, encode_name},
-    document::BlobRef,
-    error::{Failure, code},
+    contract::{
+        document::BlobRef,
+        error::{Failure, code},
+    },
 };
 use sha2::{Digest, Sha256};
 

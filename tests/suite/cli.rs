@@ -7,8 +7,8 @@ use std::{
 };
 
 use deckle::{
-    record::Status,
-    store::{DocumentKey, Ended, Store as _, sqlite::SqliteStore},
+    contract::record::Status,
+    store::{Completion, DocumentKey, Store as _, sqlite::SqliteStore},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -83,10 +83,9 @@ fn an_empty_home_lists_as_json() {
     ] {
         let (code, said, output) = ends(&home, arguments);
         assert_eq!((code, said.as_str()), (Some(0), ""));
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap(), empty);
+        assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), empty);
     }
-    let queued: serde_json::Value =
-        serde_json::from_slice(&ends(&home, &["ingest", "a.txt", "--json"]).2.stdout).unwrap();
+    let queued: Value = serde_json::from_slice(&ends(&home, &["ingest", "a.txt", "--json"]).2.stdout).unwrap();
     assert_eq!((&queued[0]["path"], &queued[0]["status"]), (&"a.txt".into(), &"queued".into()));
     assert!(Path::new(&home.path().join("data/log.sqlite")).exists());
 }
@@ -108,7 +107,7 @@ fn filled() -> TempDir {
             intake.source.sha256 = sha256(if document_id == "failed" { "other" } else { "shared" });
             store.put_intake(&key, &intake, run).await.unwrap();
             if document_id == "failed" {
-                let ended = Ended { source: intake.source, ..ended(run, run + 9, Status::Failed) };
+                let ended = Completion { source: intake.source, ..ended(run, run + 9, Status::Failed) };
                 store.put_ended(&key, &ended).await.unwrap();
             }
         }

@@ -1,9 +1,9 @@
 //! The contract: types, schemas, topics and released bytes agree, and no change breaks an older or a newer reader.
 //!
-//! `DECKLE_BLESS=1 cargo test --test suite contract::` writes the shared types of `schemas/common` out into every topic's
-//! schema, and makes the golden files of this version. A folder of `schemas/released` that holds `.bin` files is never
-//! touched. A release: raise the version in `Cargo.toml`, bless, add the version in `src/record/wire.rs` (`RELEASED`,
-//! and a line in `sources!`).
+//! `DECKLE_BLESS=1 cargo test --test suite contract::` writes the shared types of `schemas/common` out into every
+//! topic's schema, and makes the golden files of this version. A folder of `schemas/released` that holds `.bin` files
+//! is never touched. A release: raise the version in `Cargo.toml`, bless, add the version in
+//! `src/contract/record/schemas.rs` (`RELEASED`, and a line in `sources!`).
 
 mod schemas;
 
@@ -13,8 +13,8 @@ use std::{
 };
 
 use apache_avro::Schema;
-use deckle::record::{
-    DeadLetter, Event, PageRead, Uploaded,
+use deckle::contract::record::{
+    DeadLetter, Event, PageRead, Uploaded, schemas as built_in,
     topics::{self, Key, Timestamps},
     wire,
 };
@@ -25,7 +25,7 @@ use schemas::{blessing, common, compatible, expand, files, folder, read_json, re
 use crate::support::samples::{Sample, for_each_event};
 
 fn current<T: Event>() -> Value {
-    serde_json::from_str(wire::schema_json(T::TOPIC).unwrap()).unwrap()
+    serde_json::from_str(built_in::schema_json(T::TOPIC).unwrap()).unwrap()
 }
 
 fn avro<T: Event>() -> Schema {
@@ -50,7 +50,7 @@ fn shared_types_are_the_same_in_every_schema() {
         let text = fs::read_to_string(&path).unwrap();
         let expanded = render(&expand(&read_json(&path), &common, &mut BTreeSet::new()), 0) + "\n";
         if text == expanded {
-            assert_eq!(wire::schema_json(&topic), Some(text.as_str()), "{topic} is not the compiled-in schema");
+            assert_eq!(built_in::schema_json(&topic), Some(text.as_str()), "{topic} is not the compiled-in schema");
         } else if blessing() {
             fs::write(&path, expanded).unwrap();
             rewritten.push(topic);
@@ -68,9 +68,15 @@ fn every_schema_has_a_topic_and_a_type() {
     let compiled_in: BTreeSet<_> = topics::all().iter().map(|topic| topic.name.clone()).collect();
     let mut with_type = BTreeSet::new();
     macro_rules! types { ($($type:ty),+) => { $(with_type.insert(<$type>::TOPIC.to_owned());)+ } }
-    types!(Uploaded, deckle::record::PageSplit, PageRead, deckle::record::PageAnalysed, deckle::record::Assembled);
-    types!(deckle::record::Enriched, deckle::record::Published, DeadLetter);
-    types!(deckle::record::PublishedChunk, deckle::record::PublishedVector);
+    types!(
+        Uploaded,
+        deckle::contract::record::PageSplit,
+        PageRead,
+        deckle::contract::record::PageAnalysed,
+        deckle::contract::record::Assembled
+    );
+    types!(deckle::contract::record::Enriched, deckle::contract::record::Published, DeadLetter);
+    types!(deckle::contract::record::PublishedChunk, deckle::contract::record::PublishedVector);
     assert_eq!(with_schema, with_topic_file);
     assert_eq!(with_schema, compiled_in);
     assert_eq!(with_schema, with_type);
@@ -261,13 +267,13 @@ fn released_bytes_stay_readable() {
         let at = folder("schemas/released").join(env!("CARGO_PKG_VERSION"));
         let event = T::full();
         fs::create_dir_all(&at).unwrap();
-        fs::write(at.join(format!("{}.avsc", T::TOPIC)), wire::schema_json(T::TOPIC).unwrap()).unwrap();
+        fs::write(at.join(format!("{}.avsc", T::TOPIC)), built_in::schema_json(T::TOPIC).unwrap()).unwrap();
         fs::write(at.join(format!("{}.bin", T::TOPIC)), wire::encode(&event).unwrap()).unwrap();
         let json = serde_json::to_string_pretty(&event).unwrap() + "\n";
         fs::write(at.join(format!("{}.json", T::TOPIC)), json).unwrap();
     }
     fn check<T: Sample>() {
-        for version in wire::releases(T::TOPIC) {
+        for version in built_in::releases(T::TOPIC) {
             let at = folder("schemas/released").join(version);
             let bytes = fs::read(at.join(format!("{}.bin", T::TOPIC))).unwrap();
             let expected: T = serde_json::from_value(read_json(&at.join(format!("{}.json", T::TOPIC)))).unwrap();
@@ -281,10 +287,14 @@ fn released_bytes_stay_readable() {
     } else {
         assert!(made, "{this} has no golden files: set DECKLE_BLESS=1");
     }
-    assert_eq!(released_versions(), wire::RELEASED, "RELEASED in src/record/wire.rs and schemas/released differ");
+    assert_eq!(
+        released_versions(),
+        built_in::RELEASED,
+        "RELEASED in src/contract/record/schemas.rs and schemas/released differ"
+    );
     for version in released_versions() {
         let released = files(&format!("schemas/released/{version}"), "avsc").into_keys();
-        let has = |topic: &String| wire::releases(topic).contains(&version.as_str());
+        let has = |topic: &String| built_in::releases(topic).contains(&version.as_str());
         let listed: BTreeSet<_> = topics::all().iter().map(|topic| topic.name.clone()).filter(has).collect();
         assert_eq!(
             released.collect::<BTreeSet<_>>(),
@@ -299,7 +309,7 @@ fn released_bytes_stay_readable() {
 fn every_released_schema_reads_and_is_read_by_every_other() {
     fn check<T: Sample>() {
         let mut versions = vec![("now".to_owned(), current::<T>())];
-        for version in wire::releases(T::TOPIC) {
+        for version in built_in::releases(T::TOPIC) {
             let path = folder("schemas/released").join(version).join(format!("{}.avsc", T::TOPIC));
             versions.push((version.to_owned(), read_json(&path)));
         }

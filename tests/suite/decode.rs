@@ -9,13 +9,15 @@ use std::{
 };
 
 use deckle::{
+    contract::{
+        document::{Bbox, BlockKind, Line},
+        error::{Failure, code},
+    },
     decode::{
         Config, Decoders,
+        sandbox::{self, File},
         text_layer::{self, Decision},
     },
-    document::{Bbox, BlockKind, Line},
-    error::{Failure, code},
-    sandbox::{self, File},
 };
 
 fn data(name: &str) -> PathBuf {
@@ -63,7 +65,7 @@ fn text(lines: &[Line]) -> String {
 /// All text of a sample's page, from where it is to come.
 async fn page_text(decoders: &Decoders, file: &File, media_type: &str, page_no: u32, from: &str) -> String {
     let page = decoders.read_page(file, media_type, page_no, None).await.unwrap().value;
-    let decision = text_layer::judge(&page.signals);
+    let decision = text_layer::classify(&page.signals);
     if from == "text_layer" {
         assert!(matches!(decision, Decision::TextLayer | Decision::TextLayerAndImages(_)), "{decision:?}");
         return text(&page.lines);
@@ -251,7 +253,7 @@ async fn an_invisible_layer_over_a_scan_is_read_again() {
     let content = "q 300 0 0 400 0 0 cm /I Do Q BT 3 Tr /F 12 Tf 20 200 Td (Read by somebody else) Tj ET";
     let file = file(pdf(page, content, &[picture]));
     let page = decoders().read_page(&file, "application/pdf", 1, None).await.unwrap().value;
-    assert_eq!(text_layer::judge(&page.signals), Decision::Ocr("invisible"));
+    assert_eq!(text_layer::classify(&page.signals), Decision::Ocr("invisible"));
     assert_eq!(text(&page.lines), "Read by somebody else");
 }
 

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use deckle::{
     app::App,
     blob::encode_name,
-    erasure::{self, IN_FLIGHT},
+    contract::record::{Published, Source, Status, topics},
     log::Topic,
-    record::{Published, Source, Status, topics},
-    store::{DocumentKey, Intake, LetterFilter},
+    runtime::erasure::{self, IN_FLIGHT},
+    store::{DeadLetterFilter, DocumentKey, Submission},
 };
 
 use crate::support::{self, Home, Started, servers};
@@ -74,8 +74,8 @@ async fn assert_gone(home: &Home, app: &App, key: &DocumentKey) {
     assert_eq!(header.status(), Status::Erased, "{header:?}");
     assert_eq!((header.intake, header.current, header.ended), (None, None, None));
     assert_eq!(app.store.document(key).await.unwrap(), None);
-    let letters = LetterFilter { document_id: Some(key.document_id.clone()), ..LetterFilter::default() };
-    assert_eq!(app.store.letters(&letters).await.unwrap().letters, []);
+    let letters = DeadLetterFilter { document_id: Some(key.document_id.clone()), ..DeadLetterFilter::default() };
+    assert_eq!(app.store.dead_letters(&letters).await.unwrap().letters, []);
     assert_eq!(blobs(home, key), 0, "blobs of {key:?}");
 }
 
@@ -189,8 +189,8 @@ fn key(tenant: &str, document_id: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.into(), document_id: document_id.into() }
 }
 
-fn intake(run: i64, filename: &str) -> Intake {
-    Intake {
+fn intake(run: i64, filename: &str) -> Submission {
+    Submission {
         run,
         source: Source { filename: filename.into(), ..Source::unknown() },
         upload_id: format!("upload-{run}"),

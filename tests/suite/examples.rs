@@ -6,10 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use deckle::record::{
-    Event, Lane, Published, PublishedChunk, PublishedVector, Status, Uploaded, document_id,
-    registry::{self, Registry},
-    wire::{self, Headers},
+use deckle::{
+    contract::record::{
+        Event, Lane, Published, PublishedChunk, PublishedVector, Status, Uploaded, document_id,
+        wire::{self, Headers},
+    },
+    log::registry::{self, Registry},
 };
 use rdkafka::{
     ClientConfig, Message,

@@ -12,11 +12,13 @@ use std::{
 use bytes::Bytes;
 use deckle::{
     app::App,
-    document::{Bbox, Chunk, Confidence, Locator, Method},
-    error::Reason,
+    contract::{
+        document::{Bbox, Chunk, Confidence, Locator, Method},
+        error::Reason,
+        record::{Source, Status},
+    },
     models::{Catalogue, EMBED},
-    record::{Source, Status},
-    store::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, Store, VectorSpace},
+    store::{Completion, DocumentKey, PageRow, PublishedVersion, RunKey, Store, Submission, VectorSpace},
 };
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -42,7 +44,7 @@ fn source(filename: &str) -> Source {
 }
 
 /// A run that was published in its first version.
-fn current(run: i64, chunk_count: u32) -> Current {
+fn current(run: i64, chunk_count: u32) -> PublishedVersion {
     serde_json::from_value(json!({
         "run": run, "version": run, "status": "published", "fingerprint": "f", "source": source("a.pdf"),
         "page_count": 0, "failed_pages": 0, "block_count": 3, "chunk_count": chunk_count, "language": "de",
@@ -139,8 +141,8 @@ async fn peak(mut command: Command) -> u64 {
 async fn an_export_of_100000_chunks_opens_in_duckdb_and_takes_no_more_memory_than_one_of_10000() {
     const DOCUMENTS: u32 = 1_000;
     const CHUNKS: u32 = 100;
-    /// Bytes that a peak may differ by: what allocation leaves unused, and how full the row groups are. Vectors and texts
-    /// alone are four times that.
+    /// Bytes that a peak may differ by: what allocation leaves unused, and how full the row groups are. Vectors and
+    /// texts alone are four times that.
     const SLACK: u64 = 48 << 20;
     let home = Home::new();
     let app = home.app();
@@ -243,7 +245,7 @@ async fn all_kinds(app: &App) {
     app.store.put_chunks(&run_key, version, &chunks).await.unwrap();
     let vectors = [(0, vector(1)), (2, vector(2))];
     app.store.put_vectors(&run_key, version, &space(), &vectors).await.unwrap();
-    let intake = Intake {
+    let intake = Submission {
         run,
         source: source("a.pdf"),
         upload_id: "u".into(),
@@ -253,7 +255,7 @@ async fn all_kinds(app: &App) {
         access: vec!["group:a".into(), "user:b".into()],
     };
     app.store.put_intake(&whole, &intake, run).await.unwrap();
-    let published = Current {
+    let published = PublishedVersion {
         attributes: intake.attributes.clone(),
         access: intake.access.clone(),
         version,
@@ -268,7 +270,7 @@ async fn all_kinds(app: &App) {
         ..current(run, 3)
     };
     app.store.set_current(&whole, &published).await.unwrap();
-    let failed = Ended {
+    let failed = Completion {
         run: 1_700_000_001_000_000,
         version: 1_700_000_001_000_000,
         upload_id: "u".into(),
@@ -280,9 +282,12 @@ async fn all_kinds(app: &App) {
         at: 1_700_000_001_000_009,
     };
     app.store.put_ended(&key("failed"), &failed).await.unwrap();
-    app.store.put_ended(&whole, &Ended { run, version, at: version, status: Status::Partial, ..failed }).await.unwrap();
+    app.store
+        .put_ended(&whole, &Completion { run, version, at: version, status: Status::Partial, ..failed })
+        .await
+        .unwrap();
     app.store.erase(&key("gone"), 1_700_000_002_000_000).await.unwrap();
-    let under_way = Intake { run: 1_700_000_003_000_000, ..intake };
+    let under_way = Submission { run: 1_700_000_003_000_000, ..intake };
     app.store.put_intake(&key("under-way"), &under_way, under_way.run).await.unwrap();
 }
 
@@ -450,7 +455,7 @@ async fn a_document_that_moves_in_time_is_in_a_window_once() {
         for round in 0.. {
             for number in 1..=DOCUMENTS {
                 let at = jiff::Timestamp::now().as_microsecond();
-                let failed: Ended = serde_json::from_value(json!({
+                let failed: Completion = serde_json::from_value(json!({
                     "run": at, "version": at, "upload_id": "u", "fingerprint": "f", "event_id": format!("{round}"),
                     "status": "failed", "source": source("a.pdf"), "reasons": [], "at": at,
                 }))

@@ -1,14 +1,21 @@
 //! Exports are read by others: docling-core itself loads the Docling JSON, and `canonical` says the same each time.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use deckle::document::canonical::canonical;
-use deckle::document::docling::to_docling;
-use deckle::document::facts::{Destination, FormField, FormFieldKind, Link};
-use deckle::document::markdown::to_markdown;
-use deckle::document::{Bbox, Block, BlockKind, Cell, Confidence, Document, Locator, Method, PageInfo, Table};
-use deckle::error::Reason;
+use deckle::contract::{
+    document::{
+        Bbox, Block, BlockKind, Cell, Confidence, Document, Locator, Method, PageInfo, Table,
+        docling::to_docling,
+        markdown::to_markdown,
+        metadata::{Destination, FormField, FormFieldKind, Link},
+    },
+    error::Reason,
+};
+
+use crate::support::canonical::canonical;
 
 fn block(kind: BlockKind, text: &str) -> Block {
     let bbox = Bbox { left: 50.123_456, top: 1.0 / 3.0, right: 500.0, bottom: 120.5 };

@@ -10,9 +10,9 @@ use std::{
 
 use copier::{Bench, Child, SESSION, TRANSACTION, within};
 use deckle::{
+    contract::record::{DeadLetter, Event},
     log::{Log, Partition, Topic},
-    readiness,
-    record::{DeadLetter, Event},
+    runtime::readiness,
 };
 
 use crate::support::servers::Broker;

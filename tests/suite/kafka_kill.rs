@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use deckle::{
+    contract::record::{Event, Published, Uploaded},
     log::{NewRecord, Topic},
-    record::{Event, Published, Uploaded},
 };
 
 use crate::support::{self, Dice, Home, Started, servers::Broker};
@@ -29,7 +29,7 @@ const PEACE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 
 /// The workers: together they run every stage at least twice, so that a kill always takes something over.
 const WORKERS: [&[&str]; 4] =
-    [&["--stage", "split,assemble,publish,letters"], &["--stage", "ocr,vision"], &["--stage", "language"], &[]];
+    [&["--stage", "split,assemble,publish,dead_letters"], &["--stage", "ocr,vision"], &["--stage", "language"], &[]];
 
 /// Uploads that nobody can decode, among every so many documents.
 const GARBAGE: usize = 40;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use deckle::record::{Published, Uploaded};
+use deckle::contract::record::{Published, Uploaded};
 
 use crate::support::{self, Dice, Home, Process, Started};
 

@@ -8,14 +8,18 @@ use std::path::Path;
 use bytes::Bytes;
 use deckle::{
     app::App,
-    decode::{Config, Decoders},
-    document::{BlockKind, Method, Page},
-    pixmap::Pixmap,
-    record::{
-        Envelope, Event, Lane, PageAnalysed, PageRead, Source,
-        wire::{self, Headers},
+    contract::{
+        document::{BlockKind, Method, Page},
+        record::{
+            Envelope, Event, Lane, PageAnalysed, PageRead, Source,
+            wire::{self, Headers},
+        },
     },
-    sandbox::{self, File},
+    decode::{
+        Config, Decoders,
+        sandbox::{self, File},
+    },
+    imaging::Pixmap,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};

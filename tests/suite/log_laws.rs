@@ -13,7 +13,7 @@ use std::{
 };
 
 use deckle::{
-    error::Failure,
+    contract::error::Failure,
     log::{CommitError, Event, From, Lag, Partition, Position, Record, Step},
 };
 use member::{Member, Worker, new_record, numbered, read_all, text, within};

@@ -1,9 +1,18 @@
 //! The tests that look at deckle from outside, all in one program: built and linked once, and each test still runs in a
 //! process of its own (`make test`).
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails where something is missing"
+)]
+
 mod support;
 
-mod architecture;
 mod blob_laws;
 mod cli;
 mod config;

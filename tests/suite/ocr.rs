@@ -8,10 +8,12 @@ use std::{
 };
 
 use deckle::{
-    inference::{Config, Precision, Tag, onnx, plan::Hardware},
-    models::ppocr::{Reader, Readers, Reading, coverage::Script},
-    pixmap::{Channels, Pixmap},
-    record::Lane,
+    contract::record::Lane,
+    imaging::{Channels, Pixmap},
+    models::{
+        inference::{Config, Precision, Tag, onnx, plan::Hardware},
+        ppocr::{Reader, Readers, Reading, coverage::Script},
+    },
 };
 
 /// Of tests/data/samples/letter.png, which was drawn at this resolution.
@@ -73,7 +75,7 @@ async fn text_that_runs_up_or_down_is_read_and_so_is_a_lone_digit() {
     let reading = read(&reader, letter.clone(), "letter").await;
     let date = reading.lines.iter().find(|line| line.text == "2 February 2026").expect("the date is read");
     let pixel = |points: f32| (points * DPI / 72.0) as u32;
-    let around = |bbox: deckle::document::Bbox| {
+    let around = |bbox: deckle::contract::document::Bbox| {
         let margin = 30;
         letter.cut(
             pixel(bbox.left) - margin,

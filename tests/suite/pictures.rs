@@ -7,14 +7,14 @@ use std::{
 };
 
 use deckle::{
-    decode::{Config, Decoders, Raster},
-    error::code,
-    inference,
-    models::{on_demand::OnDemand, orientation::Orientation},
-    pixmap::{Channels, Pixmap},
-    record::Lane,
-    sandbox::{self, File},
-    stages::upright::{Standing, Upright},
+    contract::{error::code, record::Lane},
+    decode::{
+        Config, Decoders, PageImage,
+        sandbox::{self, File},
+    },
+    imaging::{Channels, Pixmap},
+    models::{inference, on_demand::OnDemand, orientation::Orientation},
+    recognition::upright::{Oriented, Upright},
 };
 
 fn home() -> PathBuf {
@@ -42,7 +42,7 @@ fn file(bytes: Vec<u8>) -> File {
     File { sha256: hex::encode(sha2::Sha256::digest(&bytes)), bytes: bytes.into() }
 }
 
-fn picture(raster: &Raster) -> Pixmap {
+fn picture(raster: &PageImage) -> Pixmap {
     Pixmap::from_png(&raster.png, u64::MAX).unwrap()
 }
 
@@ -62,7 +62,7 @@ fn found_share(truth: &str, found: &str) -> f64 {
     hits.count() as f64 / words.len() as f64
 }
 
-async fn assert_reads(decoders: &Decoders, raster: &Raster, truth: &str, name: &str) {
+async fn assert_reads(decoders: &Decoders, raster: &PageImage, truth: &str, name: &str) {
     let lines = decoders.recognise(raster, &["en".to_owned()]).await.unwrap().value.lines;
     let found = lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join(" ");
     let share = found_share(truth, &found);
@@ -70,7 +70,7 @@ async fn assert_reads(decoders: &Decoders, raster: &Raster, truth: &str, name: &
 }
 
 /// Opens a document and renders all its pages.
-async fn rendered(decoders: &Decoders, name: &str, media_type: &str) -> Vec<Raster> {
+async fn rendered(decoders: &Decoders, name: &str, media_type: &str) -> Vec<PageImage> {
     let file = file(bytes(name));
     // The name lies: content decides.
     let opened = decoders.open(&file, "a.txt", None).await.unwrap_or_else(|e| panic!("{name}: {e}")).value;
@@ -214,10 +214,10 @@ async fn what_is_beyond_the_limit_is_refused_before_it_is_decoded() {
     assert!(failure.to_string().contains("decode.max_source_pixels"), "{failure}");
 }
 
-async fn stood(decoders: &Decoders, upright: &Upright, name: &str) -> Standing {
+async fn stood(decoders: &Decoders, upright: &Upright, name: &str) -> Oriented {
     let raster = rendered(decoders, name, "image/png").await.swap_remove(0);
     let lying = Arc::new(picture(&raster));
-    upright.stand(raster, lying, Lane::default(), name.into()).await.unwrap()
+    upright.orient(raster, lying, Lane::default(), name.into()).await.unwrap()
 }
 
 fn upright() -> Upright {
@@ -231,19 +231,19 @@ async fn a_page_stands_upright_however_it_lay() {
     let straight = stood(&decoders, &upright, "notice-turned-0.png").await;
     assert_eq!((straight.raster.rotation, straight.skew), (0, 0.0));
     for turned in [90, 180, 270] {
-        let standing = stood(&decoders, &upright, &format!("notice-turned-{turned}.png")).await;
-        assert_eq!(standing.raster.rotation, 360 - turned, "confidence {}", standing.confidence);
-        assert_eq!(standing.picture, straight.picture);
-        assert_eq!((standing.raster.page_width, standing.raster.page_height), (612.0, 792.0));
+        let oriented = stood(&decoders, &upright, &format!("notice-turned-{turned}.png")).await;
+        assert_eq!(oriented.raster.rotation, 360 - turned, "confidence {}", oriented.confidence);
+        assert_eq!(oriented.picture, straight.picture);
+        assert_eq!((oriented.raster.page_width, oriented.raster.page_height), (612.0, 792.0));
     }
 }
 
 #[tokio::test]
 async fn a_page_askew_is_laid_level_and_read() {
     let (decoders, upright) = (decoders(), upright());
-    let standing = stood(&decoders, &upright, "notice-skewed.png").await;
-    assert!((standing.skew - 5.0).abs() <= 0.15, "{}", standing.skew);
-    assert!(standing.picture.skew().abs() <= 0.1, "{}", standing.picture.skew());
-    assert_eq!(picture(&standing.raster), *standing.picture, "the picture that is kept is the one that is read");
-    assert_reads(&decoders, &standing.raster, &truth("notice-skewed.png")[0], "notice-skewed.png").await;
+    let oriented = stood(&decoders, &upright, "notice-skewed.png").await;
+    assert!((oriented.skew - 5.0).abs() <= 0.15, "{}", oriented.skew);
+    assert!(oriented.picture.skew().abs() <= 0.1, "{}", oriented.picture.skew());
+    assert_eq!(picture(&oriented.raster), *oriented.picture, "the picture that is kept is the one that is read");
+    assert_reads(&decoders, &oriented.raster, &truth("notice-skewed.png")[0], "notice-skewed.png").await;
 }

@@ -10,9 +10,11 @@ use std::{
 use deckle::{
     app::App,
     config::Config,
-    document::{Block, BlockKind, Document},
-    inference::Report,
-    record::{self, Assembled, Envelope, Event, Lane, Source, wire},
+    contract::{
+        document::{Block, BlockKind, Document},
+        record::{self, Assembled, Envelope, Event, Lane, Source, wire},
+    },
+    models::inference::Report,
 };
 use serde_json::Value;
 use tokio::process::Command;

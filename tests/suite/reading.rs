@@ -1,6 +1,6 @@
 //! What is read of PDFs reaches readers: the text, where it comes from and why, and what a file states of itself.
 
-use deckle::{document::BlockKind, record::Status};
+use deckle::contract::{document::BlockKind, record::Status};
 use serde_json::Value;
 
 use crate::support::{self, Home};

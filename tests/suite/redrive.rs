@@ -9,10 +9,10 @@ use std::{
 
 use deckle::{
     app::App,
-    dead_letter::redrive,
+    contract::record::{Assembled, DeadLetter, Event, PageSplit, Published, Status, Uploaded, topics},
     log::{NewRecord, Topic},
-    record::{Assembled, DeadLetter, Event, PageSplit, Published, Status, Uploaded, topics},
-    store::{Claim, LetterFilter, LetterRow, LetterState, StateName},
+    runtime::dead_letter::redrive,
+    store::{Claim, DeadLetterFilter, DeadLetterState, ListedDeadLetter, StateName},
 };
 use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
@@ -91,9 +91,9 @@ async fn waits(app: &App) -> bool {
     false
 }
 
-async fn letters(app: &App, states: &[StateName]) -> Vec<LetterRow> {
-    let filter = LetterFilter { states: states.to_vec(), limit: 1_000, ..LetterFilter::default() };
-    app.store.letters(&filter).await.unwrap().letters
+async fn letters(app: &App, states: &[StateName]) -> Vec<ListedDeadLetter> {
+    let filter = DeadLetterFilter { states: states.to_vec(), limit: 1_000, ..DeadLetterFilter::default() };
+    app.store.dead_letters(&filter).await.unwrap().letters
 }
 
 async fn listed(home: &Home, more: &[&str]) -> Vec<Value> {
@@ -246,13 +246,13 @@ async fn a_redrive_that_was_cut_off_is_taken_over_and_told_once() {
         let version = letter.version + 1_000;
         app.store.claim_redrive(&letter.key, Claim { version, now: 1, until: 2 }).await.unwrap();
         if was_appended {
-            let record = app.store.letter_record(&letter.key).await.unwrap().unwrap();
+            let record = app.store.failed_record(&letter.key).await.unwrap().unwrap();
             app.log.append(vec![redrive::revised(&letter, &record, version).unwrap()]).await.unwrap();
         }
         assert_eq!(listed(&home, &[]).await[0]["state"], "redriving", "it is still to be seen to");
         home.deckle(["dead-letters", "redrive", "--all"]).await.ended(0);
         let state = letters(&app, &[]).await[0].state;
-        assert!(matches!(state, LetterState::Redriven { version: its, .. } if its == version), "{state:?}");
+        assert!(matches!(state, DeadLetterState::Redriven { version: its, .. } if its == version), "{state:?}");
         work(&home).await;
         let ends = ends(&app).await;
         assert_eq!(ends.iter().filter(|end| end.2 == version && end.0 == Status::Published).count(), 1, "{ends:?}");
@@ -315,8 +315,8 @@ async fn a_redriven_record_that_fails_again_is_another_letter() {
     let app = home.app();
     let all = letters(&app, &[]).await;
     assert_eq!(all.len(), 2);
-    let LetterState::Redriven { version, .. } = all[0].state else { panic!("{all:?}") };
-    assert_eq!((all[1].state, all[1].letter.version), (LetterState::Open, version));
+    let DeadLetterState::Redriven { version, .. } = all[0].state else { panic!("{all:?}") };
+    assert_eq!((all[1].state, all[1].letter.version), (DeadLetterState::Open, version));
     assert_eq!(all[1].letter.run, all[0].letter.run);
     let header = support::header(&app, "mixed.pdf").await.current.unwrap();
     assert_eq!((header.status, header.version), (Status::Partial, version));
@@ -411,7 +411,7 @@ async fn bytes_that_cannot_be_read_go_back_as_they_were_and_keep_their_run() {
     let uploads = support::records(&app, Uploaded::TOPIC).await;
     assert_eq!(uploads.iter().map(|record| &record.value[..]).collect::<Vec<_>>(), [b"no event", b"no event"]);
     let all = letters(&app, &[]).await;
-    let LetterState::Redriven { version, .. } = all[0].state else { panic!("{all:?}") };
+    let DeadLetterState::Redriven { version, .. } = all[0].state else { panic!("{all:?}") };
     let first = uploads.iter().map(|record| record.appended_at_us).min().unwrap();
     assert_eq!((all[1].letter.run, all[1].letter.version), (first, version));
     support::assert_each_end_is_told_once(&app).await;

@@ -4,18 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use deckle::{
-    error::{Failure, code},
+    contract::{
+        error::{Failure, code},
+        record::{DeadLetter, Event, PageRead, Published, Uploaded, schemas, topics, wire},
+    },
     log::{
         Log,
         framed::Framed,
+        registry::{Config, ConnectError, Registry},
         sqlite::{self, SqliteLog},
     },
-    readiness,
-    record::{
-        DeadLetter, Event, PageRead, Published, Uploaded,
-        registry::{Config, ConnectError, Registry},
-        topics, wire,
-    },
+    runtime::readiness,
 };
 use serde_avro_fast::ser::SerializerConfig;
 use serde_json::{Value, json};
@@ -67,7 +66,7 @@ fn subject<T: Event>(prefix: &str) -> String {
 }
 
 fn schema<T: Event>() -> Value {
-    serde_json::from_str(wire::schema_json(T::TOPIC).unwrap()).unwrap()
+    serde_json::from_str(schemas::schema_json(T::TOPIC).unwrap()).unwrap()
 }
 
 /// A record as a producer with a registry puts it.

@@ -13,16 +13,19 @@ use std::{
 
 use deckle::{
     app::App,
-    document::{BlobRef, Chunk, chunking},
-    error::Failure,
+    contract::{
+        document::{BlobRef, Chunk},
+        error::Failure,
+        record::{Assembled, DeadLetter, Enriched, Envelope, Event, Lane, Published, Source, Status, wire},
+    },
     log::{NewRecord, Topic},
     models::Catalogue,
-    record::{Assembled, DeadLetter, Enriched, Envelope, Event, Lane, Published, Source, Status, wire},
-    replay::{Choice, Survey, survey},
+    runtime::replay::{Choice, Survey, survey},
     store::{
-        Current, DocumentKey, Ended, Header, ModelState, Query, QueryVector, RunKey, SearchFilter, VectorSpace,
-        change_models,
+        Completion, DocumentKey, Header, ModelState, PublishedVersion, Query, QueryVector, RunKey, SearchFilter,
+        VectorSpace, change_models,
     },
+    structure::chunking,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::io::AsyncBufReadExt;
@@ -63,7 +66,7 @@ async fn publish(app: &App, number: i64) {
     let run_key = RunKey { document: key.clone(), run };
     app.store.put_chunks(&run_key, run, &[chunk]).await.unwrap();
     app.store.put_vectors(&run_key, run, &space, &[(0, vector)]).await.unwrap();
-    let current = Current {
+    let current = PublishedVersion {
         run,
         version: run,
         status: Status::Published,
@@ -86,7 +89,7 @@ async fn publish(app: &App, number: i64) {
         trail: Vec::new(),
     };
     app.store.set_current(&key, &current).await.unwrap();
-    let ended = Ended {
+    let ended = Completion {
         run,
         version: run,
         upload_id: format!("upload-{number}"),
@@ -318,7 +321,7 @@ async fn a_document_that_cannot_be_embedded_is_left_and_the_rest_is_done() {
     let home = Home::new();
     let app = home.app();
     publish_all(&app, 2).await;
-    let letters = worker(&home, &["--stage", "letters"]);
+    let letters = worker(&home, &["--stage", "dead_letters"]);
     let mut command = home.command(["replay", "--model", NEW, "--json"]);
     let mut replaying = Started::new(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     support::within("two records", async {
@@ -418,13 +421,13 @@ async fn vectors_that_come_later_touch_nothing_but_what_readers_see() {
     let app = home.app();
     publish_all(&app, 3).await;
     let before = headers(&app).await;
-    let running = worker(&home, &["--stage", "language,publish,letters"]);
+    let running = worker(&home, &["--stage", "language,publish,dead_letters"]);
     append(&app, &asked(0, NEW)).await;
     // A record whose model nobody has is a dead letter, and ends nothing.
     append(&app, &asked(1, "no-such-model")).await;
     until_lacking(&app, NEW, 2).await;
     support::within("a dead letter", async {
-        while app.store.letters(&deckle::store::LetterFilter::default()).await.unwrap().letters.is_empty() {
+        while app.store.dead_letters(&deckle::store::DeadLetterFilter::default()).await.unwrap().letters.is_empty() {
             tokio::time::sleep(LOOK).await;
         }
     })

@@ -6,8 +6,8 @@
 use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use deckle::{
-    error::{Failure, code},
-    sandbox::{self, Config, File, Pool},
+    contract::error::{Failure, code},
+    decode::sandbox::{self, Config, File, Pool},
 };
 
 const CHILD: &str = "DECKLE_TEST_CHILD";
@@ -35,9 +35,9 @@ fn obey(request: &str, file: Option<&File>, served: u32) -> String {
         "file" => file.map_or("none".to_owned(), |f| String::from_utf8_lossy(&f.bytes).into_owned()),
         "die_unless_fresh" if served == 1 => "alive".to_owned(),
         "die" | "die_unless_fresh" => {
-            // SAFETY: ends this process; the second time, where Rust catches a fault that it does not know once.
             let signal = rest.parse().unwrap_or(libc::SIGKILL);
             loop {
+                // SAFETY: ends this process; the second time, where Rust catches a fault that it does not know once.
                 unsafe { libc::raise(signal) };
             }
         }

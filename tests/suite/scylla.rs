@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use deckle::{
     app::App,
+    contract::record::{Event, Published, Status},
     models::Catalogue,
-    record::{Event, Published, Status},
     store::{Query, QueryVector},
 };
 

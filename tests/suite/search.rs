@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use deckle::{
     app::App,
+    contract::record::{Envelope, Event, Lane, Options, Published, Source, Uploaded, wire},
     log::{NewRecord, Topic},
-    record::{Envelope, Event, Lane, Options, Published, Source, Uploaded, wire},
     store::{Hit, Query, QueryVector},
 };
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use deckle::record::Published;
+use deckle::contract::record::Published;
 use tokio::io::AsyncBufReadExt;
 
 use crate::support::{self, Home, Started};

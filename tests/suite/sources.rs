@@ -2,8 +2,10 @@
 
 use deckle::{
     app::App,
+    contract::record::{
+        self, DeadLetter, Envelope, Event, Lane, Options, PageSplit, Published, Source, Status, Uploaded, wire,
+    },
     log::{NewRecord, Topic},
-    record::{self, DeadLetter, Envelope, Event, Lane, Options, PageSplit, Published, Source, Status, Uploaded, wire},
 };
 use object_store::{ObjectStoreExt, path::Path as Key};
 use sha2::{Digest, Sha256};

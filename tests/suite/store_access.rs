@@ -1,7 +1,7 @@
 //! Who is let in by a real Cassandra that wants TLS with certificates on both sides and a login.
 
 use deckle::{
-    error::{Failure, Result},
+    contract::error::{Failure, Result},
     store::{
         Store,
         cql::{Config, CqlStore, Password, migrations},

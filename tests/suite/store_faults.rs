@@ -11,7 +11,7 @@ use std::{
 };
 
 use deckle::{
-    error::{Failure, Result},
+    contract::error::{Failure, Result},
     store::{
         DocumentKey, Store,
         cql::{Config, CqlStore, migrations},

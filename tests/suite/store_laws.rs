@@ -4,9 +4,9 @@
 //! side may answer late (a vector index) are awaited with a deadline. A new side adds one module like [`on_cassandra`],
 //! and says how many interleavings it has the time for.
 
+mod dead_letters;
 mod interleavings;
 mod laws;
-mod letters;
 mod models;
 mod reads;
 mod search;
@@ -57,15 +57,15 @@ macro_rules! for_every_law {
             reads::a_cursor_of_another_listing_is_refused,
             reads::an_older_set_of_figures_and_fields_never_wins,
             reads::figures_and_fields_of_an_erased_run_stay_hidden,
-            letters::a_letter_is_written_once_and_keeps_its_state,
-            letters::a_letter_leaves_open_once,
-            letters::a_claim_that_ran_out_is_taken_over_with_its_version,
-            letters::of_many_claims_at_once_one_wins,
-            letters::letters_are_listed_by_what_they_say,
-            letters::letters_are_listed_from_tenant_to_tenant,
-            letters::a_letter_of_which_nothing_is_known_is_kept,
-            letters::letters_of_an_erased_run_go_and_do_not_come_back,
-            letters::the_highest_version_awaited_of_a_page_stays,
+            dead_letters::a_letter_is_written_once_and_keeps_its_state,
+            dead_letters::a_letter_leaves_open_once,
+            dead_letters::a_claim_that_ran_out_is_taken_over_with_its_version,
+            dead_letters::of_many_claims_at_once_one_wins,
+            dead_letters::letters_are_listed_by_what_they_say,
+            dead_letters::letters_are_listed_from_tenant_to_tenant,
+            dead_letters::a_letter_of_which_nothing_is_known_is_kept,
+            dead_letters::letters_of_an_erased_run_go_and_do_not_come_back,
+            dead_letters::the_highest_version_awaited_of_a_page_stays,
             models::vectors_of_two_models_stand_beside_each_other,
             models::a_run_has_its_vectors_when_each_chunk_has_one_of_its_version,
             models::a_dropped_model_leaves_nothing_and_takes_nothing,
@@ -81,7 +81,7 @@ mod sqlite {
     use rusqlite::Connection;
     use tempfile::TempDir;
 
-    use super::{interleavings, laws, letters, models, reads, search, turns::Turns};
+    use super::{dead_letters, interleavings, laws, models, reads, search, turns::Turns};
     use crate::support::values::*;
 
     fn open(path: &Path) -> Arc<dyn Store> {
@@ -243,7 +243,7 @@ mod sqlite {
         let (folder, store) = new();
         let key = new_document();
         let word = "zymurgy";
-        let secret = deckle::document::Chunk { text: format!("the {word} of it"), ..chunk(5, 5, 0) };
+        let secret = deckle::contract::document::Chunk { text: format!("the {word} of it"), ..chunk(5, 5, 0) };
         store.put_chunks(&run_of(&key, 5), 5, &[secret]).await.unwrap();
         store.put_chunks(&run_of(&key, 5), 5, &chunks(5, 5, 1..30)).await.unwrap();
         store.erase(&key, 5).await.unwrap();
@@ -273,7 +273,7 @@ mod on_cassandra {
         cql::{Config, CqlStore, migrations},
     };
 
-    use super::{interleavings, laws, letters, models, reads, search, turns::Turns};
+    use super::{dead_letters, interleavings, laws, models, reads, search, turns::Turns};
     use crate::support::servers;
 
     fn config() -> Config {

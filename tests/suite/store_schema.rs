@@ -1,5 +1,5 @@
-//! `deckle store`: what becomes of keyspaces on a real server, each test in a keyspace of its own, and what is said where
-//! there is nothing to do or nobody to ask.
+//! `deckle store`: what becomes of keyspaces on a real server, each test in a keyspace of its own, and what is said
+//! where there is nothing to do or nobody to ask.
 
 mod filled;
 

@@ -14,14 +14,13 @@ use std::{
 };
 
 use deckle::{
-    document::Chunk,
-    error::Failure,
+    app::telemetry,
+    contract::{document::Chunk, error::Failure},
     store::{
-        Current, DocumentKey, Query, QueryVector, SearchFilter, Store, VectorSpace,
+        DocumentKey, PublishedVersion, Query, QueryVector, SearchFilter, Store, VectorSpace,
         cql::{Config, CqlStore, Search, ann, migrations},
         sqlite::SqliteStore,
     },
-    telemetry,
 };
 use futures::{future::join_all, poll};
 
@@ -328,7 +327,7 @@ async fn who_may_see_a_document_is_told_by_its_header_and_not_by_an_index() {
             writer.put_chunks(&run_of(key, run), version, &chunks(run, version, 0..2)).await.unwrap();
             let vectors = [(0, vector(0.0)), (1, vector(1.0))];
             writer.put_vectors(&run_of(key, run), version, space, &vectors).await.unwrap();
-            let current = Current { access: vec![principal.into()], ..current(run, version, 0, 2) };
+            let current = PublishedVersion { access: vec![principal.into()], ..current(run, version, 0, 2) };
             writer.set_current(key, &current).await.unwrap();
         }
     };

@@ -4,11 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use deckle::{
-    decode::{Config, Decoders},
-    document::{
-        Block, BlockKind, Cell, Document, Page, Table, docling::to_docling, html, layout, markdown::to_markdown,
+    contract::document::{
+        Block, BlockKind, Cell, Document, Page, Table, docling::to_docling, html, markdown::to_markdown,
     },
-    sandbox::{self, File},
+    decode::{
+        Config, Decoders,
+        sandbox::{self, File},
+    },
+    structure::layout,
 };
 use serde::Deserialize;
 
@@ -131,7 +134,7 @@ async fn exports_say_what_spans_what() {
         blocks,
         fields: Vec::new(),
         confidence: None,
-        facts: deckle::document::facts::Facts::default(),
+        facts: deckle::contract::document::metadata::DocumentMetadata::default(),
     };
     let markdown = to_markdown(&document);
     assert_eq!((markdown.matches("<table>").count(), markdown.matches("|---|---|---|").count()), (2, 1), "{markdown}");

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use deckle::{
+use deckle::contract::{
     error::{Failure, code},
     record::{
-        DeadLetter, Envelope, Event, Lane, PageRead, Uploaded, learnt,
+        DeadLetter, Envelope, Event, Lane, PageRead, Uploaded, learnt, schemas,
         wire::{self, Headers},
     },
 };
@@ -120,7 +120,7 @@ prop_compose! {
         let (run, version, deadline_at) = times;
         let [batch_id, parent_id, root_id, path_in_parent, traceparent, tracestate] = options;
         let trail = trail.into_iter().map(|(stage, model, [wall_us, cpu_us, gpu_us, pages, bytes, tokens])| {
-            deckle::record::TrailEntry {
+            deckle::contract::record::TrailEntry {
                 stage, weights_sha256: model.clone(), model, wall_us, cpu_us, gpu_us, pages, bytes, tokens,
                 ..Default::default()
             }
@@ -163,7 +163,7 @@ proptest! {
         datum in any::<Vec<u8>>(),
     ) {
         let mut schema: serde_json::Value =
-            serde_json::from_str(wire::schema_json(DeadLetter::TOPIC).unwrap()).unwrap();
+            serde_json::from_str(schemas::schema_json(DeadLetter::TOPIC).unwrap()).unwrap();
         for (at, of_type) in changes {
             let mut places = Vec::new();
             types(&mut schema, &mut places);
@@ -209,7 +209,7 @@ fn types<'a>(schema: &'a mut serde_json::Value, found: &mut Vec<&'a mut serde_js
 
 #[test]
 fn a_schema_of_another_writer_is_read_by_name_and_kept_apart_by_topic() {
-    let mut schema: serde_json::Value = serde_json::from_str(wire::schema_json(PageRead::TOPIC).unwrap()).unwrap();
+    let mut schema: serde_json::Value = serde_json::from_str(schemas::schema_json(PageRead::TOPIC).unwrap()).unwrap();
     let fields = schema["fields"].as_array_mut().unwrap();
     // In another order; `BlobRef` is defined where it is used first, so its two uses stay in theirs.
     fields[..6].reverse();

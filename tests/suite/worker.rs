@@ -13,16 +13,20 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use deckle::{
-    error::{Failure, Result, code},
-    journal::Journal,
+    contract::{
+        error::{Failure, Result, code},
+        record::{DeadLetter, Enriched, Envelope, Event, Lane, Options, Published, Source, Status, Uploaded, wire},
+    },
     log::{
         CommitError, From, Log, NewRecord, Partition, Position, Record, Step, Topic, Writer,
         sqlite::{self, SqliteLog, TopicConfig},
     },
-    readiness,
-    record::{DeadLetter, Enriched, Envelope, Event, Lane, Options, Published, Source, Status, Uploaded, wire},
+    runtime::{
+        journal::Journal,
+        readiness,
+        worker::{Config, Worker},
+    },
     stages::{Output, Stage, erase},
-    worker::{Config, Worker},
 };
 use futures::future::BoxFuture;
 use tempfile::TempDir;

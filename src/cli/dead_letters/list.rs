@@ -4,21 +4,21 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Outcome, print_json, say,
+        Outcome, print, print_json,
         table::{self, Fit},
         time,
     },
-    Filters, find, tell_waiting, waiting,
+    Filters, find, report_waiting, waiting,
 };
 use crate::{
     app::App,
-    record::wire,
-    store::{LetterRow, LetterState, StateName},
+    contract::record::wire,
+    store::{DeadLetterState, ListedDeadLetter, StateName},
 };
 
 /// List those that nobody has seen to, or those in another state.
 #[derive(Debug, clap::Args)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     #[command(flatten)]
     filters: Filters,
     /// Only in this state; without it those that are open, or claimed by a redrive that did not end.
@@ -34,12 +34,12 @@ pub struct ListArgs {
 
 /// Show everything about one.
 #[derive(Debug, clap::Args)]
-pub struct ShowArgs {
+pub(super) struct ShowArgs {
     /// Its id, or the start of it.
     id: String,
 }
 
-pub async fn list(app: &App, json: bool, args: ListArgs) -> anyhow::Result<Outcome> {
+pub(super) async fn list(app: &App, json: bool, args: ListArgs) -> anyhow::Result<Outcome> {
     let states: Vec<StateName> = match args.state.as_deref() {
         None => vec![StateName::Open, StateName::Redriving],
         Some("all") => StateName::ALL.to_vec(),
@@ -47,29 +47,29 @@ pub async fn list(app: &App, json: bool, args: ListArgs) -> anyhow::Result<Outco
     };
     let mut filter = args.filters.in_states(&states);
     (filter.limit, filter.after) = (args.limit, args.after);
-    let listing = app.store.letters(&filter).await?;
+    let listing = app.store.dead_letters(&filter).await?;
     if json {
         let letters: Vec<_> = listing.letters.iter().map(for_programs).collect();
         print_json(&json!({ "dead_letters": letters, "next": listing.next, "waiting": waiting(app).await? }))?;
         return Ok(Outcome::Done);
     }
     if listing.letters.is_empty() {
-        say(match (&args.state, args.filters == Filters::default()) {
+        print(match (&args.state, args.filters == Filters::default()) {
             (None, true) => "no dead letters",
             _ => "no such dead letters",
         })?;
     } else {
-        say(rows(&listing.letters))?;
+        print(rows(&listing.letters))?;
     }
     if let Some(next) = &listing.next {
-        say(format_args!("more: the same command with --after {next}"))?;
+        print(format_args!("more: the same command with --after {next}"))?;
     }
-    tell_waiting(app).await?;
+    report_waiting(app).await?;
     Ok(Outcome::Done)
 }
 
 /// The table of some letters.
-pub fn rows(letters: &[LetterRow]) -> table::Rows {
+pub(super) fn rows(letters: &[ListedDeadLetter]) -> table::Rows {
     let mut rows = table::Rows::new(&[
         ("id", Fit::Keep),
         ("state", Fit::Keep),
@@ -81,7 +81,7 @@ pub fn rows(letters: &[LetterRow]) -> table::Rows {
         ("code", Fit::Drop(1)),
         ("what was wrong", Fit::Wrap),
     ]);
-    for LetterRow { letter, state } in letters {
+    for ListedDeadLetter { letter, state } in letters {
         let state = Some(state.name()).filter(|state| *state != StateName::Open);
         rows.add(vec![
             table::id(&letter.key.letter_id),
@@ -98,10 +98,10 @@ pub fn rows(letters: &[LetterRow]) -> table::Rows {
     rows
 }
 
-pub async fn show(app: &App, json: bool, args: &ShowArgs) -> anyhow::Result<Outcome> {
+pub(super) async fn show(app: &App, json: bool, args: &ShowArgs) -> anyhow::Result<Outcome> {
     let row = find(app, &args.id).await?;
     let letter = &row.letter;
-    let record = app.store.letter_record(&letter.key).await?;
+    let record = app.store.failed_record(&letter.key).await?;
     let (headers, bytes) = record.map(|record| (record.headers, record.value)).unwrap_or_default();
     let decoded = wire::decode_to_json(&letter.topic, &bytes);
     if json {
@@ -115,36 +115,36 @@ pub async fn show(app: &App, json: bool, args: &ShowArgs) -> anyhow::Result<Outc
     let attempts = table::count(letter.attempts, "attempt");
     let page = letter.page_no.map(|page_no| format!(", page {page_no}")).unwrap_or_default();
     let retryable = if reason.retryable { "yes" } else { "no: the same bytes fail the same way" };
-    say(format_args!("id          {}", letter.key.letter_id))?;
-    say(format_args!("state       {}", state(row.state)))?;
-    say(format_args!("document    {} (run {}, version {})", letter.document_id, letter.run, letter.version))?;
-    say(format_args!("stage       {}{page}, after {attempts}", letter.stage))?;
-    say(format_args!("because     {} [{}, {}]", reason.message, reason.code, letter.kind))?;
-    say(format_args!("retryable   {retryable}"))?;
-    say(format_args!("record      {}[{}] offset {}", letter.topic, letter.partition, letter.offset))?;
+    print(format_args!("id          {}", letter.key.letter_id))?;
+    print(format_args!("state       {}", state(row.state)))?;
+    print(format_args!("document    {} (run {}, version {})", letter.document_id, letter.run, letter.version))?;
+    print(format_args!("stage       {}{page}, after {attempts}", letter.stage))?;
+    print(format_args!("because     {} [{}, {}]", reason.message, reason.code, letter.kind))?;
+    print(format_args!("retryable   {retryable}"))?;
+    print(format_args!("record      {}[{}] offset {}", letter.topic, letter.partition, letter.offset))?;
     for (name, at) in [("appended", letter.appended_at), ("failed", letter.failed_at)] {
-        say(format_args!("{name:<11} {}", timestamp(at).map(|time| time.to_string()).unwrap_or_default()))?;
+        print(format_args!("{name:<11} {}", timestamp(at).map(|time| time.to_string()).unwrap_or_default()))?;
     }
     for (name, value) in &headers {
-        say(format_args!("header      {name}: {value}"))?;
+        print(format_args!("header      {name}: {value}"))?;
     }
     match decoded {
-        Ok(value) => say(serde_json::to_string_pretty(&value)?)?,
-        Err(error) => say(format_args!("bytes       {} (not decodable: {error})", bytes.len()))?,
+        Ok(value) => print(serde_json::to_string_pretty(&value)?)?,
+        Err(error) => print(format_args!("bytes       {} (not decodable: {error})", bytes.len()))?,
     }
     Ok(Outcome::Done)
 }
 
 /// A state as people read it.
-pub fn state(state: LetterState) -> String {
+pub(super) fn state(state: DeadLetterState) -> String {
     let at = time::shown;
     match state {
-        LetterState::Open => "open".to_owned(),
-        LetterState::Redriving { version, until } => {
+        DeadLetterState::Open => "open".to_owned(),
+        DeadLetterState::Redriving { version, until } => {
             format!("claimed until {} by a redrive as version {version}", at(until))
         }
-        LetterState::Redriven { version, at: then } => format!("redriven at {} as version {version}", at(then)),
-        LetterState::Dropped { at: then } => format!("dropped at {}", at(then)),
+        DeadLetterState::Redriven { version, at: then } => format!("redriven at {} as version {version}", at(then)),
+        DeadLetterState::Dropped { at: then } => format!("dropped at {}", at(then)),
     }
 }
 
@@ -153,13 +153,13 @@ fn timestamp(us: i64) -> Option<jiff::Timestamp> {
 }
 
 /// A letter without its bytes, which may hold a password.
-pub fn for_programs(row: &LetterRow) -> Value {
+pub(super) fn for_programs(row: &ListedDeadLetter) -> Value {
     let letter = &row.letter;
     let (redriven_version, state_at) = match row.state {
-        LetterState::Open => (None, None),
-        LetterState::Redriving { version, until } => (Some(version), Some(until)),
-        LetterState::Redriven { version, at } => (Some(version), Some(at)),
-        LetterState::Dropped { at } => (None, Some(at)),
+        DeadLetterState::Open => (None, None),
+        DeadLetterState::Redriving { version, until } => (Some(version), Some(until)),
+        DeadLetterState::Redriven { version, at } => (Some(version), Some(at)),
+        DeadLetterState::Dropped { at } => (None, Some(at)),
     };
     json!({
         "id": letter.key.letter_id,

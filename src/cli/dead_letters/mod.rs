@@ -3,13 +3,13 @@
 mod list;
 pub(in crate::cli) mod redrive;
 
-use super::{Context, Outcome, complain, table, time};
+use super::{Context, Outcome, table, time, warn};
 use crate::{
     app::App,
+    contract::record::{DeadLetter, Event},
     log::Topic,
-    record::{DeadLetter, Event},
     stages,
-    store::{LetterFilter, LetterRow, StateName},
+    store::{DeadLetterFilter, ListedDeadLetter, StateName},
 };
 
 /// Look at records that failed for good, send them back, or drop them.
@@ -28,7 +28,7 @@ Examples:
   deckle dead-letters redrive --all --rate 10         ten records in a second
   deckle dead-letters drop --code pdf.encrypted       nothing is to be done
   deckle dead-letters list --json | jq -r '.dead_letters[].reason.message'")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -41,7 +41,7 @@ enum What {
     Drop(redrive::DropArgs),
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let app = context.open()?;
     match args.what {
@@ -79,8 +79,8 @@ struct Filters {
 }
 
 impl Filters {
-    fn in_states(&self, states: &[StateName]) -> LetterFilter {
-        LetterFilter {
+    fn in_states(&self, states: &[StateName]) -> DeadLetterFilter {
+        DeadLetterFilter {
             tenant: self.tenant.clone(),
             document_id: self.document.clone(),
             stage: self.stage.clone(),
@@ -89,7 +89,7 @@ impl Filters {
             since: self.since,
             until: self.until,
             states: states.to_vec(),
-            ..LetterFilter::default()
+            ..DeadLetterFilter::default()
         }
     }
 }
@@ -98,11 +98,11 @@ impl Filters {
 const PAGE: usize = 1_000;
 
 /// All letters of a filter.
-async fn all(app: &App, mut filter: LetterFilter) -> anyhow::Result<Vec<LetterRow>> {
+async fn all(app: &App, mut filter: DeadLetterFilter) -> anyhow::Result<Vec<ListedDeadLetter>> {
     filter.limit = PAGE;
     let mut rows = Vec::new();
     loop {
-        let listing = app.store.letters(&filter).await?;
+        let listing = app.store.dead_letters(&filter).await?;
         rows.extend(listing.letters);
         filter.after = listing.next;
         if filter.after.is_none() {
@@ -112,10 +112,10 @@ async fn all(app: &App, mut filter: LetterFilter) -> anyhow::Result<Vec<LetterRo
 }
 
 /// The one letter whose id starts so.
-async fn find(app: &App, id: &str) -> anyhow::Result<LetterRow> {
-    let filter = LetterFilter { letter_id: Some(id.to_owned()), limit: 2, ..LetterFilter::default() };
-    let found = app.store.letters(&filter).await?.letters;
-    match <[LetterRow; 1]>::try_from(found) {
+async fn find(app: &App, id: &str) -> anyhow::Result<ListedDeadLetter> {
+    let filter = DeadLetterFilter { letter_id: Some(id.to_owned()), limit: 2, ..DeadLetterFilter::default() };
+    let found = app.store.dead_letters(&filter).await?.letters;
+    match <[ListedDeadLetter; 1]>::try_from(found) {
         Ok([only]) => Ok(only),
         Err(none) if none.is_empty() => anyhow::bail!("no dead letter has an id that starts with `{id}`"),
         Err(_) => anyhow::bail!("several dead letters have ids that start with `{id}`"),
@@ -124,16 +124,16 @@ async fn find(app: &App, id: &str) -> anyhow::Result<LetterRow> {
 
 /// Records of the topic that are not in the table yet, because no worker ran since.
 async fn waiting(app: &App) -> anyhow::Result<u64> {
-    let lags = app.log.lag(stages::letters::NAME, &[Topic::from(DeadLetter::TOPIC)]).await?;
+    let lags = app.log.lag(stages::dead_letters::NAME, &[Topic::from(DeadLetter::TOPIC)]).await?;
     Ok(lags.iter().map(|lag| lag.records).sum())
 }
 
 /// Says so where letters wait.
-async fn tell_waiting(app: &App) -> anyhow::Result<()> {
+async fn report_waiting(app: &App) -> anyhow::Result<()> {
     let records = waiting(app).await?;
     if records > 0 {
         let more = table::count(records, "more dead letter");
-        complain(format_args!("deckle: {more} in the log; `deckle run` takes them in"));
+        warn(format_args!("deckle: {more} in the log; `deckle run` takes them in"));
     }
     Ok(())
 }

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{
-    super::{Outcome, complain, print_json, progress::bar, say, stop::StopSignals, table},
+    super::{Outcome, print, print_json, progress::bar, stop::StopSignals, table, warn},
     Filters, all, find,
     list::{for_programs, rows, state},
-    tell_waiting,
+    report_waiting,
 };
 use crate::{
     app::App,
-    dead_letter::redrive as redriving,
-    store::{Letter, LetterRow, LetterState, StateName},
+    runtime::{dead_letter::redrive as redriving, rate::Rate},
+    store::{DeadLetterRow, DeadLetterState, ListedDeadLetter, StateName},
 };
 
 /// Which letters something is to be done with.
@@ -34,7 +34,7 @@ struct Choice {
 
 impl Choice {
     /// Those that are named, in whatever state, or those that match and are in one of `states`.
-    async fn letters(&self, app: &App, states: &[StateName]) -> anyhow::Result<Vec<LetterRow>> {
+    async fn dead_letters(&self, app: &App, states: &[StateName]) -> anyhow::Result<Vec<ListedDeadLetter>> {
         let filtered = self.all || self.filters != Filters::default();
         anyhow::ensure!(
             filtered == self.ids.is_empty(),
@@ -43,7 +43,7 @@ impl Choice {
         if filtered {
             return all(app, self.filters.in_states(states)).await;
         }
-        let mut letters: Vec<LetterRow> = Vec::new();
+        let mut letters: Vec<ListedDeadLetter> = Vec::new();
         for id in &self.ids {
             let row = find(app, id).await?;
             if !letters.iter().any(|known| known.letter.key == row.letter.key) {
@@ -59,7 +59,7 @@ impl Choice {
 /// A letter is redriven once, whoever asks again. The run of its document stays the one it was: where a newer run was
 /// published since, the redriven one ends as `superseded`. Exit code 1 where some could not be redriven.
 #[derive(Debug, clap::Args)]
-pub struct RedriveArgs {
+pub(crate) struct RedriveArgs {
     #[command(flatten)]
     choice: Choice,
     /// Records in a second at most.
@@ -73,7 +73,7 @@ pub(in crate::cli) fn parse_rate(text: &str) -> Result<f64, String> {
 
 /// Mark open ones as dropped: they leave the list, and stay as they are.
 #[derive(Debug, clap::Args)]
-pub struct DropArgs {
+pub(crate) struct DropArgs {
     #[command(flatten)]
     choice: Choice,
 }
@@ -81,13 +81,13 @@ pub struct DropArgs {
 /// What was done with each letter, for the summary.
 #[derive(Default)]
 struct Done {
-    changed: Vec<(Letter, Option<i64>)>,
-    left: Vec<(Letter, Option<LetterState>)>,
-    impossible: Vec<(Letter, String)>,
+    changed: Vec<(DeadLetterRow, Option<i64>)>,
+    left: Vec<(DeadLetterRow, Option<DeadLetterState>)>,
+    impossible: Vec<(DeadLetterRow, String)>,
 }
 
 impl Done {
-    fn take(&mut self, letter: &Letter, outcome: redriving::Outcome) {
+    fn take(&mut self, letter: &DeadLetterRow, outcome: redriving::Outcome) {
         let letter = letter.clone();
         match outcome {
             redriving::Outcome::Appended { version } => self.changed.push((letter, Some(version))),
@@ -99,15 +99,14 @@ impl Done {
     /// Prints it all; `verb` is what was done.
     fn report(&self, json: bool, verb: &str) -> anyhow::Result<Outcome> {
         // Another redrive at work may not end well, so this one was not done.
-        let held = |state: &Option<LetterState>| matches!(state, Some(LetterState::Redriving { .. }));
+        let held = |state: &Option<DeadLetterState>| matches!(state, Some(DeadLetterState::Redriving { .. }));
         let failed = !self.impossible.is_empty() || self.left.iter().any(|(_, state)| held(state));
         let outcome = if failed { Outcome::SomeFailed } else { Outcome::Done };
         if json {
             let changed = self.changed.iter().map(|(letter, version)| json!({ "id": letter.key.letter_id, "document_id": letter.document_id, "version": version }));
-            let left = self
-                .left
-                .iter()
-                .map(|(letter, state)| json!({ "id": letter.key.letter_id, "state": state.map(LetterState::name) }));
+            let left = self.left.iter().map(
+                |(letter, state)| json!({ "id": letter.key.letter_id, "state": state.map(DeadLetterState::name) }),
+            );
             let impossible =
                 self.impossible.iter().map(|(letter, why)| json!({ "id": letter.key.letter_id, "message": why }));
             print_json(&json!({
@@ -118,11 +117,11 @@ impl Done {
             return Ok(outcome);
         }
         for (letter, why) in &self.impossible {
-            complain(format_args!("deckle: {}: {why}", letter.key.letter_id));
+            warn(format_args!("deckle: {}: {why}", letter.key.letter_id));
         }
         for (letter, now) in &self.left {
             let now = now.map_or_else(|| "no longer there".to_owned(), state);
-            complain(format_args!("deckle: {}: {now}, left as it is", letter.key.letter_id));
+            warn(format_args!("deckle: {}: {now}, left as it is", letter.key.letter_id));
         }
         let documents: BTreeSet<_> =
             self.changed.iter().map(|(letter, _)| (&letter.key.tenant, &letter.document_id)).collect();
@@ -135,39 +134,39 @@ impl Done {
                 told.push(format!("{number} {what}"));
             }
         }
-        say(told.join(", "))?;
+        print(told.join(", "))?;
         Ok(outcome)
     }
 }
 
 /// Shows what would be done.
-fn rehearse(json: bool, letters: &[LetterRow], verb: &str) -> anyhow::Result<Outcome> {
+fn rehearse(json: bool, letters: &[ListedDeadLetter], verb: &str) -> anyhow::Result<Outcome> {
     if json {
         let letters: Vec<_> = letters.iter().map(for_programs).collect();
         print_json(&json!({ "dry_run": true, "dead_letters": letters }))?;
     } else {
         if !letters.is_empty() {
-            say(rows(letters))?;
+            print(rows(letters))?;
         }
-        say(format_args!("{} would be {verb}; nothing was done", table::count(letters.len() as u64, "dead letter")))?;
+        print(format_args!("{} would be {verb}; nothing was done", table::count(letters.len() as u64, "dead letter")))?;
     }
     Ok(Outcome::Done)
 }
 
-pub async fn redrive(app: &App, json: bool, args: &RedriveArgs) -> anyhow::Result<Outcome> {
-    let letters = args.choice.letters(app, &[StateName::Open, StateName::Redriving]).await?;
+pub(crate) async fn redrive(app: &App, json: bool, args: &RedriveArgs) -> anyhow::Result<Outcome> {
+    let letters = args.choice.dead_letters(app, &[StateName::Open, StateName::Redriving]).await?;
     if !json {
-        tell_waiting(app).await?;
+        report_waiting(app).await?;
     }
     if args.choice.dry_run {
         return rehearse(json, &letters, "redriven");
     }
-    let mut rate = args.rate.map(redriving::Rate::per_second);
+    let mut rate = args.rate.map(Rate::per_second);
     let progress = bar(letters.len(), "dead letters", json);
     let mut done = Done::default();
     let mut stops = StopSignals::listen()?;
     let interrupted = {
-        let mut tell = |letter: &Letter, outcome| {
+        let mut tell = |letter: &DeadLetterRow, outcome| {
             done.take(letter, outcome);
             progress.inc(1);
         };
@@ -188,14 +187,14 @@ pub async fn redrive(app: &App, json: bool, args: &RedriveArgs) -> anyhow::Resul
     progress.finish_and_clear();
     let outcome = done.report(json, "redriven")?;
     if interrupted {
-        complain("deckle: interrupted; the same command goes on with the rest, in a minute where it had begun");
+        warn("deckle: interrupted; the same command goes on with the rest, in a minute where it had begun");
         return Ok(Outcome::Interrupted);
     }
     Ok(outcome)
 }
 
-pub async fn drop_letters(app: &App, json: bool, args: &DropArgs) -> anyhow::Result<Outcome> {
-    let letters = args.choice.letters(app, &[StateName::Open]).await?;
+pub(crate) async fn drop_letters(app: &App, json: bool, args: &DropArgs) -> anyhow::Result<Outcome> {
+    let letters = args.choice.dead_letters(app, &[StateName::Open]).await?;
     if args.choice.dry_run {
         return rehearse(json, &letters, "dropped");
     }
@@ -203,8 +202,8 @@ pub async fn drop_letters(app: &App, json: bool, args: &DropArgs) -> anyhow::Res
     let mut done = Done::default();
     for row in &letters {
         let now = jiff::Timestamp::now().as_microsecond();
-        match app.store.drop_letter(&row.letter.key, now).await? {
-            Some(LetterState::Dropped { at }) if at == now => done.changed.push((row.letter.clone(), None)),
+        match app.store.drop_dead_letter(&row.letter.key, now).await? {
+            Some(DeadLetterState::Dropped { at }) if at == now => done.changed.push((row.letter.clone(), None)),
             other => done.left.push((row.letter.clone(), other)),
         }
         progress.inc(1);

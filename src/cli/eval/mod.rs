@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Context as _;
 
-use super::{Context, Outcome, complain, print_json, process::OcrChoice, say, table};
+use super::{Context, Outcome, print, print_json, process::OcrChoice, table, warn};
 use crate::{
     config,
+    contract::record::Status,
     eval::{
         bootstrap,
         calibration::Calibration,
@@ -19,7 +20,6 @@ use crate::{
         pairs::{self, Pair, Pairing, SetRule},
         report::{self, Bootstrap, DocumentResult, LeftOut, Report, TruthFile, html},
     },
-    record::Status,
 };
 use read::Reading;
 
@@ -49,7 +49,7 @@ sets.toml:
 A figure of a set is pooled over its documents; the interval is the 95 % percentile bootstrap
 over documents. What failed counts as lost. Every figure is in per cent.
 Exit code: 0 all were read, 1 some documents failed, 2 a mistake or a damaged truth, 130 interrupted.")]
-pub struct Args {
+pub(super) struct Args {
     /// Truth files, folders of such, or a mapping (`.toml`).
     #[arg(required = true, value_name = "TRUTH")]
     truths: Vec<PathBuf>,
@@ -93,7 +93,7 @@ struct Evaluated {
     comparison: Comparison,
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let mut pairing = pairs::find(&args.truths, args.documents.as_deref(), &args.set)?;
     anyhow::ensure!(!pairing.pairs.is_empty(), "{}", nothing(&pairing));
@@ -106,7 +106,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let context = Context { config: embedded(context.config, home.join(DATA)), json };
     let app = context.open()?;
     let Some(readings) = read::all(&app, &pairing.pairs, args.ocr.into(), json).await? else {
-        complain("deckle: interrupted");
+        warn("deckle: interrupted");
         return Ok(Outcome::Interrupted);
     };
     let left_out = LeftOut::of(&pairing);
@@ -132,7 +132,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     } else {
         terminal::show(&report, args.worst)?;
         if let Some(folder) = &args.out {
-            say(format_args!("report in {}", folder.join("index.html").display()))?;
+            print(format_args!("report in {}", folder.join("index.html").display()))?;
         }
     }
     let failed = report.documents.iter().any(|document| document.status == Status::Failed);

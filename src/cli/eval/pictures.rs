@@ -8,10 +8,10 @@ use bytes::Bytes;
 use super::Evaluated;
 use crate::{
     app::App,
+    contract::document::Page,
     decode::{Decoders, File},
-    document::Page,
     eval::report::html::{PICTURES, Picture},
-    pixmap::Pixmap,
+    imaging::Pixmap,
     store::{DocumentKey, Header},
 };
 
@@ -22,7 +22,11 @@ const WIDTH_PX: u32 = 1_400;
 ///
 /// # Errors
 /// When a folder or file cannot be written, or the blob store is away. A page that cannot be rendered has no picture.
-pub async fn write(app: &App, evaluated: &[Evaluated], out: &Path) -> anyhow::Result<Vec<BTreeMap<u32, Picture>>> {
+pub(super) async fn write(
+    app: &App,
+    evaluated: &[Evaluated],
+    out: &Path,
+) -> anyhow::Result<Vec<BTreeMap<u32, Picture>>> {
     let folder = out.join(PICTURES);
     std::fs::create_dir_all(&folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     // Those of the pipeline ended with it.
@@ -62,7 +66,7 @@ impl Source {
         let bytes: Bytes = tokio::fs::read(&it.pair.document).await?.into();
         let sha256 = crate::cli::submit::hashed(&it.pair.document).await?.0;
         let tenant = app.config.tenant.clone();
-        let document_id = crate::record::document_id(&tenant, &sha256);
+        let document_id = crate::contract::record::document_id(&tenant, &sha256);
         let run = app.store.document(&DocumentKey { tenant, document_id }).await?;
         let run = run.with_context(|| format!("{} is not in the store", it.pair.name))?;
         let mut pages = BTreeMap::new();

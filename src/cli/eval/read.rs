@@ -14,15 +14,17 @@ use crate::{
         render,
         submit::{self, Input, Submission},
     },
-    document::{Confidence, Page},
+    contract::{
+        document::{Confidence, Page},
+        record::{Event, Lane, OcrMode, Options, PageAnalysed, Published, Status},
+    },
     eval::{found::Found, pairs::Pair},
     log::{self, Topic},
-    record::{Event, Lane, OcrMode, Options, PageAnalysed, Published, Status},
     store::{DocumentKey, Header},
 };
 
 /// What became of the document of a pair.
-pub struct Reading {
+pub(super) struct Reading {
     /// Its header.
     pub header: Header,
     /// How this reading ended; what readers see may be of an earlier one, when the same folder was used before.
@@ -34,7 +36,12 @@ pub struct Reading {
 }
 
 /// Reads the documents of all pairs, each once; `None` when interrupted. The readings are in the order of the pairs.
-pub async fn all(app: &App, pairs: &[Pair], ocr_mode: OcrMode, json: bool) -> anyhow::Result<Option<Vec<Reading>>> {
+pub(super) async fn all(
+    app: &App,
+    pairs: &[Pair],
+    ocr_mode: OcrMode,
+    json: bool,
+) -> anyhow::Result<Option<Vec<Reading>>> {
     let keys = keys(app, pairs).await?;
     let mut first_of: HashMap<&DocumentKey, &Pair> = HashMap::new();
     for (pair, key) in pairs.iter().zip(&keys) {
@@ -82,7 +89,7 @@ async fn keys(app: &App, pairs: &[Pair]) -> anyhow::Result<Vec<DocumentKey>> {
     let mut keys = Vec::new();
     for pair in pairs {
         let (sha256, _) = submit::hashed(&pair.document).await?;
-        let document_id = crate::record::document_id(tenant, &sha256);
+        let document_id = crate::contract::record::document_id(tenant, &sha256);
         keys.push(DocumentKey { tenant: tenant.clone(), document_id });
     }
     Ok(keys)

@@ -4,7 +4,7 @@ use comfy_table::{Attribute, Cell};
 
 use crate::{
     cli::{
-        say,
+        print,
         table::{self, Fit, Rows},
     },
     eval::{
@@ -29,7 +29,7 @@ const COLUMNS: [(Measure, Fit); 8] = [
 const NAMED: usize = 8;
 
 /// Prints documents, sets, all together, and what was left out.
-pub fn show(report: &Report, worst_first: bool) -> anyhow::Result<()> {
+pub(super) fn show(report: &Report, worst_first: bool) -> anyhow::Result<()> {
     documents(report, worst_first)?;
     if report.sets.len() > 1 {
         sets(report)?;
@@ -37,7 +37,7 @@ pub fn show(report: &Report, worst_first: bool) -> anyhow::Result<()> {
     total(report)?;
     if let Some(error) = report.calibration_error {
         let words = report.calibration.words();
-        say(format_args!(
+        print(format_args!(
             "confidence is off by {:.1} points on average, over {words} recognised words",
             error * 100.0
         ))?;
@@ -78,7 +78,7 @@ fn documents(report: &Report, worst_first: bool) -> anyhow::Result<()> {
         ]);
         rows.add(cells);
     }
-    say(rows)
+    print(rows)
 }
 
 /// The share of what the truth says that went wrong, in the figure that says most of it.
@@ -100,7 +100,7 @@ fn sets(report: &Report) -> anyhow::Result<()> {
         rows.add(group(set));
     }
     rows.add(group(&report.total).into_iter().map(|cell| cell.add_attribute(Attribute::Bold)).collect());
-    say(rows)
+    print(rows)
 }
 
 fn group(group: &Group) -> Vec<Cell> {
@@ -128,11 +128,11 @@ fn total(report: &Report) -> anyhow::Result<()> {
             table::text(measure.meaning()),
         ]);
     }
-    say(rows)?;
+    print(rows)?;
     let group = &report.total;
     let not_whole = if group.not_whole == 0 { String::new() } else { format!(", {} not whole", group.not_whole) };
     let seconds = |per_page: Option<f64>| per_page.map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.2} s"));
-    say(format_args!(
+    print(format_args!(
         "{} ({}){not_whole}; per page {} of processor time, {} elapsed",
         table::count(group.documents as u64, "document"),
         table::count(group.pages as u64, "page"),
@@ -140,7 +140,7 @@ fn total(report: &Report) -> anyhow::Result<()> {
         seconds(group.wall_s_per_page),
     ))?;
     let bootstrap = &report.bootstrap;
-    say(format_args!(
+    print(format_args!(
         "intervals: percentiles of {} samples of documents (seed {}); configuration {}",
         bootstrap.resamples, bootstrap.seed, report.config_hash
     ))
@@ -160,7 +160,7 @@ fn left_out(report: &Report) -> anyhow::Result<()> {
         }
         let more = if names.len() > NAMED { format!(", … and {} more", names.len() - NAMED) } else { String::new() };
         let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-        say(format_args!("{what} ({}): {shown}{more}", names.len()))?;
+        print(format_args!("{what} ({}): {shown}{more}", names.len()))?;
     }
     Ok(())
 }

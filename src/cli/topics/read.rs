@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{
-        Context, Outcome, say,
+        Context, Outcome, print,
         table::{self, Fit},
     },
-    error::Result,
+    contract::{
+        error::Result,
+        record::{topics, wire},
+    },
     log::{self, Record, Tail, Topic},
-    record::{topics, wire},
 };
 
 /// Rows of a table when no limit is given; JSON and --follow have none.
@@ -26,7 +28,7 @@ Examples:
   deckle topics read pages.read --document 3f2a --partition 2
   deckle topics read dead-letters --json | jq .value.reason
   deckle topics read documents.published --from end --follow")]
-pub struct Args {
+pub(super) struct Args {
     /// The topic, by deckle's own name for it.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(topics::all().iter().map(|topic| topic.name.as_str())))]
     name: String,
@@ -53,7 +55,7 @@ enum From {
     End,
 }
 
-pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let app = context.open()?;
     let from = match args.from {
@@ -75,9 +77,9 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
         for (value, record) in decoded.filter(|(value, record)| args.takes(record, value)).take(left) {
             left -= 1;
             if json {
-                say(for_programs(&record, value))?;
+                print(for_programs(&record, value))?;
             } else if args.follow {
-                say(line(&record, &value))?;
+                print(line(&record, &value))?;
             } else {
                 shown.push((record, value));
             }
@@ -86,7 +88,7 @@ pub async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     if is_table {
         print_table(&shown[..shown.len().min(limit)])?;
         if shown.len() > limit {
-            say("there are more: --limit takes a larger number, --json has no limit")?;
+            print("there are more: --limit takes a larger number, --json has no limit")?;
         }
     }
     Ok(Outcome::Done)
@@ -133,7 +135,7 @@ fn line(record: &Record, value: &Result<Value>) -> String {
 
 fn print_table(shown: &[(Record, Result<Value>)]) -> anyhow::Result<()> {
     if shown.is_empty() {
-        return say("no such records");
+        return print("no such records");
     }
     let mut rows = table::Rows::new(&[
         ("partition", Fit::Drop(3)),
@@ -155,7 +157,7 @@ fn print_table(shown: &[(Record, Result<Value>)]) -> anyhow::Result<()> {
             table::text(what(record, value)),
         ]);
     }
-    say(rows)
+    print(rows)
 }
 
 /// RFC 3339 with milliseconds: finer parts only keep times of one partition apart.

@@ -4,11 +4,13 @@ use std::io::Cursor;
 
 use image::{ImageDecoder, codecs::bmp::BmpDecoder};
 
-use super::{Asked, Header, Kind, exif, whole};
-use crate::{decode::sniff, error::Result, pixmap::Pixmap};
+use super::{DecodeRequest, Header, Kind, exif, whole};
+use crate::sniff;
+use deckle_contract::error::Result;
+use deckle_imaging::Pixmap;
 
-/// See the module.
-pub struct Bmp;
+/// Decodes BMP.
+pub(super) struct Bmp;
 
 const NAME: &str = "BMP";
 
@@ -21,14 +23,14 @@ impl Kind for Bmp {
         NAME
     }
 
-    fn header(&mut self, asked: &Asked<'_>, _: u32) -> Result<Header> {
+    fn header(&mut self, asked: &DecodeRequest<'_>, _: u32) -> Result<Header> {
         let bytes = &asked.file.bytes;
         let decoder = BmpDecoder::new(Cursor::new(bytes)).map_err(|error| whole::damaged(NAME, &error))?;
         let (width, height) = decoder.dimensions();
         Ok(Header::new(width, height, exif::of_bmp(bytes)))
     }
 
-    fn pixels(&mut self, asked: &Asked<'_>, _: u32, header: &Header) -> Result<Pixmap> {
+    fn pixels(&mut self, asked: &DecodeRequest<'_>, _: u32, header: &Header) -> Result<Pixmap> {
         let decoder = BmpDecoder::new(Cursor::new(&asked.file.bytes)).map_err(|error| whole::damaged(NAME, &error))?;
         whole::decode(decoder, NAME, header, asked.config)
     }

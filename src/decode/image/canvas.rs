@@ -1,10 +1,10 @@
 //! Takes a picture row by row and keeps it in as many pixels as are allowed, however many it has.
 
-use crate::pixmap::{Channels, Pixmap};
+use deckle_imaging::{Channels, Pixmap};
 
 /// Where the rows of a picture go. Of a picture that has too many pixels, squares of them become one, their mean: no
 /// more than a row of sums is held besides what is kept.
-pub struct Canvas {
+pub(super) struct Canvas {
     width: usize,
     height: usize,
     channels: Channels,
@@ -19,7 +19,7 @@ pub struct Canvas {
 
 impl Canvas {
     /// For a picture of this size, of which at most `max_pixels` are kept.
-    pub fn new(width: u32, height: u32, channels: Channels, max_pixels: u64) -> Self {
+    pub(super) fn new(width: u32, height: u32, channels: Channels, max_pixels: u64) -> Self {
         let kept = |side: u32| u64::from(width.div_ceil(side)) * u64::from(height.div_ceil(side));
         // The square root, or by rounding at the edges a little more.
         let least = (f64::from(width) * f64::from(height) / max_pixels.max(1) as f64).sqrt() as u32;
@@ -37,12 +37,12 @@ impl Canvas {
     }
 
     /// What a pixel of the rows holds.
-    pub fn channels(&self) -> Channels {
+    pub(super) fn channels(&self) -> Channels {
         self.channels
     }
 
     /// Takes the next row: `width × channels` bytes. Rows below the picture's end are dropped.
-    pub fn row(&mut self, row: &[u8]) {
+    pub(super) fn row(&mut self, row: &[u8]) {
         let bytes = self.width * self.channels.count();
         let Some(row) = row.get(..bytes).filter(|_| self.rows < self.height) else { return };
         self.rows += 1;
@@ -74,7 +74,7 @@ impl Canvas {
     }
 
     /// The picture; `None` when rows are missing.
-    pub fn finish(self) -> Option<Pixmap> {
+    pub(super) fn finish(self) -> Option<Pixmap> {
         let (width, height) = (self.width.div_ceil(self.side) as u32, self.height.div_ceil(self.side) as u32);
         (self.rows == self.height).then_some(Pixmap { width, height, channels: self.channels, pixels: self.pixels })
     }

@@ -3,7 +3,7 @@
 
 /// What the metadata says.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Geometry {
+pub(super) struct Geometry {
     /// EXIF orientation, 1 to 8.
     pub orientation: Option<u16>,
     /// Pixels per inch.
@@ -16,7 +16,7 @@ const SANE_DPI: std::ops::RangeInclusive<f32> = 30.0..=4800.0;
 const INCHES_PER_CENTIMETRE: f32 = 2.54;
 
 /// What a JPEG's segments say: EXIF before JFIF.
-pub fn of_jpeg(bytes: &[u8]) -> Geometry {
+pub(super) fn of_jpeg(bytes: &[u8]) -> Geometry {
     let mut exif = Geometry::default();
     let mut jfif = None;
     let mut rest = bytes.get(2..).unwrap_or_default();
@@ -35,7 +35,7 @@ pub fn of_jpeg(bytes: &[u8]) -> Geometry {
 }
 
 /// Whether the picture data of a JPEG has its end mark. Decoders fill what is missing with grey.
-pub fn jpeg_is_whole(bytes: &[u8]) -> bool {
+pub(super) fn jpeg_is_whole(bytes: &[u8]) -> bool {
     let mut rest = bytes.get(2..).unwrap_or_default();
     while let [0xFF, marker, high, low, tail @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
@@ -49,12 +49,12 @@ pub fn jpeg_is_whole(bytes: &[u8]) -> bool {
 }
 
 /// Whether the chunks of a PNG reach its end.
-pub fn png_is_whole(bytes: &[u8]) -> bool {
+pub(super) fn png_is_whole(bytes: &[u8]) -> bool {
     chunks(bytes).any(|(name, _)| name == *b"IEND")
 }
 
 /// What a PNG's chunks say.
-pub fn of_png(bytes: &[u8]) -> Geometry {
+pub(super) fn of_png(bytes: &[u8]) -> Geometry {
     let mut geometry = Geometry::default();
     for (name, content) in chunks(bytes) {
         match (&name, content) {
@@ -96,7 +96,7 @@ fn of_jfif(content: &[u8]) -> Option<f32> {
 }
 
 /// The first directory of a TIFF structure, which is what EXIF is; some writers put JPEG's mark in front.
-pub fn of_exif(exif: &[u8]) -> Geometry {
+pub(super) fn of_exif(exif: &[u8]) -> Geometry {
     directory(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif)).unwrap_or_default()
 }
 
@@ -131,7 +131,7 @@ fn directory(tiff: &[u8]) -> Option<Geometry> {
 }
 
 /// A resolution in a unit of TIFF: 2 is per inch, 3 per centimetre, 1 says no more than the shape of a pixel.
-pub fn tiff_dpi(resolution: f32, unit: u16) -> Option<f32> {
+pub(super) fn tiff_dpi(resolution: f32, unit: u16) -> Option<f32> {
     match unit {
         2 => sane(resolution),
         3 => sane(resolution * INCHES_PER_CENTIMETRE),
@@ -140,7 +140,7 @@ pub fn tiff_dpi(resolution: f32, unit: u16) -> Option<f32> {
 }
 
 /// What a BMP's header says, in pixels per metre; the older header of 12 bytes says nothing.
-pub fn of_bmp(bytes: &[u8]) -> Geometry {
+pub(super) fn of_bmp(bytes: &[u8]) -> Geometry {
     const OLD_HEADER: u32 = 12;
     let u32_at = |at: usize| bytes.get(at..)?.first_chunk::<4>().map(|four| u32::from_le_bytes(*four));
     let per_metre = u32_at(14).filter(|length| *length > OLD_HEADER).and_then(|_| u32_at(38));

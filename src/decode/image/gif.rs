@@ -4,11 +4,13 @@ use std::io::Cursor;
 
 use image::{ImageDecoder, codecs::gif::GifDecoder};
 
-use super::{Asked, Header, Kind, exif::Geometry, whole};
-use crate::{decode::sniff, error::Result, pixmap::Pixmap};
+use super::{DecodeRequest, Header, Kind, exif::Geometry, whole};
+use crate::sniff;
+use deckle_contract::error::Result;
+use deckle_imaging::Pixmap;
 
-/// See the module.
-pub struct Gif;
+/// Decodes the first frame of a GIF.
+pub(super) struct Gif;
 
 const NAME: &str = "GIF";
 
@@ -21,13 +23,13 @@ impl Kind for Gif {
         NAME
     }
 
-    fn header(&mut self, asked: &Asked<'_>, _: u32) -> Result<Header> {
+    fn header(&mut self, asked: &DecodeRequest<'_>, _: u32) -> Result<Header> {
         let decoder = GifDecoder::new(Cursor::new(&asked.file.bytes)).map_err(|error| whole::damaged(NAME, &error))?;
         let (width, height) = decoder.dimensions();
         Ok(Header::new(width, height, Geometry::default()))
     }
 
-    fn pixels(&mut self, asked: &Asked<'_>, _: u32, header: &Header) -> Result<Pixmap> {
+    fn pixels(&mut self, asked: &DecodeRequest<'_>, _: u32, header: &Header) -> Result<Pixmap> {
         let decoder = GifDecoder::new(Cursor::new(&asked.file.bytes)).map_err(|error| whole::damaged(NAME, &error))?;
         whole::decode(decoder, NAME, header, asked.config)
     }

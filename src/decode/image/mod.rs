@@ -1,4 +1,5 @@
-//! Picture files: each is one page, a TIFF or one per picture in it. Every kind has a file here, and a line in [`kinds`].
+//! Picture files: each is one page, a TIFF or one per picture in it. Every kind has a file here, and a line in
+//! [`kinds`].
 //!
 //! The law: nothing is decoded before its size is known to be within the limits, and no more than
 //! `decode.max_pixels` of a picture are kept, grey where it has no colour. Geometry follows the file: points by the
@@ -18,15 +19,15 @@ mod whole;
 
 use super::{
     Check, Config, Opened, PageContent,
-    format::{Asked, Format},
-    request::Rendered,
+    format::{DecodeRequest, Format},
+    request::RenderedPage,
     text_layer::{Picture, Signals},
 };
-use crate::{
+use deckle_contract::{
     document::Bbox,
     error::{Failure, Result, code},
-    pixmap::{Channels, Pixmap},
 };
+use deckle_imaging::{Channels, Pixmap};
 use exif::Geometry;
 use orientation::Orientation;
 
@@ -55,16 +56,16 @@ trait Kind {
     fn name(&self) -> &'static str;
 
     /// How many pages a file has.
-    fn page_count(&mut self, _: &Asked<'_>) -> Result<u32> {
+    fn page_count(&mut self, _: &DecodeRequest<'_>) -> Result<u32> {
         Ok(1)
     }
 
     /// What is known of a page before any pixel is decoded.
-    fn header(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<Header>;
+    fn header(&mut self, asked: &DecodeRequest<'_>, page_no: u32) -> Result<Header>;
 
     /// The pixels as they are stored, in colour or grey, transparent ones over white; no more than
     /// `decode.max_pixels` of them.
-    fn pixels(&mut self, asked: &Asked<'_>, page_no: u32, header: &Header) -> Result<Pixmap>;
+    fn pixels(&mut self, asked: &DecodeRequest<'_>, page_no: u32, header: &Header) -> Result<Pixmap>;
 
     /// Whether what it needs is in place; `None` when it needs nothing.
     fn check(&mut self, _: &Config) -> Option<Check> {
@@ -116,7 +117,7 @@ impl Header {
 }
 
 /// The decoder of a child for all kinds.
-pub struct Decoder {
+pub(crate) struct Decoder {
     kinds: [Box<dyn Kind>; 7],
     media_types: Vec<&'static str>,
     names: Vec<&'static str>,
@@ -132,7 +133,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    fn kind(&mut self, asked: &Asked<'_>) -> Result<&mut dyn Kind> {
+    fn kind(&mut self, asked: &DecodeRequest<'_>) -> Result<&mut dyn Kind> {
         let media_type = asked.media_type;
         let kind = self.kinds.iter_mut().find(|kind| kind.media_type() == media_type);
         Ok(&mut **kind.ok_or_else(|| Failure::defect(format!("{media_type} is no kind of picture")))?)
@@ -148,7 +149,7 @@ impl Format for Decoder {
         &self.names
     }
 
-    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened> {
+    fn open(&mut self, asked: &DecodeRequest<'_>) -> Result<Opened> {
         let kind = self.kind(asked)?;
         let page_count = kind.page_count(asked)?;
         if page_count == 1 {
@@ -160,7 +161,7 @@ impl Format for Decoder {
     }
 
     /// A page that is all picture.
-    fn read_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<PageContent> {
+    fn read_page(&mut self, asked: &DecodeRequest<'_>, page_no: u32) -> Result<PageContent> {
         let header = self.kind(asked)?.header(asked, page_no)?.within(asked.config)?;
         let (width, height) = header.upright_points();
         let bbox = Bbox { left: 0.0, top: 0.0, right: width, bottom: height };
@@ -171,7 +172,7 @@ impl Format for Decoder {
     }
 
     /// The picture, upright, in its own resolution or, where it has too many pixels, a whole fraction of it.
-    fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Pixmap)> {
+    fn render_page(&mut self, asked: &DecodeRequest<'_>, page_no: u32) -> Result<(RenderedPage, Pixmap)> {
         let kind = self.kind(asked)?;
         let header = kind.header(asked, page_no)?.within(asked.config)?;
         let stored = kind.pixels(asked, page_no, &header)?;
@@ -181,7 +182,7 @@ impl Format for Decoder {
         let (page_width, page_height) = header.upright_points();
         let (width_px, height_px) = (picture.width, picture.height);
         let rotation = header.orientation.degrees();
-        Ok((Rendered { dpi, width_px, height_px, page_width, page_height, rotation }, picture))
+        Ok((RenderedPage { dpi, width_px, height_px, page_width, page_height, rotation }, picture))
     }
 
     fn check(&mut self, config: &Config) -> Option<Check> {

@@ -1,10 +1,10 @@
 //! How a picture is stored, and what makes it upright: the orientation of TIFF and EXIF.
 
-use crate::pixmap::Pixmap;
+use deckle_imaging::Pixmap;
 
 /// What to do with the stored rows: mirror first, then turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Orientation {
+pub(super) struct Orientation {
     /// Left and right are exchanged.
     pub mirrored: bool,
     /// Quarter turns clockwise.
@@ -13,7 +13,7 @@ pub struct Orientation {
 
 impl Orientation {
     /// From the value of tag 274 (TIFF 6.0, EXIF 2.3); anything but 1 to 8 is 1, as it lies.
-    pub fn from_exif(value: u16) -> Self {
+    pub(super) fn from_exif(value: u16) -> Self {
         let (mirrored, quarters) = match value {
             2 => (true, 0),
             3 => (false, 2),
@@ -28,17 +28,17 @@ impl Orientation {
     }
 
     /// Whether width and height change places.
-    pub fn swaps(self) -> bool {
+    pub(super) fn swaps(self) -> bool {
         self.quarters % 2 == 1
     }
 
     /// Clockwise degrees.
-    pub fn degrees(self) -> u16 {
+    pub(super) fn degrees(self) -> u16 {
         self.quarters * 90
     }
 
     /// Makes a picture upright.
-    pub fn apply(self, picture: Pixmap) -> Pixmap {
+    pub(super) fn apply(self, picture: Pixmap) -> Pixmap {
         let picture = if self.mirrored { picture.mirrored() } else { picture };
         picture.turned(self.quarters)
     }
@@ -47,7 +47,7 @@ impl Orientation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pixmap::Channels;
+    use deckle_imaging::Channels;
 
     #[test]
     fn each_of_the_eight_shows_the_same_picture() {

@@ -4,15 +4,13 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, DecodingError, Transformations};
 
-use super::{Asked, Header, Kind, canvas::Canvas, exif, over_white, whole};
-use crate::{
-    decode::sniff,
-    error::{Failure, Result, code},
-    pixmap::{Channels, Pixmap},
-};
+use super::{DecodeRequest, Header, Kind, canvas::Canvas, exif, over_white, whole};
+use crate::sniff;
+use deckle_contract::error::{Failure, Result, code};
+use deckle_imaging::{Channels, Pixmap};
 
-/// See the module.
-pub struct Png;
+/// Decodes PNG.
+pub(super) struct Png;
 
 const NAME: &str = "PNG";
 
@@ -25,7 +23,7 @@ impl Kind for Png {
         NAME
     }
 
-    fn header(&mut self, asked: &Asked<'_>, _: u32) -> Result<Header> {
+    fn header(&mut self, asked: &DecodeRequest<'_>, _: u32) -> Result<Header> {
         let bytes = &asked.file.bytes;
         let mut decoder = png::Decoder::new(Cursor::new(bytes));
         let info = decoder.read_header_info().map_err(|error| damaged(&error))?;
@@ -36,7 +34,7 @@ impl Kind for Png {
         Ok(Header::new(width, height, exif::of_png(bytes)))
     }
 
-    fn pixels(&mut self, asked: &Asked<'_>, _: u32, header: &Header) -> Result<Pixmap> {
+    fn pixels(&mut self, asked: &DecodeRequest<'_>, _: u32, header: &Header) -> Result<Pixmap> {
         let mut decoder = png::Decoder::new(Cursor::new(&asked.file.bytes));
         // Palettes and small depths become 8 bits, 16 bits lose the lower 8, a transparent colour becomes alpha.
         decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);

@@ -4,11 +4,13 @@ use std::io::Cursor;
 
 use image::{ImageDecoder, codecs::webp::WebPDecoder};
 
-use super::{Asked, Header, Kind, exif, whole};
-use crate::{decode::sniff, error::Result, pixmap::Pixmap};
+use super::{DecodeRequest, Header, Kind, exif, whole};
+use crate::sniff;
+use deckle_contract::error::Result;
+use deckle_imaging::Pixmap;
 
-/// See the module.
-pub struct Webp;
+/// Decodes WebP.
+pub(super) struct Webp;
 
 const NAME: &str = "WebP";
 
@@ -21,7 +23,7 @@ impl Kind for Webp {
         NAME
     }
 
-    fn header(&mut self, asked: &Asked<'_>, _: u32) -> Result<Header> {
+    fn header(&mut self, asked: &DecodeRequest<'_>, _: u32) -> Result<Header> {
         let bytes = &asked.file.bytes;
         let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(|error| whole::damaged(NAME, &error))?;
         let (width, height) = decoder.dimensions();
@@ -29,7 +31,7 @@ impl Kind for Webp {
         Ok(Header::new(width, height, exif.map(|exif| exif::of_exif(&exif)).unwrap_or_default()))
     }
 
-    fn pixels(&mut self, asked: &Asked<'_>, _: u32, header: &Header) -> Result<Pixmap> {
+    fn pixels(&mut self, asked: &DecodeRequest<'_>, _: u32, header: &Header) -> Result<Pixmap> {
         let decoder = WebPDecoder::new(Cursor::new(&asked.file.bytes)).map_err(|error| whole::damaged(NAME, &error))?;
         whole::decode(decoder, NAME, header, asked.config)
     }

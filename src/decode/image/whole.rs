@@ -3,18 +3,16 @@
 use image::{DynamicImage, ImageDecoder, ImageError, Limits, error::LimitErrorKind};
 
 use super::{Header, canvas::Canvas, over_white};
-use crate::{
-    decode::Config,
-    error::{Failure, Result, code},
-    pixmap::{Channels, Pixmap},
-};
+use crate::Config;
+use deckle_contract::error::{Failure, Result, code};
+use deckle_imaging::{Channels, Pixmap};
 
 /// Most bytes of a decoded picture: with what decoders need besides (a progressive JPEG its coefficients, three times
 /// as much), it fits in a child's memory.
 const MAX_BYTES: u64 = 512 << 20;
 
 /// Decodes a picture with a decoder of the `image` crate.
-pub fn decode(mut decoder: impl ImageDecoder, name: &str, header: &Header, config: &Config) -> Result<Pixmap> {
+pub(super) fn decode(mut decoder: impl ImageDecoder, name: &str, header: &Header, config: &Config) -> Result<Pixmap> {
     fits(header, u64::from(decoder.color_type().bytes_per_pixel()), name)?;
     let mut limits = Limits::default();
     // The picture and a copy of it.
@@ -42,7 +40,7 @@ pub fn decode(mut decoder: impl ImageDecoder, name: &str, header: &Header, confi
 ///
 /// # Errors
 /// `limit.pixels`.
-pub fn fits(header: &Header, bytes_per_pixel: u64, name: &str) -> Result<()> {
+pub(super) fn fits(header: &Header, bytes_per_pixel: u64, name: &str) -> Result<()> {
     let Header { width, height, .. } = header;
     if header.pixels().saturating_mul(bytes_per_pixel) <= MAX_BYTES {
         return Ok(());
@@ -55,7 +53,7 @@ pub fn fits(header: &Header, bytes_per_pixel: u64, name: &str) -> Result<()> {
 }
 
 /// What a decoder's error means.
-pub fn damaged(name: &str, error: &ImageError) -> Failure {
+pub(super) fn damaged(name: &str, error: &ImageError) -> Failure {
     match error {
         ImageError::Limits(e) if e.kind() == LimitErrorKind::InsufficientMemory => {
             Failure::rejected(code::LIMIT_PIXELS, format!("the {name} needs too much memory to decode"))
@@ -68,6 +66,6 @@ pub fn damaged(name: &str, error: &ImageError) -> Failure {
 }
 
 /// Rows or bytes are missing at the end.
-pub fn incomplete(name: &str) -> Failure {
+pub(super) fn incomplete(name: &str) -> Failure {
     Failure::rejected(code::IMAGE_DAMAGED, format!("the {name} is damaged: its end is missing"))
 }

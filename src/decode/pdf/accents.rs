@@ -6,21 +6,21 @@
 use unicode_normalization::UnicodeNormalization;
 
 use super::lines::Glyph;
-use crate::document::Bbox;
+use deckle_contract::document::Bbox;
 
 /// How far away in the file's order a letter is looked for, in characters: an accent is drawn before or after its
 /// letter, or with the accents of its line.
 const NEIGHBOURS: usize = 200;
 
-/// An accent's middle stands within this share of the letter's width from the letter's middle. Those on letters that lean
-/// stand further right.
+/// An accent's middle stands within this share of the letter's width from the letter's middle. Those on letters that
+/// lean stand further right.
 const OFF_CENTRE: f32 = 0.6;
 
 /// Space between letter and accent, in font sizes.
 const APART: f32 = 0.3;
 
 /// Gives letters the accents that stand over them, and takes those out.
-pub fn join(glyphs: &mut Vec<Glyph>) {
+pub(super) fn join(glyphs: &mut Vec<Glyph>) {
     let accents: Vec<(usize, char)> =
         glyphs.iter().enumerate().filter_map(|(at, glyph)| Some((at, combining(glyph.meaning?)?))).collect();
     let mut joined = Vec::new();

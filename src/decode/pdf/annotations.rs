@@ -3,12 +3,13 @@
 //! What was filled in stands in no text layer, though a reader sees it; so it becomes lines too, once.
 
 use super::{
-    View, facts,
+    View,
     library::{PdfFile, PdfPage, Target, Widget},
+    metadata,
 };
-use crate::document::{
+use deckle_contract::document::{
     Bbox, Line, Method, Word,
-    facts::{FormField, FormFieldKind, FormOption, Link},
+    metadata::{FormField, FormFieldKind, FormOption, Link},
 };
 
 /// Links and fields kept of one page. Indexes of books have some hundreds.
@@ -22,12 +23,12 @@ const MOST_OPTIONS: usize = 1_000;
 const LONGEST_URI: usize = 8_192;
 
 /// The links that stand on the page.
-pub fn links(file: &PdfFile, page: &PdfPage<'_>, view: &View) -> Vec<Link> {
+pub(super) fn links(file: &PdfFile, page: &PdfPage<'_>, view: &View) -> Vec<Link> {
     let found = page.links(MOST_LINKS).into_iter().filter_map(|(rect, target)| {
         let bbox = view.bbox(rect)?;
         let (uri, destination) = match target {
-            Target::Uri(uri) => (facts::line(&uri).filter(|_| uri.len() <= LONGEST_URI), None),
-            Target::Place(place) => (None, facts::destination(file, place)),
+            Target::Uri(uri) => (metadata::line(&uri).filter(|_| uri.len() <= LONGEST_URI), None),
+            Target::Place(place) => (None, metadata::destination(file, place)),
         };
         (uri.is_some() || destination.is_some()).then_some(Link { bbox, uri, destination })
     });
@@ -35,7 +36,7 @@ pub fn links(file: &PdfFile, page: &PdfPage<'_>, view: &View) -> Vec<Link> {
 }
 
 /// The form fields that stand on the page, and what was filled in as lines: of those fields that are drawn.
-pub fn fields(page: &PdfPage<'_>, view: &View) -> (Vec<FormField>, Vec<Line>) {
+pub(super) fn fields(page: &PdfPage<'_>, view: &View) -> (Vec<FormField>, Vec<Line>) {
     let (mut fields, mut lines) = (Vec::new(), Vec::new());
     for widget in page.widgets(MOST_FIELDS, MOST_OPTIONS) {
         let Some(bbox) = view.bbox(widget.rect) else { continue };
@@ -51,11 +52,11 @@ pub fn fields(page: &PdfPage<'_>, view: &View) -> (Vec<FormField>, Vec<Line>) {
 
 fn field(widget: Widget, bbox: Bbox) -> FormField {
     let kind = widget.kind;
-    let option = |(label, selected): (String, bool)| Some(FormOption { label: facts::line(&label)?, selected });
+    let option = |(label, selected): (String, bool)| Some(FormOption { label: metadata::line(&label)?, selected });
     FormField {
-        name: facts::line(&widget.name).unwrap_or_default(),
+        name: metadata::line(&widget.name).unwrap_or_default(),
         kind,
-        label: facts::line(&widget.label),
+        label: metadata::line(&widget.label),
         value: lines_of(&widget.value).reduce(|text, line| text + "\n" + &line),
         checked: matches!(kind, FormFieldKind::CheckBox | FormFieldKind::RadioButton).then_some(widget.checked),
         options: widget.options.into_iter().filter_map(option).collect(),
@@ -67,7 +68,7 @@ fn field(widget: Widget, bbox: Bbox) -> FormField {
 
 /// The lines of a value that say something.
 fn lines_of(value: &str) -> impl Iterator<Item = String> {
-    value.split(['\r', '\n', '\u{2028}', '\u{2029}']).filter_map(facts::line)
+    value.split(['\r', '\n', '\u{2028}', '\u{2029}']).filter_map(metadata::line)
 }
 
 /// A value as lines from the top of its box downwards; where it is wrapped inside, nobody tells.

@@ -1,8 +1,8 @@
 //! Dates as PDF writes them, `D:20260228175959+01'00'`, as RFC 3339.
 
-/// Everything after the year may be missing; a missing offset means UTC (ISO 32000-2, 7.9.4). `None` for what is no date:
-/// many files say something else here.
-pub fn rfc3339(stated: &str) -> Option<String> {
+/// Everything after the year may be missing; a missing offset means UTC (ISO 32000-2, 7.9.4). `None` for what is no
+/// date: many files say something else here.
+pub(super) fn rfc3339(stated: &str) -> Option<String> {
     let text = stated.trim();
     let text = text.strip_prefix("D:").unwrap_or(text);
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

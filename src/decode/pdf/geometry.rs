@@ -2,7 +2,7 @@
 
 /// A rectangle in the page's own, unrotated coordinates: y grows upwards.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rect {
+pub(super) struct Rect {
     /// Least x.
     pub left: f32,
     /// Least y.
@@ -15,26 +15,26 @@ pub struct Rect {
 
 /// A transformation `[a b c d e f]` as PDF writes it: x' = ax + cy + e, y' = bx + dy + f.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Matrix(pub [f32; 6]);
+pub(super) struct Matrix(pub [f32; 6]);
 
 impl Matrix {
     /// Changes nothing.
-    pub const IDENTITY: Self = Self([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+    pub(super) const IDENTITY: Self = Self([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
 
     /// A transformed point.
-    pub fn point(&self, (x, y): (f32, f32)) -> (f32, f32) {
+    pub(super) fn point(&self, (x, y): (f32, f32)) -> (f32, f32) {
         let [a, b, c, d, e, f] = self.0;
         (a * x + c * y + e, b * x + d * y + f)
     }
 
     /// How much longer or shorter it makes things, on the whole.
-    pub fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         let [a, b, c, d, ..] = self.0;
         (a * d - b * c).abs().sqrt()
     }
 
     /// The box around a transformed box.
-    pub fn apply(&self, rect: Rect) -> Rect {
+    pub(super) fn apply(&self, rect: Rect) -> Rect {
         let corners =
             [(rect.left, rect.bottom), (rect.left, rect.top), (rect.right, rect.bottom), (rect.right, rect.top)];
         let points = corners.map(|corner| self.point(corner));
@@ -44,7 +44,7 @@ impl Matrix {
     }
 
     /// First `self`, then `outer`.
-    pub fn then(&self, outer: &Self) -> Self {
+    pub(super) fn then(&self, outer: &Self) -> Self {
         let ([a, b, c, d, e, f], [p, q, r, s, t, u]) = (self.0, outer.0);
         Self([a * p + b * r, a * q + b * s, c * p + d * r, c * q + d * s, e * p + f * r + t, e * q + f * s + u])
     }

@@ -1,9 +1,9 @@
 //! The few calls of PDFium that deckle makes, with owned handles that close themselves.
 //!
 //! The crate's own layer hides what the text-layer rule needs (characters without a mapping, objects inside forms) and
-//! rounds coordinates to whole pixels; so this goes to its bindings. Every `unsafe` in `decode/pdf` is in this module, and
-//! all of them rest on the same facts: a handle is closed once, by its owner, before what it belongs to; indexes come
-//! from PDFium's own counts; and a process uses PDFium from one thread.
+//! rounds coordinates to whole pixels; so this goes to its bindings. Every `unsafe` in `decode/pdf` is in this module,
+//! and all of them rest on the same facts: a handle is closed once, by its owner, before what it belongs to; indexes
+//! come from PDFium's own counts; and a process uses PDFium from one thread.
 
 mod annotations;
 mod document;
@@ -19,16 +19,14 @@ use std::{
 use bytes::Bytes;
 use pdfium_render::prelude::*;
 
-pub use annotations::Widget;
-pub use document::{Bookmark, Embedded, Place, Target};
-pub use objects::{Object, ObjectKind, Outlines};
-pub use text::TextPage;
+pub(super) use annotations::Widget;
+pub(super) use document::{Bookmark, Embedded, Place, Target};
+pub(super) use objects::{Object, ObjectKind, Outlines};
+pub(super) use text::TextPage;
 
 use super::geometry::{Matrix, Rect};
-use crate::{
-    error::{Failure, Result, code},
-    pixmap::Channels,
-};
+use deckle_contract::error::{Failure, Result, code};
+use deckle_imaging::Channels;
 
 /// `FPDF_ERR_…` of `fpdfview.h`.
 const ERROR_PASSWORD: c_ulong = 4;
@@ -46,13 +44,13 @@ type Bindings = &'static dyn PdfiumLibraryBindings;
 
 /// PDFium, loaded and initialised. Once per process.
 #[derive(Clone, Copy)]
-pub struct Library {
+pub(super) struct Library {
     pdfium: Bindings,
 }
 
 impl Library {
     /// Loads `libpdfium.so` from a folder, or from the system's search path.
-    pub fn load(folder: Option<&Path>) -> Result<Self> {
+    pub(super) fn load(folder: Option<&Path>) -> Result<Self> {
         let path = match folder {
             Some(folder) => Pdfium::pdfium_platform_library_name_at_path(folder),
             None => Pdfium::pdfium_platform_library_name().into(),
@@ -70,7 +68,7 @@ impl Library {
     }
 
     /// Opens a document. It keeps the bytes.
-    pub fn open(self, bytes: Bytes, password: Option<&str>) -> Result<PdfFile> {
+    pub(super) fn open(self, bytes: Bytes, password: Option<&str>) -> Result<PdfFile> {
         if password.is_some_and(|p| p.contains('\0')) {
             return Err(encrypted(true));
         }
@@ -95,8 +93,8 @@ impl Library {
     }
 }
 
-/// Why a PDF cannot be opened. One that was cut off is not put together from its parts: the pages that are left would pass
-/// for the whole.
+/// Why a PDF cannot be opened. One that was cut off is not put together from its parts: the pages that are left would
+/// pass for the whole.
 fn damage(bytes: &[u8]) -> &'static str {
     /// Readers look for the end in so many bytes: some files end with others.
     const END_WITHIN: usize = 1024;
@@ -137,7 +135,7 @@ impl Form {
 }
 
 /// An open document.
-pub struct PdfFile {
+pub(super) struct PdfFile {
     pdfium: Bindings,
     handle: FPDF_DOCUMENT,
     form: Option<Form>,
@@ -158,13 +156,13 @@ impl Drop for PdfFile {
 
 impl PdfFile {
     /// Number of pages.
-    pub fn page_count(&self) -> u32 {
+    pub(super) fn page_count(&self) -> u32 {
         // SAFETY: the document is open.
         u32::try_from(unsafe { self.pdfium.FPDF_GetPageCount(self.handle) }).unwrap_or(0)
     }
 
     /// Loads a page, counted from 0.
-    pub fn page(&self, index: u32) -> Option<PdfPage<'_>> {
+    pub(super) fn page(&self, index: u32) -> Option<PdfPage<'_>> {
         let index = i32::try_from(index).ok()?;
         // SAFETY: the document is open; a wrong index gives null.
         let handle = unsafe { self.pdfium.FPDF_LoadPage(self.handle, index) };
@@ -180,7 +178,7 @@ impl PdfFile {
 }
 
 /// A loaded page.
-pub struct PdfPage<'a> {
+pub(super) struct PdfPage<'a> {
     file: &'a PdfFile,
     pdfium: Bindings,
     handle: FPDF_PAGE,
@@ -200,19 +198,19 @@ impl Drop for PdfPage<'_> {
 
 impl PdfPage<'_> {
     /// Width and height in points after /Rotate.
-    pub fn size(&self) -> (f32, f32) {
+    pub(super) fn size(&self) -> (f32, f32) {
         // SAFETY: the page is open.
         unsafe { (self.pdfium.FPDF_GetPageWidthF(self.handle), self.pdfium.FPDF_GetPageHeightF(self.handle)) }
     }
 
     /// Quarter turns clockwise: 0 to 3.
-    pub fn quarter_turns(&self) -> u16 {
+    pub(super) fn quarter_turns(&self) -> u16 {
         // SAFETY: the page is open.
         u16::try_from(unsafe { self.pdfium.FPDFPage_GetRotation(self.handle) }).unwrap_or(0) % 4
     }
 
     /// The visible part of the page (CropBox within MediaBox).
-    pub fn visible(&self) -> Option<Rect> {
+    pub(super) fn visible(&self) -> Option<Rect> {
         let mut r = FS_RECTF { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
         // SAFETY: the page is open and `r` is written to.
         let ok = unsafe { self.pdfium.FPDF_GetPageBoundingBox(self.handle, &raw mut r) };
@@ -221,7 +219,7 @@ impl PdfPage<'_> {
 
     /// Renders the page, turned by /Rotate, with annotations and form fields; rows without padding. `None` when PDFium
     /// cannot get the memory.
-    pub fn render(&self, width: i32, height: i32, channels: Channels) -> Option<Vec<u8>> {
+    pub(super) fn render(&self, width: i32, height: i32, channels: Channels) -> Option<Vec<u8>> {
         let format = match channels {
             Channels::Grey => BITMAP_GREY,
             Channels::Rgb => BITMAP_BGR,

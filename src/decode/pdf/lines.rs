@@ -8,7 +8,7 @@ mod spacing;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::document::{Bbox, Line, Method, Word};
+use deckle_contract::document::{Bbox, Line, Method, Word};
 
 /// A wider gap than this, in font sizes, is a column's or a cell's, not a word's. Justified lines stay below 1.
 const WIDEST_GAP: f32 = 1.5;
@@ -21,7 +21,7 @@ const LARGEST_STEP_BACK: f32 = 2.0;
 
 /// One character with what the lines need of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Glyph {
+pub(super) struct Glyph {
     /// What it means; `None` when the file does not say.
     pub meaning: Option<char>,
     /// The box of its ink; `None` for white space and for what stands off the page.
@@ -38,7 +38,7 @@ pub struct Glyph {
 
 /// Gathers glyphs into lines.
 #[derive(Default)]
-pub struct Builder {
+pub(super) struct Builder {
     lines: Vec<Line>,
     line: Vec<Measured>,
     word: Vec<Glyph>,
@@ -55,7 +55,7 @@ struct Measured {
 
 impl Builder {
     /// Takes the next glyph in the file's order.
-    pub fn push(&mut self, glyph: Glyph) {
+    pub(super) fn push(&mut self, glyph: Glyph) {
         match glyph.meaning {
             Some('\r' | '\n' | '\u{2028}' | '\u{2029}') => self.end_line(),
             Some(c) if c.is_whitespace() => self.end_word(),
@@ -69,7 +69,7 @@ impl Builder {
     }
 
     /// The lines.
-    pub fn finish(mut self) -> Vec<Line> {
+    pub(super) fn finish(mut self) -> Vec<Line> {
         self.end_line();
         self.lines
     }

@@ -5,10 +5,10 @@
 mod accents;
 mod annotations;
 mod date;
-mod facts;
 mod geometry;
 mod library;
 mod lines;
+mod metadata;
 mod objects;
 mod paths;
 mod pictures;
@@ -21,15 +21,15 @@ use self::{
 };
 use super::{
     Check, Config, Opened, PageContent,
-    format::{Asked, Format},
-    request::Rendered,
+    format::{DecodeRequest, Format},
+    request::RenderedPage,
     sniff,
 };
-use crate::{
-    document::{Bbox, facts::Facts},
+use deckle_contract::{
+    document::{Bbox, metadata::DocumentMetadata},
     error::{Failure, Result, code},
-    pixmap::{Channels, Pixmap},
 };
+use deckle_imaging::{Channels, Pixmap};
 
 /// PDF allows pages of at most 14,400 points; some writers go beyond, and garbage far beyond.
 const LARGEST_SIDE: f32 = 1_000_000.0;
@@ -39,7 +39,7 @@ const LEAST_DPI: f32 = 20.0;
 
 /// The decoder of a child: PDFium, loaded when the first PDF comes.
 #[derive(Default)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     pdf: Option<Pdf>,
 }
 
@@ -51,7 +51,7 @@ impl Decoder {
         }
     }
 
-    fn file(&mut self, asked: &Asked<'_>) -> Result<&PdfFile> {
+    fn file(&mut self, asked: &DecodeRequest<'_>) -> Result<&PdfFile> {
         self.pdf(asked.config)?.file(&asked.file.sha256, &asked.file.bytes, asked.password)
     }
 }
@@ -65,7 +65,7 @@ impl Format for Decoder {
         &["PDF"]
     }
 
-    fn open(&mut self, asked: &Asked<'_>) -> Result<Opened> {
+    fn open(&mut self, asked: &DecodeRequest<'_>) -> Result<Opened> {
         let config = asked.config;
         let file = self.file(asked)?;
         let page_count = file.page_count();
@@ -81,18 +81,18 @@ impl Format for Decoder {
         Ok(Opened { media_type: sniff::PDF.to_owned(), page_count: Some(page_count), title: None, blocks: Vec::new() })
     }
 
-    fn read_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<PageContent> {
+    fn read_page(&mut self, asked: &DecodeRequest<'_>, page_no: u32) -> Result<PageContent> {
         let file = self.file(asked)?;
         let page = page(file, page_no)?;
         let view = View::of(&page)?;
         Ok(objects::read(file, &page, &view))
     }
 
-    fn read_facts(&mut self, asked: &Asked<'_>, look_into_attachments: bool) -> Result<Facts> {
-        Ok(facts::read(self.file(asked)?, look_into_attachments))
+    fn read_facts(&mut self, asked: &DecodeRequest<'_>, look_into_attachments: bool) -> Result<DocumentMetadata> {
+        Ok(metadata::read(self.file(asked)?, look_into_attachments))
     }
 
-    fn render_page(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<(Rendered, Pixmap)> {
+    fn render_page(&mut self, asked: &DecodeRequest<'_>, page_no: u32) -> Result<(RenderedPage, Pixmap)> {
         let config = asked.config;
         let page = page(self.file(asked)?, page_no)?;
         let view = View::of(&page)?;
@@ -116,7 +116,7 @@ impl Format for Decoder {
         if !pictures::any_colourful(&picture, &figures, dpi) {
             picture = picture.into_grey();
         }
-        let rendered = Rendered { dpi, width_px, height_px, page_width, page_height, rotation: view.rotation() };
+        let rendered = RenderedPage { dpi, width_px, height_px, page_width, page_height, rotation: view.rotation() };
         Ok((rendered, picture))
     }
 
@@ -143,6 +143,7 @@ struct Pdf {
 }
 
 impl Pdf {
+    #[expect(clippy::expect_used, reason = "the lines above put it there")]
     fn file(&mut self, sha256: &str, bytes: &Bytes, password: Option<&str>) -> Result<&PdfFile> {
         let same = |(name, used, _): &(String, Option<String>, PdfFile)| name == sha256 && used.as_deref() == password;
         if !self.open.as_ref().is_some_and(same) {

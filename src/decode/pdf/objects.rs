@@ -1,4 +1,5 @@
-//! One page read: its lines, the boxes of its pictures, and the counts that [`text_layer::judge`](super::super::text_layer::judge) needs.
+//! One page read: its lines, the boxes of its pictures, and the counts that
+//! [`text_layer::classify`](super::super::text_layer::classify) needs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,18 +11,16 @@ use super::{
     paths::Paths,
 };
 use crate::{
-    decode::{
-        PageContent,
-        text_layer::{Picture, Signals},
-    },
-    document::{Bbox, Line},
+    PageContent,
+    text_layer::{Picture, Signals},
 };
+use deckle_contract::document::{Bbox, Line};
 
 /// Forms may hold forms; deeper ones are an attack or a mistake.
-pub const DEEPEST_FORM: u8 = 12;
+pub(super) const DEEPEST_FORM: u8 = 12;
 
 /// Objects looked at on one page. The largest maps have some 100,000.
-pub const MOST_OBJECTS: usize = 500_000;
+pub(super) const MOST_OBJECTS: usize = 500_000;
 
 /// From this weight on a font is bold (CSS: semi-bold).
 const BOLD_WEIGHT: i32 = 600;
@@ -30,7 +29,7 @@ const BOLD_WEIGHT: i32 = 600;
 const FREE_SHARE: f32 = 0.5;
 
 /// Reads a page.
-pub fn read(file: &PdfFile, page: &PdfPage<'_>, view: &View) -> PageContent {
+pub(super) fn read(file: &PdfFile, page: &PdfPage<'_>, view: &View) -> PageContent {
     let mut found = Found::default();
     found.walk(page, view, page.objects().collect(), &Matrix::IDENTITY, 0);
     let mut signals = Signals { page_area: view.width * view.height, paths: found.paths, ..Signals::default() };

@@ -9,7 +9,7 @@ use super::{
     geometry::{Matrix, Rect},
     library::{Object, Outlines, PdfPage},
 };
-use crate::document::{Bbox, Drawing};
+use deckle_contract::document::{Bbox, Drawing};
 
 /// Thicker than this, in points, is a bar rather than a rule.
 const THICKEST_RULE: f32 = 3.0;
@@ -29,13 +29,13 @@ const MOST_SEGMENTS: usize = 50_000;
 
 /// Gathers the drawing of one page.
 #[derive(Default)]
-pub struct Paths {
+pub(super) struct Paths {
     drawing: Drawing,
 }
 
 impl Paths {
     /// Takes a path object; `outer` leads from its surroundings to the page.
-    pub fn add(&mut self, page: &PdfPage<'_>, view: &View, path: Object<'_>, outer: &Matrix) {
+    pub(super) fn add(&mut self, page: &PdfPage<'_>, view: &View, path: Object<'_>, outer: &Matrix) {
         if self.drawing.paths.len() >= MOST && self.drawing.rules.len() >= MOST {
             return;
         }
@@ -65,7 +65,7 @@ impl Paths {
     }
 
     /// What was found, no more of it than is kept.
-    pub fn finish(mut self) -> Drawing {
+    pub(super) fn finish(mut self) -> Drawing {
         self.drawing.rules.truncate(MOST);
         self.drawing.paths.truncate(MOST);
         self.drawing

@@ -6,12 +6,12 @@ use super::{
     library::{Object, ObjectKind, PdfPage},
     objects::{DEEPEST_FORM, MOST_OBJECTS},
 };
-use crate::{
-    decode::Config,
+use crate::Config;
+use deckle_contract::{
     document::Bbox,
     error::{Failure, Result, code},
-    pixmap::Pixmap,
 };
+use deckle_imaging::Pixmap;
 
 /// A picture of this share of the page or more is worth its colours; smaller ones are ornaments.
 const FIGURE: f32 = 0.01;
@@ -26,7 +26,7 @@ const MAIN: f32 = 0.5;
 const FINEST_DPI: f32 = 300.0;
 
 /// A picture where it stands.
-pub struct Placed {
+pub(super) struct Placed {
     /// On the upright page.
     pub bbox: Bbox,
     /// Its own pixels.
@@ -36,7 +36,7 @@ pub struct Placed {
 }
 
 /// All pictures of a page, also those inside forms. Nothing is decoded.
-pub fn of(page: &PdfPage<'_>, view: &View) -> Vec<Placed> {
+pub(super) fn of(page: &PdfPage<'_>, view: &View) -> Vec<Placed> {
     let mut walk = Walk { page, view, objects: 0, found: Vec::new() };
     walk.through(page.objects().collect(), &Matrix::IDENTITY, 0);
     walk.found
@@ -78,7 +78,7 @@ impl<'p> Walk<'_, 'p> {
 ///
 /// # Errors
 /// `limit.pixels`.
-pub fn within(pictures: &[Placed], page_no: u32, config: &Config) -> Result<()> {
+pub(super) fn within(pictures: &[Placed], page_no: u32, config: &Config) -> Result<()> {
     let limit = config.max_source_pixels;
     let too_large = |picture: &&Placed| u64::from(picture.width) * u64::from(picture.height) > limit;
     match pictures.iter().find(too_large) {
@@ -94,7 +94,7 @@ pub fn within(pictures: &[Placed], page_no: u32, config: &Config) -> Result<()> 
 }
 
 /// The resolution for a page: `usual`, or that of the picture which is most of the page, where it is finer.
-pub fn dpi(pictures: &[Placed], page_area: f32, usual: f32) -> f32 {
+pub(super) fn dpi(pictures: &[Placed], page_area: f32, usual: f32) -> f32 {
     let main = pictures.iter().filter(|picture| picture.bbox.area() >= MAIN * page_area);
     let own = |picture: &Placed| {
         let square_inches = picture.bbox.area() / (72.0 * 72.0);
@@ -105,14 +105,14 @@ pub fn dpi(pictures: &[Placed], page_area: f32, usual: f32) -> f32 {
 }
 
 /// The pictures that may be worth drawing in colour: figures, and not the page itself.
-pub fn figures(pictures: &[Placed], page_area: f32) -> Vec<Bbox> {
+pub(super) fn figures(pictures: &[Placed], page_area: f32) -> Vec<Bbox> {
     let share = |bbox: &Bbox| bbox.area() / page_area;
     let boxes = pictures.iter().map(|picture| picture.bbox);
     boxes.filter(|bbox| (FIGURE..WHOLE_PAGE).contains(&share(bbox))).collect()
 }
 
 /// Whether any of these parts of a page drawn in colour shows some.
-pub fn any_colourful(drawn: &Pixmap, boxes: &[Bbox], dpi: f32) -> bool {
+pub(super) fn any_colourful(drawn: &Pixmap, boxes: &[Bbox], dpi: f32) -> bool {
     let pixel = |points: f32| (points.max(0.0) * dpi / 72.0) as u32;
     boxes.iter().any(|bbox| {
         let (left, top) = (pixel(bbox.left), pixel(bbox.top));

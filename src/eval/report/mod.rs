@@ -14,7 +14,7 @@ use super::{
     pairs::Pairing,
     truth::Format,
 };
-use crate::record::{Status, TrailEntry};
+use deckle_contract::record::{Status, TrailEntry};
 
 /// Raised when a field changes its meaning.
 pub const VERSION: u32 = 1;
@@ -56,7 +56,7 @@ pub struct Report {
 pub struct Bootstrap {
     /// Share of samples inside an interval.
     pub level: f64,
-    /// Samples.
+    /// How often the documents were resampled for the intervals.
     pub resamples: usize,
     /// Where chance starts.
     pub seed: u64,
@@ -83,11 +83,11 @@ pub type Figures = BTreeMap<Measure, Figure>;
 pub struct Group {
     /// The set's name; `total` for all.
     pub name: String,
-    /// Documents.
+    /// Documents that were compared.
     pub documents: usize,
     /// How many of them failed, or have pages that did.
     pub not_whole: usize,
-    /// Pages.
+    /// Pages of those documents.
     pub pages: usize,
     /// What was measured.
     pub figures: Figures,

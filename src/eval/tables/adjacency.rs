@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::document::Table;
+use deckle_contract::document::Table;
 
 /// Which way the neighbour lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// On the right.
     Right,
-    /// Below.
+    /// The second cell stands below the first.
     Below,
 }
 

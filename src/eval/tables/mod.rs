@@ -23,7 +23,7 @@ use super::{
     measure::{Measure, Ratio, Scores},
     text::normalised,
 };
-use crate::document::Table;
+use deckle_contract::document::Table;
 
 /// A table somewhere.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,9 +143,9 @@ fn total<T>(bag: &HashMap<T, usize>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Bbox, Cell};
+    use deckle_contract::document::{Bbox, Cell};
 
-    pub fn grid(rows: &[&[&str]]) -> Table {
+    pub(super) fn grid(rows: &[&[&str]]) -> Table {
         let cell = |row: usize, column: usize, text: &str| Cell {
             row_index: row as u32,
             column_index: column as u32,

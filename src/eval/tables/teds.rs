@@ -6,7 +6,8 @@
 //! cells else the Levenshtein distance of their texts over the longer one's length. The similarity is
 //! 1 − distance / (nodes of the larger tree, the root left out, as in the authors' program).
 
-use crate::{document::Table, eval::text};
+use crate::text;
+use deckle_contract::document::Table;
 
 /// How alike two tables are, 0..1. Without `has_headers` all rows are in the body on both sides.
 pub fn teds(one: &Table, other: &Table, has_headers: bool) -> f64 {
@@ -48,7 +49,7 @@ struct Tree {
 
 impl Tree {
     fn of(table: &Table, has_headers: bool) -> Self {
-        let mut rows: Vec<Vec<&crate::document::Cell>> = vec![Vec::new(); table.rows as usize];
+        let mut rows: Vec<Vec<&deckle_contract::document::Cell>> = vec![Vec::new(); table.rows as usize];
         for cell in &table.cells {
             if let Some(row) = rows.get_mut(cell.row_index as usize) {
                 row.push(cell);
@@ -57,7 +58,8 @@ impl Tree {
         for row in &mut rows {
             row.sort_by_key(|cell| cell.column_index);
         }
-        let is_header = |row: &&Vec<&crate::document::Cell>| !row.is_empty() && row.iter().all(|cell| cell.header);
+        let is_header =
+            |row: &&Vec<&deckle_contract::document::Cell>| !row.is_empty() && row.iter().all(|cell| cell.header);
         let heads = if has_headers { rows.iter().take_while(is_header).count() } else { 0 };
         let mut tree = Self { nodes: Vec::new(), leftmost: Vec::new() };
         for (part, rows) in [(Node::Head, &rows[..heads]), (Node::Body, &rows[heads..])] {

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{Boxes, Flaw, Frame, MAX_SIDE, Place, Tables, Text, Truth, Unit};
-use crate::{
-    document::{Bbox, Cell, Table},
-    eval::{boxes::Placed, tables::PlacedTable},
-};
+use crate::{boxes::Placed, tables::PlacedTable};
+use deckle_contract::document::{Bbox, Cell, Table};
 
 #[derive(Deserialize)]
 struct File {
@@ -118,7 +116,7 @@ fn one() -> u32 {
 const MAX_DEPTH: usize = 64;
 
 /// Reads a document. Page headers and footers count, since they are read too; pictures are boxes without text.
-pub fn read(content: &str) -> Result<Truth, Flaw> {
+pub(super) fn read(content: &str) -> Result<Truth, Flaw> {
     let file: File = serde_json::from_str(content).map_err(|error| Flaw::of_json(&error))?;
     let mut walk = Walk { file: &file, seen: Vec::new(), items: Vec::new() };
     walk.follow(&file.body.children, 0)?;

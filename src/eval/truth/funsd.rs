@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Boxes, Flaw, Frame, Place, Text, Truth, Unit};
-use crate::document::Bbox;
+use deckle_contract::document::Bbox;
 
 #[derive(Deserialize)]
 struct File {
@@ -28,7 +28,7 @@ struct Word {
 
 /// Reads an annotation: an entry is a piece of text, each of its words a box. Words without text, which the data set
 /// has, are left out; an entry without words is its own box.
-pub fn read(content: &str) -> Result<Truth, Flaw> {
+pub(super) fn read(content: &str) -> Result<Truth, Flaw> {
     let file: File = serde_json::from_str(content).map_err(|error| Flaw::of_json(&error))?;
     let place = |[left, top, right, bottom]: [f32; 4]| Place { page_no: 1, bbox: Bbox { left, top, right, bottom } };
     let (mut pieces, mut places) = (Vec::new(), Vec::new());

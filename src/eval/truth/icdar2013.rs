@@ -6,20 +6,18 @@
 use roxmltree::{Document, Node};
 
 use super::{Boxes, Flaw, Frame, MAX_SIDE, Place, Tables, Truth, Unit};
-use crate::{
-    document::{Bbox, Cell, Table},
-    eval::{boxes::Placed, tables::PlacedTable},
-};
+use crate::{boxes::Placed, tables::PlacedTable};
+use deckle_contract::document::{Bbox, Cell, Table};
 
 /// Whether it is a document of tables; XML that is broken is damaged, whatever it was to be.
-pub fn looks_like(content: &str) -> Result<bool, Flaw> {
+pub(super) fn looks_like(content: &str) -> Result<bool, Flaw> {
     let document = parsed(content)?;
     let root = document.root_element();
     Ok(root.has_tag_name("document") && root.children().any(|child| child.has_tag_name("table")))
 }
 
 /// Reads regions or cells.
-pub fn read(content: &str) -> Result<Truth, Flaw> {
+pub(super) fn read(content: &str) -> Result<Truth, Flaw> {
     let document = parsed(content)?;
     let mut places = Vec::new();
     let mut tables = Vec::new();

@@ -24,7 +24,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::tables::PlacedTable;
-use crate::document::Bbox;
+use deckle_contract::document::Bbox;
 
 /// A format of truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ pub enum Frame {
 pub struct Boxes {
     /// Of what.
     pub of: Unit,
-    /// Where.
+    /// Where each unit of the truth stands.
     pub places: Vec<Place>,
 }
 
@@ -135,13 +135,13 @@ pub struct Boxes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Words.
+    /// One box for each word.
     Word,
-    /// Lines.
+    /// One box for each line.
     Line,
-    /// Blocks.
+    /// One box for each block.
     Block,
-    /// Tables.
+    /// One box for each table.
     Table,
 }
 

@@ -2,18 +2,18 @@
 //! clockwise in pixels of a single picture, then its text, which may hold commas.
 
 use super::{Boxes, Flaw, Frame, Place, Text, Truth, Unit};
-use crate::document::Bbox;
+use deckle_contract::document::Bbox;
 
 /// Numbers before the text.
 const NUMBERS: usize = 8;
 
 /// Whether the first line with anything in it is one of these.
-pub fn looks_like(content: &str) -> bool {
+pub(super) fn looks_like(content: &str) -> bool {
     content.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| parsed(line).is_some())
 }
 
 /// Reads an annotation.
-pub fn read(content: &str) -> Result<Truth, Flaw> {
+pub(super) fn read(content: &str) -> Result<Truth, Flaw> {
     let mut pieces = Vec::new();
     for (number, line) in (1..).zip(content.lines()) {
         if line.trim().is_empty() {

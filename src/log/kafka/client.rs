@@ -24,7 +24,7 @@ use rdkafka::{
 };
 
 use super::Config;
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// The name of this dependency in readiness and failures.
 pub(super) const DEPENDENCY: &str = "kafka";
@@ -204,7 +204,7 @@ pub(super) fn producer(config: &Config, transactional_id: &str) -> ClientConfig 
     client
 }
 
-/// Administration.
+/// Settings of a client that administers topics.
 pub(super) fn admin(config: &Config) -> ClientConfig {
     common(config)
 }
@@ -334,6 +334,7 @@ impl<C: ConsumerContext> ClosedAside<C> {
 impl<C: ConsumerContext> std::ops::Deref for ClosedAside<C> {
     type Target = Arc<BaseConsumer<C>>;
 
+    #[expect(clippy::expect_used, reason = "it is there until the drop")]
     fn deref(&self) -> &Self::Target {
         self.0.as_ref().expect("only dropping takes it out")
     }

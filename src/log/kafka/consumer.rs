@@ -29,14 +29,12 @@ use tokio::sync::{mpsc as channel, oneshot};
 use super::{
     Shared,
     client::{self, Health, Reports},
-    held::Held,
-    lots::Lots,
+    ownership::Ownership,
+    partitions::AssignedPartitions,
     positions, record,
 };
-use crate::{
-    error::{Failure, Result},
-    log::{Event, Partition, Position, Topic},
-};
+use crate::{Event, Partition, Position, Topic};
+use deckle_contract::error::{Failure, Result};
 
 /// The longest pause between two polls; records, commands and rebalances end it at once.
 const IDLE: Duration = Duration::from_millis(250);
@@ -81,7 +79,7 @@ pub(super) type Told = Result<(Event, u64)>;
 pub(super) struct Handle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: channel::UnboundedReceiver<Told>,
-    pub(super) held: Arc<Held>,
+    pub(super) ownership: Arc<Ownership>,
     pub(super) consumer: Weak<BaseConsumer<Member>>,
 }
 
@@ -171,11 +169,11 @@ pub(super) fn join(shared: &Arc<Shared>, name: Name, topics: &[Topic]) -> Result
     let topics: BTreeMap<String, Topic> = topics.iter().map(|topic| (config.name(topic), Arc::clone(topic))).collect();
     let consumer = Arc::new(consumer);
     let (events, outbox) = channel::unbounded_channel();
-    let held = Arc::new(Held::default());
+    let ownership = Arc::new(Ownership::default());
     let handle = Handle {
         commands: commands.clone(),
         events: outbox,
-        held: Arc::clone(&held),
+        ownership: Arc::clone(&ownership),
         consumer: Arc::downgrade(&consumer),
     };
     let thread_name = format!("kafka-{}", name.group);
@@ -187,8 +185,8 @@ pub(super) fn join(shared: &Arc<Shared>, name: Name, topics: &[Topic]) -> Result
         commands,
         inbox,
         events,
-        held,
-        lots: Lots::new(),
+        ownership,
+        partitions: AssignedPartitions::new(),
         change: None,
         epoch: 0,
         wanted: false,
@@ -210,8 +208,8 @@ struct Membership {
     commands: mpsc::Sender<Command>,
     inbox: mpsc::Receiver<Command>,
     events: channel::UnboundedSender<Told>,
-    held: Arc<Held>,
-    lots: Lots<PartitionQueue<Member>>,
+    ownership: Arc<Ownership>,
+    partitions: AssignedPartitions<PartitionQueue<Member>>,
     /// The change that the group waits for.
     change: Option<Pending>,
     /// Counts assignments.
@@ -239,7 +237,7 @@ enum Stop {
 type Turn<T = ()> = std::result::Result<T, Stop>;
 
 /// What an error of the consumer means to the membership.
-fn judge(consumer: &BaseConsumer<Member>, Name { group, member }: &Name, error: &KafkaError) -> Turn {
+fn classify(consumer: &BaseConsumer<Member>, Name { group, member }: &Name, error: &KafkaError) -> Turn {
     if let Some((code, text)) = consumer.client().fatal_error() {
         let failure = match code {
             RDKafkaErrorCode::FencedInstanceId => Failure::defect(format!(
@@ -275,7 +273,7 @@ impl Membership {
         };
         match stop {
             Stop::Failed(failure) => {
-                self.held.lose_all();
+                self.ownership.lose_all();
                 let _ = self.events.send(Err(failure));
                 // Others may do better with the partitions; a name that another process took is no more ours to leave.
                 let replaced = self.consumer.client().fatal_error().is_some();
@@ -316,11 +314,11 @@ impl Membership {
                 Ok(())
             }
             Command::Pause(partitions) => {
-                self.lots.set_paused(&partitions, true);
+                self.partitions.set_paused(&partitions, true);
                 Ok(())
             }
             Command::Resume(partitions) => {
-                self.lots.set_paused(&partitions, false);
+                self.partitions.set_paused(&partitions, false);
                 Ok(())
             }
             Command::Positions(epoch, positions) => self.assigned(epoch, positions.map_err(Stop::Failed)?),
@@ -347,7 +345,7 @@ impl Membership {
             match self.consumer.poll(Duration::ZERO) {
                 // Of a partition that was taken away: all others have queues of their own.
                 Some(Ok(_)) => {}
-                Some(Err(error)) => judge(&self.consumer, &self.name, &error)?,
+                Some(Err(error)) => classify(&self.consumer, &self.name, &error)?,
                 // An event was served: more may be behind it.
                 None if self.consumer.context().reports.served() != served => {}
                 None => return self.make_changes(),
@@ -360,7 +358,7 @@ impl Membership {
         loop {
             match &self.change {
                 Some(Pending::Assign { .. }) => return Ok(()),
-                Some(Pending::Revoke { partitions, .. }) if !self.held.is_given_up(partitions) => return Ok(()),
+                Some(Pending::Revoke { partitions, .. }) if !self.ownership.is_given_up(partitions) => return Ok(()),
                 Some(Pending::Revoke { .. }) => self.revoked()?,
                 None => match self.consumer.context().next_change() {
                     None => return Ok(()),
@@ -400,7 +398,7 @@ impl Membership {
     fn assign(&mut self, list: TopicPartitionList) -> Turn {
         self.epoch += 1;
         let member: Arc<str> = client::member_id(&self.consumer).unwrap_or_default().into();
-        let again = self.held.of_former_members(&member);
+        let again = self.ownership.of_former_members(&member);
         if !again.is_empty() {
             // We were thrown out while a rebalance went on, and librdkafka joined anew without a word. Others may
             // have worked on what we hold.
@@ -443,7 +441,7 @@ impl Membership {
                 .map_err(|error| self.broken("assignment", &error))?;
             // Before anything is fetched, or it would lie in the wrong queue.
             let queue = self.queue(partition)?;
-            self.lots.insert(partition.clone(), position.clone(), queue);
+            self.partitions.insert(partition.clone(), position.clone(), queue);
         }
         // librdkafka goes on with what we had as another member; it starts anew.
         let still = self.consumer.assignment().map_err(|error| self.broken("assignment", &error))?;
@@ -456,7 +454,7 @@ impl Membership {
         if positions.is_empty() {
             return Ok(());
         }
-        self.held.assign(positions.iter().map(|(partition, _)| partition.clone()), epoch, &member);
+        self.ownership.assign(positions.iter().map(|(partition, _)| partition.clone()), epoch, &member);
         self.shared.health.answered();
         self.tell(Event::Assigned(positions))
     }
@@ -469,11 +467,11 @@ impl Membership {
             self.lose(partitions.clone())?;
         } else if !partitions.is_empty() {
             for partition in &partitions {
-                self.lots.close(partition);
+                self.partitions.close(partition);
             }
             let (ack, acknowledged) = oneshot::channel();
             let deadline = Instant::now() + Duration::from_millis(self.shared.config.revoke_ms);
-            self.held.revoke(partitions.clone(), acknowledged, deadline);
+            self.ownership.revoke(partitions.clone(), acknowledged, deadline);
             self.tell(Event::Revoked { partitions: partitions.clone(), lost: false, ack })?;
         }
         self.change = Some(Pending::Revoke { list, partitions });
@@ -484,15 +482,16 @@ impl Membership {
     fn revoked(&mut self) -> Turn {
         let Some(Pending::Revoke { list, partitions }) = self.change.take() else { return Ok(()) };
         for partition in &partitions {
-            self.lots.remove(partition);
+            self.partitions.remove(partition);
         }
         self.consumer.incremental_unassign(&list).map_err(|error| self.broken("revocation", &error))
     }
 
     /// Others may own these already.
     fn lose(&mut self, partitions: Vec<Partition>) -> Turn {
-        self.held.lose(&partitions);
-        let told: Vec<Partition> = partitions.into_iter().filter(|partition| self.lots.remove(partition)).collect();
+        self.ownership.lose(&partitions);
+        let told: Vec<Partition> =
+            partitions.into_iter().filter(|partition| self.partitions.remove(partition)).collect();
         if told.is_empty() {
             return Ok(());
         }
@@ -506,13 +505,14 @@ impl Membership {
             return Ok(());
         }
         let (config, consumer, name) = (&self.shared.config, &self.consumer, &self.name);
-        let records = self.lots.gather(config.fetch_records, config.fetch_bytes, |partition, queue| {
-            match queue.poll(Duration::ZERO) {
-                Some(Ok(message)) => Ok(Some(record::incoming(&message, &partition.topic))),
-                Some(Err(error)) => judge(consumer, name, &error).map(|()| None),
-                None => Ok(None),
-            }
-        })?;
+        let records =
+            self.partitions.gather(config.fetch_records, config.fetch_bytes, |partition, queue| {
+                match queue.poll(Duration::ZERO) {
+                    Some(Ok(message)) => Ok(Some(record::incoming(&message, &partition.topic))),
+                    Some(Err(error)) => classify(consumer, name, &error).map(|()| None),
+                    None => Ok(None),
+                }
+            })?;
         if !records.is_empty() {
             self.wanted = false;
             self.shared.health.answered();
@@ -541,7 +541,7 @@ impl Membership {
     /// Closes the consumer. A static member that is only closed counts as dead (KIP-345), which is what a restart
     /// wants; one that unsubscribes before leaves the group.
     fn close(self, leave: bool) {
-        self.held.lose_all();
+        self.ownership.lose_all();
         let context = self.consumer.context();
         *context.closing.lock().unwrap_or_else(PoisonError::into_inner) = true;
         match self.change {

@@ -4,27 +4,27 @@
 //!
 //! Kafka checks who commits (member and generation), never whether the member owns what it commits. So the writer
 //! proves it, in this order: it takes the consumer's group metadata *fresh*, and *then* looks whether every partition
-//! of the step is held (`held`). A partition leaves `held` before the poll thread tells the group that it gave it up,
-//! and it can go to another member only in a generation that begins after that. So metadata that was read before the
-//! look is of a generation no later than one in which the partition was ours: either the partition still is ours, or
-//! the broker refuses the generation. Metadata of a member that has no id is refused here, for the broker takes it
-//! unchecked (meant for clients without groups). A membership that was lost and won again behind our back shows in
-//! another member id than the one the partition was assigned under, and is treated as lost.
+//! of the step is held (`ownership`). A partition leaves `ownership` before the poll thread tells the group that it
+//! gave it up, and it can go to another member only in a generation that begins after that. So metadata that was read
+//! before the look is of a generation no later than one in which the partition was ours: either the partition still is
+//! ours, or the broker refuses the generation. Metadata of a member that has no id is refused here, for the broker
+//! takes it unchecked (meant for clients without groups). A membership that was lost and won again behind our back
+//! shows in another member id than the one the partition was assigned under, and is treated as lost.
 //!
 //! # What the parts do
 //!
 //! - `client`: every setting of every client with its reason; errors sorted; what a client says about itself
-//! - `consumer`: the poll thread of a membership, which only polls and forwards; `lots`: its partitions,
+//! - `consumer`: the poll thread of a membership, which only polls and forwards; `partitions`: those assigned to it,
 //!   with what was fetched and nobody wants yet; `positions`: where partitions start
-//! - `held`: what this member may commit; `reader`, `writer`: the async sides of a membership
+//! - `ownership`: what this member may commit; `reader`, `writer`: the async sides of a membership
 //! - `transaction`: begin → send → offsets → commit, one at a time; `producer`: the thread that may hang in it;
 //!   `touched`: what failed transactions may have left open
 //! - `tail`: reading without a group; `upkeep`: lag and trim
 
 mod client;
 mod consumer;
-mod held;
-mod lots;
+mod ownership;
+mod partitions;
 mod positions;
 mod producer;
 mod reader;
@@ -42,8 +42,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{CommitError, From, Lag, Log, NewRecord, Reader, Tail, Topic, Writer};
-use crate::error::{Failure, Result};
 use client::Health;
+use deckle_contract::error::{Failure, Result};
 use producer::ProducerThread;
 
 /// How the Kafka log behaves (`[log.kafka]`).

@@ -18,10 +18,8 @@ use super::{
     Config, Shared,
     client::{self, Reports},
 };
-use crate::{
-    error::{Failure, Result},
-    log::{Partition, Position},
-};
+use crate::{Partition, Position};
+use deckle_contract::error::{Failure, Result};
 
 /// One question to a broker.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

@@ -18,10 +18,8 @@ use super::{
     touched::Touched,
     transaction::{Fault, Producer, Transaction, nap},
 };
-use crate::{
-    error::{Failure, Result},
-    log::CommitError,
-};
+use crate::CommitError;
+use deckle_contract::error::{Failure, Result};
 
 /// How often an idle producer is served.
 const SERVE: Duration = Duration::from_secs(1);
@@ -207,7 +205,7 @@ impl Slot {
         }
         let producer = self.producer.as_mut().ok_or_else(|| Failure::defect("log.kafka: no producer"))?;
         if !self.settled {
-            if let Err(failure) = producer.settle(config.call() / 2) {
+            if let Err(failure) = producer.init_transactions(config.call() / 2) {
                 // A client that was fenced while it began is of no more use; another one costs little.
                 self.producer = None;
                 return Err(failure);

@@ -4,10 +4,8 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::consumer::{Command, Handle};
-use crate::{
-    error::{Failure, Result},
-    log::{Event, Partition, Reader, held_back::HeldBack},
-};
+use crate::{Event, Partition, Reader, held_back::HeldBack};
+use deckle_contract::error::{Failure, Result};
 
 /// A membership's reader. Dropped without [`Reader::leave`], it counts as dead.
 pub(super) struct KafkaReader {
@@ -53,7 +51,7 @@ impl Reader for KafkaReader {
                     return Ok(event);
                 }
                 Event::Assigned(ref partitions) => {
-                    self.handle.held.tell(partitions.iter().map(|(partition, _)| partition), epoch);
+                    self.handle.ownership.acknowledge(partitions.iter().map(|(partition, _)| partition), epoch);
                     // A pause that was on its way when they went is not meant for them as they came back.
                     let came = partitions.iter().map(|(partition, _)| partition.clone()).collect();
                     let _ = self.handle.commands.send(Command::Resume(came));

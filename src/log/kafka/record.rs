@@ -11,7 +11,7 @@ use rdkafka::{
 };
 
 use super::Config;
-use crate::log::{NewRecord, Partition, RawHeaders, Record, Topic};
+use crate::{NewRecord, Partition, RawHeaders, Record, Topic};
 
 /// A record ready to be sent. Everything that can be done before the transaction begins is done.
 pub(super) struct Outgoing {

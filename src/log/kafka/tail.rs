@@ -26,10 +26,8 @@ use super::{
     positions::{self, PATIENCE},
     record,
 };
-use crate::{
-    error::{Failure, Result},
-    log::{From, Partition, Record, Tail, Topic},
-};
+use crate::{From, Partition, Record, Tail, Topic};
+use deckle_contract::error::{Failure, Result};
 
 /// The longest pause between two polls; a record ends it at once.
 const IDLE: Duration = Duration::from_millis(250);

@@ -17,7 +17,7 @@ pub use cluster::{Applied, Cluster};
 pub use plan::{Action, Difference, Found, FoundTopic, Plan, plan};
 
 use super::Config;
-use crate::{
+use deckle_contract::{
     error::Result,
     record::topics::{self, TopicConfig},
 };

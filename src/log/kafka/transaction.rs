@@ -27,7 +27,8 @@ use super::{
     record::{Outgoing, appended_at_us},
     touched::{Moves, Touched},
 };
-use crate::{error::Result, log::CommitError};
+use crate::CommitError;
+use deckle_contract::error::Result;
 
 /// Between two looks whether all deliveries are reported. `flush`, and `commit_transaction` with it, would look only
 /// every 100 ms, which makes small steps twenty times slower.
@@ -186,7 +187,7 @@ fn not_committed(what: &str, error: &KafkaError) -> CommitError {
 }
 
 impl Producer {
-    /// Makes the client. [`Producer::settle`] comes before the first transaction.
+    /// Makes the client. [`Producer::init_transactions`] comes before the first transaction.
     pub(super) fn new(shared: &Arc<Shared>, id: &str, abandoned: &Arc<AtomicBool>) -> Result<Self> {
         let context = Deliveries { reports: Reports::new(&shared.health), state: Mutex::default() };
         let client = BaseProducer::from_config_and_context(&client::producer(&shared.config, id), context)
@@ -200,7 +201,7 @@ impl Producer {
 
     /// Finishes what a former producer of the same id left open, and fences it. Waits `patience`; may be called again
     /// after `Unavailable`.
-    pub(super) fn settle(&self, patience: Duration) -> Result<()> {
+    pub(super) fn init_transactions(&self, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
         // Asked before a broker is connected, librdkafka looks for the coordinator only half a second later.
         let _ = self.client.client().fetch_cluster_id(TRY);

@@ -23,10 +23,8 @@ use super::{
     positions::{self, PATIENCE},
     tail::{self, TopicTail, blocking},
 };
-use crate::{
-    error::Result,
-    log::{Lag, Partition, Position, Topic},
-};
+use crate::{Lag, Partition, Position, Topic};
+use deckle_contract::error::Result;
 
 /// Asks about groups without joining them.
 pub(super) struct Upkeep {

@@ -14,22 +14,20 @@ use rdkafka::{
 use super::{
     Shared, client,
     consumer::{Command, Handle, Member, Name},
-    held::Held,
+    ownership::Ownership,
     positions,
     producer::ProducerThread,
     record::{self, Outgoing},
     touched::Moves,
     transaction::Fault,
 };
-use crate::{
-    error::{Failure, Result},
-    log::{CommitError, Partition, Position, Step, Writer},
-};
+use crate::{CommitError, Partition, Position, Step, Writer};
+use deckle_contract::error::{Failure, Result};
 
 /// A membership's writer.
 pub(super) struct KafkaWriter {
     shared: Arc<Shared>,
-    held: Arc<Held>,
+    ownership: Arc<Ownership>,
     consumer: Weak<BaseConsumer<Member>>,
     group: String,
     producer: ProducerThread,
@@ -45,7 +43,7 @@ impl KafkaWriter {
         producer.settle_soon(move |settled| drop(commands.send(Command::Join(settled))))?;
         Ok(Self {
             shared: Arc::clone(shared),
-            held: Arc::clone(&handle.held),
+            ownership: Arc::clone(&handle.ownership),
             consumer: Weak::clone(&handle.consumer),
             group: name.group.clone(),
             producer,
@@ -61,15 +59,15 @@ fn not_ours(partition: Partition) -> CommitError {
 impl Writer for KafkaWriter {
     async fn commit(&mut self, step: &Step) -> std::result::Result<(), CommitError> {
         // Without a broker's help where that is enough.
-        self.held.check(step.positions.keys(), None).map_err(not_ours)?;
+        self.ownership.check(step.positions.keys(), None).map_err(not_ours)?;
         let prepared = Prepared {
             outputs: record::outgoing(&self.shared.config, &step.outputs),
             offsets: offsets(&self.shared, step).map_err(|failure| CommitError::Defect(failure.to_string()))?,
             partitions: step.positions.keys().cloned().collect(),
-            held: Arc::clone(&self.held),
+            ownership: Arc::clone(&self.ownership),
             consumer: Weak::clone(&self.consumer),
         };
-        let held = Arc::clone(&self.held);
+        let ownership = Arc::clone(&self.ownership);
         let outcome = self.producer.transact(move |begin| {
             let ours = prepared.prove_ours()?;
             let mut transaction = begin.begin()?;
@@ -88,7 +86,7 @@ impl Writer for KafkaWriter {
         match outcome {
             Ok(_) => Ok(()),
             // The generation moved on: harmless for partitions that stayed.
-            Err(CommitError::Aborted(why)) => match held.check(step.positions.keys(), None) {
+            Err(CommitError::Aborted(why)) => match ownership.check(step.positions.keys(), None) {
                 Ok(()) => Err(CommitError::Aborted(why)),
                 Err(partition) => Err(not_ours(partition)),
             },
@@ -131,7 +129,7 @@ struct Prepared {
     outputs: Vec<Outgoing>,
     offsets: TopicPartitionList,
     partitions: Vec<Partition>,
-    held: Arc<Held>,
+    ownership: Arc<Ownership>,
     consumer: Weak<BaseConsumer<Member>>,
 }
 
@@ -151,7 +149,7 @@ impl Prepared {
         let (Some(metadata), Some(member)) = (metadata, member) else {
             return Err(fenced("the group does not know this member at the moment".to_owned()));
         };
-        match self.held.check(self.partitions.iter(), Some(&member)) {
+        match self.ownership.check(self.partitions.iter(), Some(&member)) {
             Ok(()) => Ok(Some(metadata)),
             Err(partition) => Err(Fault { error: not_ours(partition), broken: false }),
         }

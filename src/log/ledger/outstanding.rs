@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Completed, Ledger, Partition, Position, Step, Ticket, lot};
+use super::{Completed, Ledger, Partition, Position, Step, Ticket, state};
 
 /// A step that was taken and not confirmed.
 #[derive(Debug)]
@@ -71,16 +71,16 @@ impl Ledger {
             self.completed.drain(..).partition(|completed| chosen.contains(&completed.ticket));
         self.completed.extend(staying);
         for Completed { ticket, outputs, bytes, .. } in leaving {
-            let lot = lot(&mut self.lots, ticket.epoch);
-            lot.progress.close(ticket.offset);
-            lot.completed.remove(&ticket.offset);
+            let state = state(&mut self.states, ticket.epoch);
+            state.progress.close(ticket.offset);
+            state.completed.remove(&ticket.offset);
             let from = step.outputs.len();
             step.outputs.extend(outputs);
-            let partition = lot.partition.clone();
+            let partition = state.partition.clone();
             records.push(Kept { ticket, partition, outputs: from..step.outputs.len(), bytes });
         }
         for (epoch, position) in positions {
-            step.positions.insert(lot(&mut self.lots, epoch).partition.clone(), position);
+            step.positions.insert(state(&mut self.states, epoch).partition.clone(), position);
         }
         self.in_flight.completed -= records.len();
         self.in_flight.outstanding += records.len();
@@ -114,7 +114,7 @@ impl Ledger {
             let before = chosen.len();
             for (epoch, mut of_lot) in offsets {
                 of_lot.sort_unstable();
-                let progress = &self.lots[&epoch].progress;
+                let progress = &self.states[&epoch].progress;
                 // One that was committed under a higher limit must be able to shrink.
                 let limit = self.limits.position_bytes.max(progress.position_with(|_| false).encoded_len());
                 loop {
@@ -181,9 +181,9 @@ impl Ledger {
 
     /// A committed record is no longer in flight.
     fn forget(&mut self, kept: &Kept) {
-        let lot = lot(&mut self.lots, kept.ticket.epoch);
-        lot.records -= 1;
-        lot.bytes -= kept.bytes;
+        let state = state(&mut self.states, kept.ticket.epoch);
+        state.records -= 1;
+        state.bytes -= kept.bytes;
         self.in_flight.outstanding -= 1;
         self.in_flight.bytes -= kept.bytes;
     }

@@ -3,7 +3,7 @@
 //! Hysteresis: paused at 100 % of a limit, resumed at 50 %, because every pause throws away what a Kafka client has
 //! prefetched.
 
-use super::{Ledger, Limits, Lot, Partition};
+use super::{Ledger, Limits, Partition, PartitionState};
 
 /// Partitions whose reading must change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,24 +29,24 @@ impl Ledger {
         let load = Load {
             records: self.in_flight.records(),
             bytes: self.in_flight.bytes,
-            active: self.lots.values().filter(|lot| lot.records > 0).count().max(1),
+            active: self.states.values().filter(|state| state.records > 0).count().max(1),
         };
         let mut changes = Pauses::default();
-        for lot in self.lots.values_mut() {
-            let text_len = lot.text_len(self.limits.position_bytes / 2);
-            if !lot.paused && lot.must_pause(&self.limits, &load, text_len) {
-                lot.paused = true;
-                changes.pause.push(lot.partition.clone());
-            } else if lot.paused && lot.may_resume(&self.limits, &load, text_len) {
-                lot.paused = false;
-                changes.resume.push(lot.partition.clone());
+        for state in self.states.values_mut() {
+            let text_len = state.text_len(self.limits.position_bytes / 2);
+            if !state.paused && state.must_pause(&self.limits, &load, text_len) {
+                state.paused = true;
+                changes.pause.push(state.partition.clone());
+            } else if state.paused && state.may_resume(&self.limits, &load, text_len) {
+                state.paused = false;
+                changes.resume.push(state.partition.clone());
             }
         }
         changes
     }
 }
 
-impl Lot {
+impl PartitionState {
     fn must_pause(&self, limits: &Limits, load: &Load, text_len: usize) -> bool {
         let share_taken = self.records * load.active >= limits.records || self.bytes * load.active >= limits.bytes;
         let all_taken = load.records >= limits.records || load.bytes >= limits.bytes;
@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::log::{Position, Record, Topic};
+    use crate::{Position, Record, Topic};
 
     fn record(partition: &Partition, offset: i64) -> Record {
         Record {
@@ -128,11 +128,11 @@ mod tests {
                 if take && ledger.take_step().is_some() {
                     ledger.confirm();
                 }
-                let lot = ledger.lots.values_mut().next().unwrap();
-                lot.text_len = None;
-                let bound = lot.text_len(usize::MAX);
-                lot.text_len = None;
-                let exact = lot.text_len(0);
+                let state = ledger.states.values_mut().next().unwrap();
+                state.text_len = None;
+                let bound = state.text_len(usize::MAX);
+                state.text_len = None;
+                let exact = state.text_len(0);
                 prop_assert!(exact <= bound, "{exact} characters, bound {bound}");
             }
         }

@@ -9,10 +9,8 @@ use super::{
     Shared,
     schema::{now_us, row_id},
 };
-use crate::{
-    error::{Failure, Result},
-    log::{NewRecord, murmur2::partition_of},
-};
+use crate::{NewRecord, murmur2::partition_of};
+use deckle_contract::error::{Failure, Result};
 
 /// A record on its way into the file.
 pub(super) struct Row {

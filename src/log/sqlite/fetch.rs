@@ -5,10 +5,8 @@ use std::{ops::RangeInclusive, sync::Arc};
 use rusqlite::{Connection, Row, Transaction};
 
 use super::schema::{failure, offset_of, row_id};
-use crate::{
-    error::{Failure, Result},
-    log::{Partition, Position, Record},
-};
+use crate::{Partition, Position, Record};
+use deckle_contract::error::{Failure, Result};
 
 /// What a row costs beside its bytes, so that many small ones are bounded too.
 const ROW_BYTES: usize = 128;
@@ -43,8 +41,8 @@ pub(super) struct Budget {
     pub(super) records: usize,
 }
 
-/// The records at the cursors, which move past them; after a failure they are of no more use. Partitions share the budget; each gives at least one record.
-/// A cursor below the start of the log is a failure.
+/// The records at the cursors, which move past them; after a failure they are of no more use. Partitions share the
+/// budget; each gives at least one record. A cursor below the start of the log is a failure.
 pub(super) fn fetch(connection: &mut Connection, cursors: &mut [Cursor], budget: Budget) -> Result<Vec<Record>> {
     let transaction = connection.transaction().map_err(failure)?;
     let mut behind = Vec::new();

@@ -9,10 +9,8 @@ use rusqlite::{OptionalExtension, Transaction};
 use uuid::Uuid;
 
 use super::fetch::committed;
-use crate::{
-    error::{Failure, Result},
-    log::{Partition, Position, Topic, sqlite::schema::failure},
-};
+use crate::{Partition, Position, Topic, sqlite::schema::failure};
+use deckle_contract::error::{Failure, Result};
 
 /// One incarnation of one member of one group.
 #[derive(Debug, Clone)]

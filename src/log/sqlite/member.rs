@@ -1,6 +1,6 @@
 //! The thread of a membership: it keeps the leases alive, whatever the worker does, and reads when asked.
 //!
-//! The law: what the worker acknowledged or was too slow to acknowledge is out of `Held` before its lease is freed
+//! The law: what the worker acknowledged or was too slow to acknowledge is out of `Ownership` before its lease is freed
 //! in the file, so this member commits nothing of it while another may already own it.
 
 use std::{
@@ -19,16 +19,14 @@ use super::{
     lease::{self, Identity, Lease, Tick},
     schema::{begin_write, data_version, failure, is_busy, now_us},
 };
-use crate::{
-    error::{Failure, Result},
-    log::{Event, Partition},
-};
+use crate::{Event, Partition};
+use deckle_contract::error::{Failure, Result};
 
 /// The shortest pause between two looks, taken right after something happened.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// What the thread is told.
-pub(in crate::log) enum Command {
+pub(crate) enum Command {
     /// The worker waits for records.
     Want,
     /// No records of these until resumed.
@@ -49,12 +47,12 @@ pub(super) struct Handle {
 
 /// What this member may commit; shared with its writer.
 #[derive(Default)]
-pub(super) struct Held {
-    inner: Mutex<HeldInner>,
+pub(super) struct Ownership {
+    inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
-struct HeldInner {
+struct Inner {
     leases: BTreeMap<Partition, Lease>,
     revocations: Vec<Revocation>,
     /// Given up by the worker, and not yet freed in the file.
@@ -68,8 +66,8 @@ struct Revocation {
     deadline: Instant,
 }
 
-impl Held {
-    fn lock(&self) -> MutexGuard<'_, HeldInner> {
+impl Ownership {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -84,7 +82,7 @@ impl Held {
     }
 }
 
-impl HeldInner {
+impl Inner {
     /// Lets go of what was acknowledged, or should have been by now.
     fn settle(&mut self) {
         let now = Instant::now();
@@ -112,10 +110,10 @@ pub(super) async fn join(
     who: Identity,
     partitions: Vec<(Partition, i64)>,
     connection: Connection,
-) -> Result<(Handle, Arc<Held>)> {
+) -> Result<(Handle, Arc<Ownership>)> {
     let (commands, inbox) = mpsc::channel();
     let (events, outbox) = channel::unbounded_channel();
-    let held = Arc::new(Held::default());
+    let ownership = Arc::new(Ownership::default());
     let mut member = Member {
         shared: Arc::clone(shared),
         who,
@@ -123,8 +121,8 @@ pub(super) async fn join(
         connection,
         inbox,
         events,
-        held: Arc::clone(&held),
-        lots: BTreeMap::new(),
+        ownership: Arc::clone(&ownership),
+        owned: BTreeMap::new(),
         wanted: false,
         hungry: false,
         look_at: Instant::now(),
@@ -148,7 +146,7 @@ pub(super) async fn join(
     members.push(commands.clone());
     drop(members);
     shared.wake();
-    Ok((Handle { commands, events: outbox }, held))
+    Ok((Handle { commands, events: outbox }, ownership))
 }
 
 struct Member {
@@ -159,8 +157,8 @@ struct Member {
     connection: Connection,
     inbox: mpsc::Receiver<Command>,
     events: channel::UnboundedSender<Result<Event>>,
-    held: Arc<Held>,
-    lots: BTreeMap<Partition, Lot>,
+    ownership: Arc<Ownership>,
+    owned: BTreeMap<Partition, PartitionState>,
     /// The worker waits for records.
     wanted: bool,
     /// There may be records that were not read.
@@ -175,7 +173,7 @@ struct Member {
 }
 
 /// A partition that is ours.
-struct Lot {
+struct PartitionState {
     lease: Lease,
     cursor: Cursor,
     paused: bool,
@@ -238,7 +236,7 @@ impl Member {
             self.pause = SHORTEST_PAUSE;
         }
         let until_look = self.look_at.saturating_duration_since(Instant::now());
-        let pause = if self.lots.values().any(|lot| lot.leaving) { SHORTEST_PAUSE } else { self.pause };
+        let pause = if self.owned.values().any(|state| state.leaving) { SHORTEST_PAUSE } else { self.pause };
         self.pause = (self.pause * 2).min(self.shared.config.poll());
         if let Some(command) = self.next_command(pause.min(until_look))? {
             self.obey(command)?;
@@ -271,8 +269,8 @@ impl Member {
 
     fn set_paused(&mut self, partitions: &[Partition], paused: bool) {
         for partition in partitions {
-            if let Some(lot) = self.lots.get_mut(partition) {
-                lot.paused = paused;
+            if let Some(state) = self.owned.get_mut(partition) {
+                state.paused = paused;
                 self.hungry |= !paused;
             }
         }
@@ -280,12 +278,12 @@ impl Member {
 
     /// What the worker has let go of since.
     fn settle(&mut self) -> Vec<Lease> {
-        let mut held = self.held.lock();
-        held.settle();
-        let released = std::mem::take(&mut held.released);
-        drop(held);
+        let mut ownership = self.ownership.lock();
+        ownership.settle();
+        let released = std::mem::take(&mut ownership.released);
+        drop(ownership);
         for (partition, _) in &released {
-            self.lots.remove(partition);
+            self.owned.remove(partition);
         }
         released.into_iter().map(|(_, lease)| lease).collect()
     }
@@ -299,9 +297,9 @@ impl Member {
             Err(Failure::Unavailable { message, .. }) => {
                 // Busy or a full disk: the lease outlives some failed signs. What was released stays to be freed.
                 tracing::warn!(group = self.who.group, member = self.who.member, message, "heartbeat failed");
-                let mut held = self.held.lock();
+                let mut ownership = self.ownership.lock();
                 let partition = |id| self.partitions.iter().find(|(_, known)| *known == id).map(|(p, _)| p.clone());
-                held.released.extend(released.into_iter().filter_map(|lease| Some((partition(lease.id)?, lease))));
+                ownership.released.extend(released.into_iter().filter_map(|lease| Some((partition(lease.id)?, lease))));
                 self.look_at = Instant::now() + heartbeat / 8;
                 return Ok(());
             }
@@ -316,7 +314,7 @@ impl Member {
     }
 
     fn tick(&mut self, released: &[Lease]) -> Result<Tick> {
-        let ours = self.lots.values().map(|lot| (lot.lease.id, lot.leaving)).collect();
+        let ours = self.owned.values().map(|state| (state.lease.id, state.leaving)).collect();
         let transaction = begin_write(&mut self.connection).map_err(failure)?;
         let now = now_us();
         let times = (now, now + self.shared.config.lease_ms as i64 * 1_000);
@@ -329,19 +327,19 @@ impl Member {
     fn drop_lost(&mut self, tick: &Tick) -> std::result::Result<(), Option<Failure>> {
         let kept = |lease: Lease| tick.owned.contains(&lease);
         let lost: Vec<Partition> =
-            self.lots.iter().filter(|(_, lot)| !kept(lot.lease)).map(|(partition, _)| partition.clone()).collect();
+            self.owned.iter().filter(|(_, state)| !kept(state.lease)).map(|(partition, _)| partition.clone()).collect();
         if lost.is_empty() {
             return Ok(());
         }
-        let mut held = self.held.lock();
+        let mut ownership = self.ownership.lock();
         let mut untold = Vec::new();
         for partition in lost {
-            held.leases.remove(&partition);
-            if self.lots.remove(&partition).is_some_and(|lot| !lot.leaving) {
+            ownership.leases.remove(&partition);
+            if self.owned.remove(&partition).is_some_and(|state| !state.leaving) {
                 untold.push(partition);
             }
         }
-        drop(held);
+        drop(ownership);
         if untold.is_empty() {
             return Ok(());
         }
@@ -352,10 +350,10 @@ impl Member {
     /// Asks the worker to give up what others should have.
     fn give_up(&mut self, surplus: Vec<i64>) -> std::result::Result<(), Option<Failure>> {
         let mut leases = Vec::new();
-        for (partition, lot) in &mut self.lots {
-            if surplus.contains(&lot.lease.id) {
-                lot.leaving = true;
-                leases.push((partition.clone(), lot.lease));
+        for (partition, state) in &mut self.owned {
+            if surplus.contains(&state.lease.id) {
+                state.leaving = true;
+                leases.push((partition.clone(), state.lease));
             }
         }
         if leases.is_empty() {
@@ -364,18 +362,18 @@ impl Member {
         let partitions = leases.iter().map(|(partition, _)| partition.clone()).collect();
         let (ack, acknowledged) = oneshot::channel();
         let deadline = Instant::now() + Duration::from_millis(self.shared.config.revoke_ms);
-        self.held.lock().revocations.push(Revocation { leases, ack: acknowledged, deadline });
+        self.ownership.lock().revocations.push(Revocation { leases, ack: acknowledged, deadline });
         self.tell(Event::Revoked { partitions, lost: false, ack })
     }
 
-    fn begin(&mut self, taken: Vec<(Lease, crate::log::Position, i64)>) -> std::result::Result<(), Option<Failure>> {
+    fn begin(&mut self, taken: Vec<(Lease, crate::Position, i64)>) -> std::result::Result<(), Option<Failure>> {
         let mut assigned = Vec::new();
         for (lease, position, start) in taken {
             let Some((partition, _)) = self.partitions.iter().find(|(_, id)| *id == lease.id) else { continue };
             check_start(partition, position.next, start)?;
             let cursor = Cursor::of_group(partition.clone(), lease.id, position.clone());
-            self.lots.insert(partition.clone(), Lot { lease, cursor, paused: false, leaving: false });
-            self.held.lock().leases.insert(partition.clone(), lease);
+            self.owned.insert(partition.clone(), PartitionState { lease, cursor, paused: false, leaving: false });
+            self.ownership.lock().leases.insert(partition.clone(), lease);
             assigned.push((partition.clone(), position));
         }
         if assigned.is_empty() {
@@ -388,13 +386,13 @@ impl Member {
     /// Reads once; whether there was something.
     fn read(&mut self) -> std::result::Result<bool, Option<Failure>> {
         let budget = Budget { bytes: self.shared.config.fetch_bytes, records: self.shared.config.fetch_records };
-        let lots = self.lots.iter().filter(|(_, lot)| !lot.paused && !lot.leaving);
+        let flowing = self.owned.iter().filter(|(_, state)| !state.paused && !state.leaving);
         // Copies: a read that fails half way has moved nothing.
-        let mut cursors: Vec<Cursor> = lots.map(|(_, lot)| lot.cursor.clone()).collect();
+        let mut cursors: Vec<Cursor> = flowing.map(|(_, state)| state.cursor.clone()).collect();
         let records = fetch(&mut self.connection, &mut cursors, budget)?;
         for cursor in cursors {
-            if let Some(lot) = self.lots.get_mut(&cursor.partition) {
-                lot.cursor = cursor;
+            if let Some(state) = self.owned.get_mut(&cursor.partition) {
+                state.cursor = cursor;
             }
         }
         if records.is_empty() {
@@ -411,7 +409,7 @@ impl Member {
     }
 
     fn free_all(&mut self) -> Result<()> {
-        *self.held.lock() = HeldInner::default();
+        *self.ownership.lock() = Inner::default();
         let mut free = || -> rusqlite::Result<()> {
             let transaction = begin_write(&mut self.connection)?;
             lease::leave(&transaction, &self.who)?;

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{From, Lag, Log, NewRecord, Partition, Reader, Tail, Topic, Writer};
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 use member::Command;
 use schema::Session;
 
@@ -106,7 +106,7 @@ pub struct SqliteLog {
 }
 
 /// What all members and tails of one opened log share.
-pub(in crate::log) struct Shared {
+pub(crate) struct Shared {
     path: PathBuf,
     config: Config,
     /// Every topic's partitions: their ids in the file, by number.
@@ -185,8 +185,8 @@ impl Log for SqliteLog {
         let identity = lease::Identity::new(group, member, topics);
         let partitions = self.shared.partitions(topics)?;
         let (reading, writing) = (self.shared.connect().await?, self.shared.connect().await?);
-        let (handle, held) = member::join(&self.shared, identity.clone(), partitions, reading).await?;
-        let writer = writer::SqliteWriter::new(&self.shared, identity, held, Session::start("commit", writing)?);
+        let (handle, ownership) = member::join(&self.shared, identity.clone(), partitions, reading).await?;
+        let writer = writer::SqliteWriter::new(&self.shared, identity, ownership, Session::start("commit", writing)?);
         Ok((Box::new(reader::SqliteReader::new(handle)), Box::new(writer)))
     }
 

@@ -4,10 +4,8 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::member::{Command, Handle};
-use crate::{
-    error::{Failure, Result},
-    log::{Event, Partition, Reader, held_back::HeldBack},
-};
+use crate::{Event, Partition, Reader, held_back::HeldBack};
+use deckle_contract::error::{Failure, Result};
 
 /// A membership's reader. Dropped without [`Reader::leave`], it counts as dead: its leases run out.
 pub(super) struct SqliteReader {

@@ -12,10 +12,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, Transactio
 use tokio::sync::oneshot;
 
 use super::{Config, TopicConfig};
-use crate::{
-    error::{Failure, Result},
-    log::Topic,
-};
+use crate::Topic;
+use deckle_contract::error::{Failure, Result};
 
 /// `PRAGMA user_version` of a file that this code reads and writes.
 const VERSION: i64 = 1;

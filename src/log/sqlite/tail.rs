@@ -11,10 +11,8 @@ use super::{
     fetch::{Budget, Cursor, bounds, fetch},
     schema::{Session, data_version, failure},
 };
-use crate::{
-    error::Result,
-    log::{From, Partition, Record, Tail},
-};
+use crate::{From, Partition, Record, Tail};
+use deckle_contract::error::Result;
 
 /// A tail.
 pub(super) struct SqliteTail {

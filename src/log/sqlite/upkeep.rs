@@ -6,7 +6,8 @@ use super::{
     fetch::{bounds, committed},
     schema::{begin_write, failure, now_us, offset_of, row_id},
 };
-use crate::{error::Result, log::Lag};
+use crate::Lag;
+use deckle_contract::error::Result;
 
 /// Records removed in one transaction, so that trimming holds no writer up for long.
 const TRIM_CHUNK: i64 = 2_000;

@@ -10,32 +10,30 @@ use super::{
     append::{self, Row},
     fetch::committed,
     lease::{self, Identity, Lease},
-    member::Held,
+    member::Ownership,
     schema::{Session, begin_write, is_busy},
 };
-use crate::{
-    error::Result,
-    log::{CommitError, Partition, Position, Step, Writer},
-};
+use crate::{CommitError, Partition, Position, Step, Writer};
+use deckle_contract::error::Result;
 
 /// A membership's writer.
 pub(super) struct SqliteWriter {
     shared: Arc<Shared>,
     who: Identity,
-    held: Arc<Held>,
+    ownership: Arc<Ownership>,
     session: Session,
 }
 
 impl SqliteWriter {
-    pub(super) fn new(shared: &Arc<Shared>, who: Identity, held: Arc<Held>, session: Session) -> Self {
-        Self { shared: Arc::clone(shared), who, held, session }
+    pub(super) fn new(shared: &Arc<Shared>, who: Identity, ownership: Arc<Ownership>, session: Session) -> Self {
+        Self { shared: Arc::clone(shared), who, ownership, session }
     }
 }
 
 #[async_trait]
 impl Writer for SqliteWriter {
     async fn commit(&mut self, step: &Step) -> std::result::Result<(), CommitError> {
-        let leases = self.held.leases(step.positions.keys()).map_err(not_ours)?;
+        let leases = self.ownership.leases(step.positions.keys()).map_err(not_ours)?;
         let rows =
             append::prepare(&self.shared, &step.outputs).map_err(|error| CommitError::Defect(error.to_string()))?;
         let positions = leases.into_iter().zip(step.positions.values().cloned()).collect();

@@ -3,13 +3,13 @@
 //! Each cell of four grids has a score for each class and, for each side of a box around the cell's centre, a
 //! distribution over eight distances in strides (generalised focal loss, Li et al. 2020; PicoDet, Yu et al. 2021).
 
-use crate::{
+use deckle_contract::{
     document::{Bbox, Region, RegionKind},
     error::{Failure, Result},
 };
 
 /// Pixels between the cells of each grid.
-pub const STRIDES: [u32; 4] = [8, 16, 32, 64];
+pub(super) const STRIDES: [u32; 4] = [8, 16, 32, 64];
 /// The classes in the order of the scores.
 const KINDS: [RegionKind; 10] = [
     RegionKind::Text,
@@ -34,7 +34,7 @@ const MOST_SHARED: f32 = 0.5;
 
 /// The outputs for one stride.
 #[derive(Debug)]
-pub struct Grid {
+pub(super) struct Grid {
     stride: u32,
     columns: usize,
     /// One row of classes for each cell, row by row.
@@ -48,7 +48,7 @@ impl Grid {
     ///
     /// # Errors
     /// A defect when scores and distances are not of the same whole rows of cells.
-    pub fn new(stride: u32, width: u32, scores: Vec<f32>, distances: Vec<f32>) -> Result<Self> {
+    pub(super) fn new(stride: u32, width: u32, scores: Vec<f32>, distances: Vec<f32>) -> Result<Self> {
         let columns = width.div_ceil(stride) as usize;
         let cells = scores.len() / KINDS.len();
         if cells * KINDS.len() != scores.len() || cells * DISTANCES != distances.len() || !cells.is_multiple_of(columns)
@@ -82,7 +82,7 @@ fn expectation(bins: &[f32]) -> f32 {
 }
 
 /// The regions of a page, the surest first; `scale` turns pixels into points.
-pub fn regions(grids: &[Grid], scale: (f32, f32)) -> Vec<Region> {
+pub(super) fn regions(grids: &[Grid], scale: (f32, f32)) -> Vec<Region> {
     let mut found: Vec<Region> = Vec::new();
     for grid in grids {
         for (cell, scores) in grid.scores.chunks_exact(KINDS.len()).enumerate() {

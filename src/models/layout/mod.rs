@@ -12,14 +12,14 @@ use heads::Grid;
 use ort::{session::Session, value::TensorRef};
 
 use super::{Catalogue, Entry};
-use crate::{
+use crate::inference::{self, Model, Pool, Provider, Size, Tag, batcher, onnx::Runtime};
+use deckle_contract::{
     document::Region,
     error::{Failure, Result},
-    inference::{self, Model, Pool, Provider, Size, Tag, batcher, onnx::Runtime},
-    pixmap::{Channels, Pixmap},
     record::Lane,
     telemetry,
 };
+use deckle_imaging::{Channels, Pixmap};
 
 /// Width of the network's input in pixels; the page is stretched to it, whatever its shape.
 const WIDTH: u32 = 608;
@@ -35,6 +35,7 @@ const INPUT: &str = "image";
 const TASK: &str = "layout";
 
 /// The entry of the layout model in the catalogue.
+#[expect(clippy::expect_used, reason = "compiled in, and a test finds it there")]
 pub fn entry(catalogue: &Catalogue) -> &Entry {
     let entry = catalogue.models.iter().find(|entry| entry.task == TASK);
     entry.expect("deploy/models.toml is built in, and a test finds it there")
@@ -116,7 +117,8 @@ fn taps(from: u32, to: u32) -> Vec<(usize, usize, f32)> {
 }
 
 impl Detector {
-    /// Checks the weights in `<models_folder>/<model>`, starts the sessions and warms them up. Blocks for about a second.
+    /// Checks the weights in `<models_folder>/<model>`, starts the sessions and warms them up. Blocks for about a
+    /// second.
     ///
     /// # Errors
     /// A missing or altered file, a missing library, a provider that is not there: one line each, with what to do.

@@ -1,11 +1,11 @@
 //! Boxes around lines of text, from the detector's map of probabilities. Pure.
 //!
 //! The steps are those of DB ("Real-time Scene Text Detection with Differentiable Binarization", Liao et al. 2020) with
-//! PP-OCR's numbers: a threshold, connected pixels, their mean probability, the rectangle of least area around them, and
-//! growing it again, because the network is trained on shrunken text. A rectangle grows in closed form: a polygon clipper
-//! would give the same.
+//! PP-OCR's numbers: a threshold, connected pixels, their mean probability, the rectangle of least area around them,
+//! and growing it again, because the network is trained on shrunken text. A rectangle grows in closed form: a polygon
+//! clipper would give the same.
 
-use crate::pixmap::Quad;
+use deckle_imaging::Quad;
 
 /// Pixels that are text with more than this probability belong to a box.
 const THRESHOLD: f32 = 0.3;
@@ -19,7 +19,7 @@ const LEAST_SIDE: f32 = 3.0;
 
 /// The detector's answer: how likely each pixel is text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Map {
+pub(super) struct Map {
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
@@ -30,7 +30,7 @@ pub struct Map {
 
 /// A rectangle, turned by any angle.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rectangle {
+pub(super) struct Rectangle {
     /// Its middle.
     pub centre: [f32; 2],
     /// Direction of its width, of length 1 and at most 45° from level, to the right.
@@ -43,7 +43,7 @@ pub struct Rectangle {
 
 impl Rectangle {
     /// Its corners, clockwise from the top left.
-    pub fn corners(&self) -> Quad {
+    pub(super) fn corners(&self) -> Quad {
         let [x, y] = self.along;
         let (w, h) = (self.width / 2.0, self.height / 2.0);
         [(-w, -h), (w, -h), (w, h), (-w, h)]
@@ -58,7 +58,7 @@ impl Rectangle {
 }
 
 /// The boxes of a map, in its pixels, from top to bottom.
-pub fn boxes(map: &Map) -> Vec<Rectangle> {
+pub(super) fn boxes(map: &Map) -> Vec<Rectangle> {
     let mut found: Vec<Rectangle> = components(map)
         .iter()
         .filter_map(|component| {

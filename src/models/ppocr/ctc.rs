@@ -5,40 +5,42 @@ use super::coverage::Letters;
 
 /// What the network says of one column: classes and their probabilities.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Column {
+pub(super) struct Column {
     /// The best of all classes.
     pub best: (u32, f32),
     /// The best of ASCII's letters, digits and punctuation.
     pub plain: (u32, f32),
 }
 
-/// How much more likely than a plain letter one must be that the languages do not write. Real accents come with 0.99 and
-/// more (of Spanish and Portuguese read as English), those of a fax's specks with 0.46 to 0.97 and the plain letter next.
-const FOREIGN: f32 = 100.0;
+/// How much more likely than a plain letter one must be that the languages do not write. Real accents come with 0.99
+/// and more (of Spanish and Portuguese read as English), those of a fax's specks with 0.46 to 0.97 and the plain letter
+/// next.
+const FOREIGN_LIKELIHOOD_RATIO: f32 = 100.0;
 
-/// A letter after a letter is read where it is at least this likely beside the blank. The network would rather say nothing
-/// than a letter that fills no column of its own, such as the M of TEMPO (0.93 of the blank) or an a of operation (0.43).
-/// Digits, marks and what stands alone are left as they are: a stroke cut off at an edge looks like a 1.
-const NARROWLY: f32 = 0.4;
+/// A letter after a letter is read where it is at least this likely beside the blank. The network would rather say
+/// nothing than a letter that fills no column of its own, such as the M of TEMPO (0.93 of the blank) or an a of
+/// operation (0.43). Digits, marks and what stands alone are left as they are: a stroke cut off at an edge looks like a
+/// 1.
+const BLANK_RATIO_MIN: f32 = 0.4;
 
 /// What the classes mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dictionary(Vec<char>);
+pub(super) struct Dictionary(Vec<char>);
 
 impl Dictionary {
     /// From the characters of the classes from 1 on, a line each; the class after the last of them is the space.
-    pub fn new(lines: &str) -> Self {
+    pub(super) fn new(lines: &str) -> Self {
         let characters = lines.split('\n').filter_map(|line| line.chars().next());
         Self(characters.chain([' ']).collect())
     }
 
     /// Number of classes, the blank included.
-    pub fn classes(&self) -> usize {
+    pub(super) fn classes(&self) -> usize {
         self.0.len() + 1
     }
 
     /// The classes of ASCII's letters, digits and punctuation.
-    pub fn plain(&self) -> Vec<u32> {
+    pub(super) fn plain(&self) -> Vec<u32> {
         (1..).zip(&self.0).filter(|(_, character)| character.is_ascii_graphic()).map(|(class, _)| class).collect()
     }
 
@@ -50,8 +52,8 @@ impl Dictionary {
 
 /// One recognised character.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Character {
-    /// Which.
+pub(super) struct Character {
+    /// The character.
     pub value: char,
     /// Its highest probability.
     pub confidence: f32,
@@ -61,7 +63,7 @@ pub struct Character {
 
 /// A word: its characters, and where it starts and ends.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Span {
+pub(super) struct Span {
     /// Its characters.
     pub text: String,
     /// Mean over its characters, 0..1.
@@ -75,9 +77,9 @@ pub struct Span {
 }
 
 /// The characters of a line: neighbours of one character are one, and blanks vanish. A letter with a mark that the
-/// languages do not write must be [`FOREIGN`] times as likely as the best plain one: noise puts marks on letters. A letter
-/// after a letter that a blank beats only [`NARROWLY`] is read.
-pub fn characters(columns: &[Column], dictionary: &Dictionary, letters: &Letters) -> Vec<Character> {
+/// languages do not write must be [`FOREIGN_LIKELIHOOD_RATIO`] times as likely as the best plain one: noise puts marks
+/// on letters. A letter after a letter that a blank beats only [`BLANK_RATIO_MIN`] is read.
+pub(super) fn characters(columns: &[Column], dictionary: &Dictionary, letters: &Letters) -> Vec<Character> {
     let mut found: Vec<Character> = Vec::new();
     // Where the character started that goes on; classes may share a character, so that is what is compared.
     let mut going_on: Option<(char, usize)> = None;
@@ -108,23 +110,25 @@ impl Column {
     fn read(&self, dictionary: &Dictionary, letters: &Letters) -> Option<(char, f32)> {
         let (class, confidence) = self.best;
         let value = dictionary.character(class)?;
-        if letters.is_foreign(value) && self.plain.1 * FOREIGN > confidence {
+        if letters.is_foreign(value) && self.plain.1 * FOREIGN_LIKELIHOOD_RATIO > confidence {
             return Some((dictionary.character(self.plain.0)?, self.plain.1));
         }
         Some((value, confidence))
     }
 
-    /// The letter that a blank beats only [`NARROWLY`]; none that a neighbour (its best class) shows already.
+    /// The letter whose probability is more than [`BLANK_RATIO_MIN`] of the blank's, which is the best class here.
+    /// `None` where there is no such letter, and for one that a neighbouring column has as its best class, so that no
+    /// letter is read twice.
     fn hidden(&self, dictionary: &Dictionary, near: [Option<u32>; 2]) -> Option<(char, f32)> {
         let (class, confidence) = self.plain;
-        let is_close = confidence > self.best.1 * NARROWLY && !near.contains(&Some(class));
+        let is_close = confidence > self.best.1 * BLANK_RATIO_MIN && !near.contains(&Some(class));
         dictionary.character(class).filter(|value| is_close && value.is_alphabetic()).map(|value| (value, confidence))
     }
 }
 
 /// The words between spaces. The network marks a character's middle, not its edges: between two characters the edge is
 /// half-way, and at the line's ends half a character's usual advance from the middle, inside `0..=columns`.
-pub fn words(characters: &[Character], columns: f32) -> Vec<Span> {
+pub(super) fn words(characters: &[Character], columns: f32) -> Vec<Span> {
     let half = usual_advance(characters).unwrap_or(columns) / 2.0;
     let mut words = Vec::new();
     let mut start = 0;

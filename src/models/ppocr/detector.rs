@@ -6,25 +6,23 @@ use anyhow::Context as _;
 use ort::{session::Session, value::TensorRef};
 
 use super::{boxes::Map, pixels};
-use crate::{
-    error::{Failure, Result},
-    inference::{Model, Size, onnx::Runtime},
-    pixmap::{Channels, Pixmap},
-};
+use crate::inference::{Model, Size, onnx::Runtime};
+use deckle_contract::error::{Failure, Result};
+use deckle_imaging::{Channels, Pixmap};
 
 /// Sides must be multiples of this: the network halves them five times.
 const STEP: u32 = 32;
 
-/// The size at which the detector reads a picture whose longest side shall be `longest` at most: both sides are multiples
-/// of 32, as near to the picture's own shape as can be.
-pub fn size(picture: &Pixmap, longest: u32) -> (u32, u32) {
+/// The size at which the detector reads a picture whose longest side shall be `longest` at most: both sides are
+/// multiples of 32, as near to the picture's own shape as can be.
+pub(super) fn size(picture: &Pixmap, longest: u32) -> (u32, u32) {
     let scale = (longest as f32 / picture.width.max(picture.height).max(1) as f32).min(1.0);
     let side = |side: u32| ((side as f32 * scale / STEP as f32).round() as u32).max(1) * STEP;
     (side(picture.width), side(picture.height))
 }
 
 /// One session.
-pub struct Detector {
+pub(super) struct Detector {
     session: Session,
     /// The input, kept between runs.
     input: Vec<f32>,
@@ -32,7 +30,7 @@ pub struct Detector {
 
 impl Detector {
     /// Loads the network and runs it once.
-    pub fn load(runtime: &Runtime, model: &Path) -> anyhow::Result<Self> {
+    pub(super) fn load(runtime: &Runtime, model: &Path) -> anyhow::Result<Self> {
         let mut detector = Self { session: runtime.session(model)?, input: Vec::new() };
         detector.run(&[Pixmap::white(STEP, STEP, Channels::Grey)]).context("the first run failed")?;
         Ok(detector)

@@ -4,11 +4,11 @@
 
 use std::ops::Range;
 
-use crate::pixmap::{Channels, Pixmap};
+use deckle_imaging::{Channels, Pixmap};
 
 /// Rows and columns of the ink of one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Profile {
+pub(super) struct Profile {
     /// From the highest ascender to the lowest descender.
     pub rows: Range<usize>,
     /// Which columns hold ink in these rows.
@@ -21,7 +21,7 @@ impl Profile {
     ///
     /// The tones are divided by Otsu's method ("A Threshold Selection Method from Gray-Level Histograms", 1979). Ink is
     /// the rarer of the two: text may be white on black.
-    pub fn of(line: &Pixmap) -> Option<Self> {
+    pub(super) fn of(line: &Pixmap) -> Option<Self> {
         let tone = |pixel: &[u8]| match line.channels {
             Channels::Grey => pixel[0],
             // Green is most of what the eye sees.
@@ -50,7 +50,7 @@ impl Profile {
 }
 
 /// The widest run of columns without ink inside a range; `None` where there is none.
-pub fn widest_gap(columns: &[bool], range: Range<usize>) -> Option<Range<usize>> {
+pub(super) fn widest_gap(columns: &[bool], range: Range<usize>) -> Option<Range<usize>> {
     let mut widest: Option<Range<usize>> = None;
     let mut start = None;
     let end = range.end.min(columns.len());

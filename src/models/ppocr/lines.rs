@@ -7,11 +7,11 @@ use super::{
     ink::{self, Profile},
     recogniser::{HEIGHT, PIXELS_PER_COLUMN, WIDEST},
 };
-use crate::{
+use deckle_contract::{
     document::{Bbox, Line, Method, Word},
     error::Result,
-    pixmap::{Pixmap, Quad},
 };
+use deckle_imaging::{Pixmap, Quad};
 
 /// A box so much higher than wide may hold text that runs up or down (RapidOCR's number).
 const TALL: f32 = 1.5;
@@ -22,9 +22,9 @@ const LEAST_CONFIDENCE: f32 = 0.5;
 /// A line is skewed when its level box is higher than itself by this factor.
 const SKEWED: f32 = 1.25;
 
-/// The ways in which a box may be read, as quadrangles whose first side runs along the top of the text: as it stands, and
-/// where it is tall, upwards and downwards. One way is enough for nearly all.
-pub fn ways(corners: Quad) -> Vec<Quad> {
+/// The ways in which a box may be read, as quadrangles whose first side runs along the top of the text: as it stands,
+/// and where it is tall, upwards and downwards. One way is enough for nearly all.
+pub(super) fn ways(corners: Quad) -> Vec<Quad> {
     let [a, b, c, d] = corners;
     let (width, height) = sides(&corners);
     if height < TALL * width {
@@ -39,7 +39,7 @@ pub fn ways(corners: Quad) -> Vec<Quad> {
 
 /// A line cut out of its page.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place {
+pub(super) struct Place {
     /// Where it stands on the page's picture, in pixels; the first side runs along the top of the text.
     quad: Quad,
     /// Pixels of the cut for one of the recogniser's columns.
@@ -49,7 +49,7 @@ pub struct Place {
 }
 
 /// Cuts a line out as the recogniser reads it: laid straight and scaled to its height.
-pub fn cut(picture: &Pixmap, quad: Quad) -> Result<(Place, Pixmap)> {
+pub(super) fn cut(picture: &Pixmap, quad: Quad) -> Result<(Place, Pixmap)> {
     let (width, height) = sides(&quad);
     let scaled = ((HEIGHT as f32 * width / height.max(1.0)).ceil() as u32).clamp(PIXELS_PER_COLUMN, WIDEST);
     let line = if height <= HEIGHT as f32 {
@@ -69,14 +69,14 @@ fn sides([a, b, c, _]: &Quad) -> (f32, f32) {
 }
 
 /// How sure a whole line is: the mean over its characters, 0 for none.
-pub fn confidence(characters: &[Character]) -> f32 {
+pub(super) fn confidence(characters: &[Character]) -> f32 {
     let count = characters.len().max(1) as f32;
     characters.iter().map(|character| character.confidence).sum::<f32>() / count
 }
 
 /// The line of the page (in points) that was read at a place of its picture (in pixels); `None` where nothing was read,
 /// or only noise.
-pub fn line(characters: &[Character], place: &Place, picture: (u32, u32), dpi: f32) -> Option<Line> {
+pub(super) fn line(characters: &[Character], place: &Place, picture: (u32, u32), dpi: f32) -> Option<Line> {
     if confidence(characters) < LEAST_CONFIDENCE {
         return None;
     }

@@ -36,16 +36,18 @@ use self::{
 use super::{Catalogue, on_demand::OnDemand};
 use crate::{
     computing::{compute, micros},
-    document::Line,
-    error::{Failure, Result},
     inference::{
         self, Answer, Model, Pool, Precision, Provider, Report, Stats, Tag,
         onnx::Runtime,
         plan::{Batching, Plan},
     },
-    pixmap::{Pixmap, Quad},
+};
+use deckle_contract::{
+    document::Line,
+    error::{Failure, Result},
     record::Lane,
 };
+use deckle_imaging::{Pixmap, Quad};
 
 /// The family's name in the catalogue.
 pub const FAMILY: &str = "ppocr";

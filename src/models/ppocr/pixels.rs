@@ -1,10 +1,11 @@
 //! Pixels as both networks want them.
 
-use crate::pixmap::{Channels, Pixmap};
+use deckle_imaging::{Channels, Pixmap};
 
-/// Writes a picture into planes (blue, green, red; PP-OCR was trained on OpenCV's order) of rows of `stride` values, from
-/// −1 (black) to 1 (white). What is right of the picture stays as it is: 0, the grey that the networks were padded with.
-pub fn fill(picture: &Pixmap, planes: &mut [f32], stride: usize) {
+/// Writes a picture into planes (blue, green, red; PP-OCR was trained on OpenCV's order) of rows of `stride` values,
+/// from −1 (black) to 1 (white). What is right of the picture stays as it is: 0, the grey that the networks were padded
+/// with.
+pub(super) fn fill(picture: &Pixmap, planes: &mut [f32], stride: usize) {
     let width = picture.width as usize;
     let plane = stride * picture.height as usize;
     let value = |byte: u8| f32::from(byte) / 127.5 - 1.0;

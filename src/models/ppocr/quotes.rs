@@ -1,12 +1,12 @@
 //! Quotation marks that a page prints in one style are written in one style. Pure.
 //!
-//! At the height of a few pixels the recogniser cannot tell ' from ’ and takes the straight one where it doubts. A page on
-//! which it saw a single opening mark for certain is set in type, and type has no straight ones.
+//! At the height of a few pixels the recogniser cannot tell ' from ’ and takes the straight one where it doubts. A page
+//! on which it saw a single opening mark for certain is set in type, and type has no straight ones.
 
-use crate::document::Line;
+use deckle_contract::document::Line;
 
 /// Curls the straight quotation marks and apostrophes of a page that has curled ones.
-pub fn curl(lines: &mut [Line]) {
+pub(super) fn curl(lines: &mut [Line]) {
     if !lines.iter().any(|line| line.text.contains(['‘', '“'])) {
         return;
     }
@@ -16,8 +16,8 @@ pub fn curl(lines: &mut [Line]) {
     }
 }
 
-/// A word with its marks curled: opening at its start and after a bracket or dash, closing elsewhere. Behind a number they
-/// are feet and inches, or minutes and seconds, and before one an apostrophe.
+/// A word with its marks curled: opening at its start and after a bracket or dash, closing elsewhere. Behind a number
+/// they are feet and inches, or minutes and seconds, and before one an apostrophe.
 fn curled(word: &str) -> String {
     let mut before = None;
     let mut characters = word.chars().peekable();
@@ -42,7 +42,7 @@ fn curled(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Bbox, Method, Word};
+    use deckle_contract::document::{Bbox, Method, Word};
 
     fn line(text: &str) -> Line {
         let bbox = Bbox { left: 0.0, top: 0.0, right: 1.0, bottom: 1.0 };

@@ -9,21 +9,19 @@ use super::{
     ctc::{Column, Dictionary},
     pixels,
 };
-use crate::{
-    error::{Failure, Result},
-    inference::{Model, Size, onnx::Runtime},
-    pixmap::{Channels, Pixmap},
-};
+use crate::inference::{Model, Size, onnx::Runtime};
+use deckle_contract::error::{Failure, Result};
+use deckle_imaging::{Channels, Pixmap};
 
 /// Height of the pictures that the network reads.
-pub const HEIGHT: u32 = 48;
+pub(super) const HEIGHT: u32 = 48;
 /// Pixels of width that make one column of the answer.
-pub const PIXELS_PER_COLUMN: u32 = 8;
+pub(super) const PIXELS_PER_COLUMN: u32 = 8;
 /// Wider lines are squeezed to this: 67 times as wide as high is no line of text, and memory is bounded.
-pub const WIDEST: u32 = 3200;
+pub(super) const WIDEST: u32 = 3200;
 
 /// One session.
-pub struct Recogniser {
+pub(super) struct Recogniser {
     session: Session,
     classes: usize,
     /// Those of ASCII.
@@ -34,7 +32,7 @@ pub struct Recogniser {
 
 impl Recogniser {
     /// Loads the network with its dictionary, and runs it once.
-    pub fn load(runtime: &Runtime, model: &Path) -> anyhow::Result<(Self, Dictionary)> {
+    pub(super) fn load(runtime: &Runtime, model: &Path) -> anyhow::Result<(Self, Dictionary)> {
         let session = runtime.session(model)?;
         let lines = session.metadata().ok().and_then(|metadata| metadata.custom("character"));
         let dictionary = Dictionary::new(&lines.context("the recogniser's file holds no dictionary")?);

@@ -5,11 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::NAME;
-use crate::{
+use crate::Output;
+use deckle_contract::{
     document::Chunk,
     error::{Failure, Result},
     record::{Enriched, Envelope, Event, PublishedChunk, PublishedVector, VectorPart},
-    stages::Output,
 };
 
 /// Which of the optional topics are fed. A change holds for documents published from then on.
@@ -23,7 +23,7 @@ pub struct Config {
 }
 
 /// The records of one document.
-pub struct Feed<'a> {
+pub(super) struct Feed<'a> {
     config: Config,
     enriched: &'a Enriched,
     outputs: Vec<Output>,
@@ -31,12 +31,12 @@ pub struct Feed<'a> {
 
 impl<'a> Feed<'a> {
     /// Begins with none.
-    pub fn new(config: Config, enriched: &'a Enriched) -> Self {
+    pub(super) fn new(config: Config, enriched: &'a Enriched) -> Self {
         Self { config, enriched, outputs: Vec::new() }
     }
 
     /// Adds a part of the document's chunks.
-    pub fn chunks(&mut self, part: &[Chunk]) -> Result<()> {
+    pub(super) fn chunks(&mut self, part: &[Chunk]) -> Result<()> {
         if !self.config.chunks {
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl<'a> Feed<'a> {
     }
 
     /// Adds a part of the document's vectors; `rows` holds their bytes in the order of the chunks.
-    pub fn vectors<'r>(&mut self, part: &VectorPart, rows: impl Iterator<Item = &'r [u8]>) -> Result<()> {
+    pub(super) fn vectors<'r>(&mut self, part: &VectorPart, rows: impl Iterator<Item = &'r [u8]>) -> Result<()> {
         if !self.config.vectors {
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl<'a> Feed<'a> {
     }
 
     /// All that was added.
-    pub fn into_outputs(self) -> Vec<Output> {
+    pub(super) fn into_outputs(self) -> Vec<Output> {
         self.outputs
     }
 }

@@ -5,12 +5,12 @@
 //! the document changes. A newer version that is published at the same moment wins in the store, vector by vector.
 
 use super::{Feed, NAME, Publish};
-use crate::{
+use crate::Output;
+use deckle_contract::{
     error::Result,
     record::{Assembled, Enriched, Envelope, Event, Lane},
-    stages::Output,
-    store::{Current, DocumentKey, Header, RunKey},
 };
+use deckle_store::{DocumentKey, Header, PublishedVersion, RunKey};
 
 impl Publish {
     /// Adds vectors to `version` of a run, unless readers see another by now.
@@ -24,7 +24,7 @@ impl Publish {
         enriched.envelope.version = version;
         let Envelope { tenant, document_id, run, .. } = enriched.envelope.clone();
         let document = DocumentKey { tenant, document_id };
-        let is_seen = |current: &Current| (current.run, current.version) == (run, version);
+        let is_seen = |current: &PublishedVersion| (current.run, current.version) == (run, version);
         let Some(current) = header.and_then(|header| header.current).filter(is_seen) else {
             tracing::info!(document_id = document.document_id, run, "vectors of what readers see no more, dropped");
             return Ok(Vec::new());
@@ -42,7 +42,7 @@ impl Publish {
     /// The record that has a document embedded by the models whose vectors it came without: they were built or activated
     /// behind its back, while it was on its path or a dead letter.
     pub(super) async fn lacking(&self, enriched: &Enriched) -> Result<Option<Output>> {
-        let (active, mut models) = self.roster.embedding().await?;
+        let (active, mut models) = self.active_models.embedding().await?;
         models.insert(0, active);
         models.retain(|model| enriched.vectors.iter().all(|part| part.model != *model));
         let document = enriched.document.clone().filter(|_| enriched.chunk_count > 0 && !models.is_empty());

@@ -21,10 +21,8 @@ use super::{
     session::Session,
     spaces::{Space, Spaces},
 };
-use crate::{
-    error::{Failure, Result},
-    store::{DocumentKey, similarity::Found},
-};
+use crate::{DocumentKey, similarity::Scored};
+use deckle_contract::error::{Failure, Result};
 
 /// Candidates at most; a server refuses to be asked for more.
 pub(super) const LIMIT: usize = 1_000;
@@ -120,7 +118,7 @@ pub(super) async fn nearest(
     tables: &[String],
     unit: &[f32],
     depth: usize,
-) -> Result<Vec<Found<Place>>> {
+) -> Result<Vec<Scored<Place>>> {
     let limit = i32::try_from(depth.min(LIMIT)).unwrap_or(i32::MAX);
     let found = stream::iter(tables.to_vec()).map(|table: String| async move {
         let select = format!(
@@ -132,7 +130,7 @@ pub(super) async fn nearest(
         let found = rows.into_iter().map(|(tenant, document_id, run, chunk_no, similarity)| {
             let document = Arc::new(DocumentKey { tenant, document_id });
             // The server's similarity is the cosine's place between -1 and 1, told from 0 to 1.
-            Found { score: 2.0 * similarity - 1.0, place: Place { document, chunk_no: chunk_no.unsigned_abs(), run } }
+            Scored { score: 2.0 * similarity - 1.0, place: Place { document, chunk_no: chunk_no.unsigned_abs(), run } }
         });
         Ok(found.collect::<Vec<_>>())
     });

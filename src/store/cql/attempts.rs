@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{
+use deckle_contract::{
     error::{Failure, Result},
     telemetry,
 };
@@ -33,7 +33,7 @@ impl Request {
     }
 }
 
-/// See the module. Its end is the end of the request.
+/// The attempts at one request to the database; dropping it ends the request.
 pub(super) struct Attempts {
     request: Request,
     timer: telemetry::StoreRequest,

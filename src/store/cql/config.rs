@@ -6,8 +6,8 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::replication::Replication;
-use crate::error::{Failure, Result};
+use super::{consistency::Consistency, replication::Replication};
+use deckle_contract::error::{Failure, Result};
 
 /// How the cluster is reached and used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,8 @@ pub struct Config {
     pub datacenter: String,
     /// Replicas in each datacenter, for a keyspace that deckle makes; the consistencies are checked against it.
     pub replication_factor: u32,
-    /// Whether a keyspace that deckle makes is kept in tablets, which only ScyllaDB knows; `None` = as the server has it.
+    /// Whether a keyspace that deckle makes is kept in tablets, which only ScyllaDB knows; `None` = as the server has
+    /// it.
     pub tablets: Option<bool>,
     /// Replicas that must have a write before it counts.
     pub write_consistency: Consistency,
@@ -132,8 +133,9 @@ impl Config {
             return refuse("`read_consistency` cannot be `each_quorum`, which only writes have".to_owned());
         }
         let alike = Replication { datacenters: [("each datacenter".to_owned(), self.replication_factor)].into() };
-        let near = Self { datacenter: String::new(), ..self.clone() };
-        alike.check(&near).or_else(|why| refuse(format!("a keyspace that {why}")))
+        alike
+            .check(self.read_consistency, self.write_consistency, "")
+            .or_else(|why| refuse(format!("a keyspace that {why}")))
     }
 
     /// The nodes to begin with.
@@ -170,57 +172,6 @@ pub enum Search {
     Memory,
     /// The database's own, which `deckle store index` makes: approximate, and dear to write to.
     Database,
-}
-
-/// How many replicas must answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Consistency {
-    /// One.
-    One,
-    /// One of the own datacenter.
-    LocalOne,
-    /// More than half of all.
-    Quorum,
-    /// More than half of the own datacenter's.
-    LocalQuorum,
-    /// More than half in each datacenter; writes only.
-    EachQuorum,
-    /// Every one.
-    All,
-}
-
-impl Consistency {
-    /// Whether it counts the replicas of one datacenter.
-    pub(super) fn is_local(self) -> bool {
-        matches!(self, Self::LocalOne | Self::LocalQuorum | Self::EachQuorum)
-    }
-}
-
-impl fmt::Display for Consistency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::One => "one",
-            Self::LocalOne => "local_one",
-            Self::Quorum => "quorum",
-            Self::LocalQuorum => "local_quorum",
-            Self::EachQuorum => "each_quorum",
-            Self::All => "all",
-        })
-    }
-}
-
-impl From<Consistency> for scylla::statement::Consistency {
-    fn from(consistency: Consistency) -> Self {
-        match consistency {
-            Consistency::One => Self::One,
-            Consistency::LocalOne => Self::LocalOne,
-            Consistency::Quorum => Self::Quorum,
-            Consistency::LocalQuorum => Self::LocalQuorum,
-            Consistency::EachQuorum => Self::EachQuorum,
-            Consistency::All => Self::All,
-        }
-    }
 }
 
 /// A secret: it is never shown.

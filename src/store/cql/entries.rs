@@ -1,7 +1,8 @@
 //! What leads to a document without its name: entries by tenant, by file and by time.
 //!
-//! The law: a document is entered before a write of its header is answered. An entry may say too much, never too
-//! little: whoever follows one reads the header, and leaves out what it does not bear out.
+//! The law: a document is entered before a write of its header is answered. So there may be an
+//! entry whose document says otherwise by now, and never a document without its entries: a reader that follows an entry
+//! reads the header, and leaves the document out where the two differ.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -13,11 +14,11 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::{Current, DocumentKey, Ended, Header, Intake, json::decode},
+    super::{Completion, DocumentKey, Header, PublishedVersion, Submission, json::decode},
     session::Session,
-    write::delete_timestamp,
+    values::delete_timestamp,
 };
-use crate::error::Result;
+use deckle_contract::error::Result;
 
 /// Partitions of a tenant's documents, and of an hour of the feed. Part of the schema: never changed.
 pub(super) const SHARDS: i16 = 16;
@@ -43,23 +44,23 @@ pub(super) fn hour(at: i64) -> i64 {
 
 /// What a cell of a header says that documents are looked for by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Told {
+pub(super) struct SearchKeys {
     run: i64,
     at: i64,
     /// Empty where the file is unknown.
     sha256: String,
 }
 
-impl Told {
-    pub(super) fn by_intake(intake: &Intake) -> Self {
+impl SearchKeys {
+    pub(super) fn by_intake(intake: &Submission) -> Self {
         Self { run: intake.run, at: intake.run, sha256: intake.source.sha256.clone() }
     }
 
-    pub(super) fn by_current(current: &Current) -> Self {
+    pub(super) fn by_current(current: &PublishedVersion) -> Self {
         Self { run: current.run, at: current.published_at, sha256: current.source.sha256.clone() }
     }
 
-    pub(super) fn by_end(ended: &Ended) -> Self {
+    pub(super) fn by_end(ended: &Completion) -> Self {
         Self { run: ended.run, at: ended.at, sha256: ended.source.sha256.clone() }
     }
 
@@ -73,7 +74,7 @@ impl Told {
 enum Entry {
     Document(DocumentKey),
     Hour(String, i64),
-    Told(DocumentKey, Told),
+    SearchKeys(DocumentKey, SearchKeys),
 }
 
 /// What this process has entered: an entry is made once, not with each of a document's writes.
@@ -84,21 +85,21 @@ pub(super) struct Entered {
 
 impl Entered {
     /// Enters a document, its tenant, and what a cell of its header tells.
-    pub(super) async fn enter(&self, session: &Session, key: &DocumentKey, told: Told) -> Result<()> {
+    pub(super) async fn enter(&self, session: &Session, key: &DocumentKey, told: SearchKeys) -> Result<()> {
         try_join!(
             self.once(Entry::Document(key.clone()), enter_document(session, key)),
             self.once(Entry::Hour(key.tenant.clone(), hour(told.at)), enter_hour(session, key, hour(told.at))),
-            self.once(Entry::Told(key.clone(), told.clone()), enter_told(session, key, &told)),
+            self.once(Entry::SearchKeys(key.clone(), told.clone()), enter_told(session, key, &told)),
         )?;
         Ok(())
     }
 
     /// Enters all that a header tells.
     pub(super) async fn enter_header(&self, session: &Session, header: &Header) -> Result<()> {
-        let intake = header.intake.as_ref().map(Told::by_intake);
-        let current = header.current.as_ref().map(Told::by_current);
-        let ended = header.ended.as_ref().map(Told::by_end);
-        let erased = header.erased_at.map(Told::by_erasure);
+        let intake = header.intake.as_ref().map(SearchKeys::by_intake);
+        let current = header.current.as_ref().map(SearchKeys::by_current);
+        let ended = header.ended.as_ref().map(SearchKeys::by_end);
+        let erased = header.erased_at.map(SearchKeys::by_erasure);
         for told in [intake, current, ended, erased].into_iter().flatten() {
             self.enter(session, &header.key, told).await?;
         }
@@ -139,7 +140,7 @@ async fn enter_hour(session: &Session, key: &DocumentKey, hour: i64) -> Result<(
     session.write(insert, (&key.tenant, hour)).await
 }
 
-async fn enter_told(session: &Session, key: &DocumentKey, told: &Told) -> Result<()> {
+async fn enter_told(session: &Session, key: &DocumentKey, told: &SearchKeys) -> Result<()> {
     let DocumentKey { tenant, document_id } = key;
     let by_time = "INSERT INTO documents_by_time (tenant, hour, at, document_id) VALUES (?, ?, ?, ?) USING TIMESTAMP 1";
     let by_file = "INSERT INTO documents_by_file (tenant, sha256, document_id, run) VALUES (?, ?, ?, ?)
@@ -155,7 +156,7 @@ async fn enter_told(session: &Session, key: &DocumentKey, told: &Told) -> Result
 }
 
 /// Says of the entry of an upload that its run has ended, so that listings need not read the header to leave it out.
-pub(super) async fn move_on(session: &Session, key: &DocumentKey, ended: &Ended) -> Result<()> {
+pub(super) async fn move_on(session: &Session, key: &DocumentKey, ended: &Completion) -> Result<()> {
     if ended.at <= ended.run {
         return Ok(());
     }
@@ -172,7 +173,7 @@ pub(super) async fn enter_erasure(
     key: &DocumentKey,
     erased_at: i64,
 ) -> Result<()> {
-    entered.enter(session, key, Told::by_erasure(erased_at)).await?;
+    entered.enter(session, key, SearchKeys::by_erasure(erased_at)).await?;
     let update = "UPDATE documents_by_time USING TIMESTAMP ? SET moved = false
                   WHERE tenant = ? AND hour = ? AND at = ? AND document_id = ?";
     let values = (delete_timestamp(), &key.tenant, hour(erased_at), erased_at, &key.document_id);

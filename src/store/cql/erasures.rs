@@ -10,7 +10,7 @@ use super::{
     entries::{SHARDS, shard},
     session::{PAGE, Session},
 };
-use crate::error::Result;
+use deckle_contract::error::Result;
 
 /// Puts an erasure on the list.
 pub(super) async fn begin(session: &Session, key: &DocumentKey, erased_at: i64) -> Result<()> {

@@ -9,7 +9,7 @@ use scylla::errors::{
     DbError, ExecutionError, NewSessionError, PrepareError, RequestAttemptError, SchemaAgreementError, UseKeyspaceError,
 };
 
-use crate::error::Failure;
+use deckle_contract::error::Failure;
 
 /// What is away when the cluster is.
 const DEPENDENCY: &str = "scylla";

@@ -9,13 +9,13 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use super::{
-    super::{Current, DocumentKey, FeedEntry, FeedPage, token},
+    super::{DocumentKey, FeedEntry, FeedPage, PublishedVersion, token},
     entries::{HOUR, SHARDS, hour, shard},
     merge::merged,
     read::gone,
     session::Session,
 };
-use crate::error::{Failure, Result, code};
+use deckle_contract::error::{Failure, Result, code};
 
 /// How long rows are kept: the table's time to live, less an hour in which a reader may be on its way.
 const KEPT: i64 = (30 * 24 - 1) * HOUR;
@@ -30,7 +30,12 @@ const AT_ONCE: usize = 32;
 ///
 /// # Errors
 /// `Unavailable` where that took longer than `limit`: readers may be past it, and it must be told again.
-pub(super) async fn tell(session: &Session, key: &DocumentKey, current: &Current, limit: Duration) -> Result<()> {
+pub(super) async fn tell(
+    session: &Session,
+    key: &DocumentKey,
+    current: &PublishedVersion,
+    limit: Duration,
+) -> Result<()> {
     let at = Timestamp::now().as_microsecond();
     let insert = "INSERT INTO feed (hour, shard, at, tenant, document_id, run, version) VALUES (?, ?, ?, ?, ?, ?, ?)
                   USING TIMESTAMP ?";

@@ -12,7 +12,7 @@ use super::{
     read::header,
     session::Session,
 };
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// What a migration fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,10 +6,10 @@
 //! search's own, so that one which is given up takes nothing with it.
 
 mod cursor;
+mod flat_vectors;
 mod ring;
-mod rows;
+mod text;
 mod vectors;
-mod words;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,12 +22,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use self::cursor::{Cursor, Entry};
-pub(super) use self::{vectors::ModelVectors, words::Words};
+pub(super) use self::{text::TextIndex, vectors::ModelVectors};
 use super::{entries::SHARDS, session::Session, spaces::Spaces};
-use crate::{
-    error::{Failure, Result},
-    store::{Current, DocumentKey, Header, query::Facets},
-};
+use crate::{DocumentKey, Header, PublishedVersion, query::Facets};
+use deckle_contract::error::{Failure, Result};
 
 /// Documents that are read anew at once.
 const DOCUMENTS: usize = 16;
@@ -44,7 +42,7 @@ const TOUCHED: usize = 10_000;
 /// Where a chunk lies; among equally good ones the lower is better, on every node alike.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// Whose.
+    /// The document that the chunk belongs to.
     pub(super) document: Arc<DocumentKey>,
     /// The chunk.
     pub(super) chunk_no: u32,
@@ -54,14 +52,14 @@ pub(super) struct Place {
 
 /// What readers see of a document, as its header told when it was read.
 #[derive(Debug, Clone)]
-struct Shown {
+struct VisibleVersion {
     run: i64,
     chunk_count: u32,
     facets: Arc<Facets>,
 }
 
-impl From<&Current> for Shown {
-    fn from(current: &Current) -> Self {
+impl From<&PublishedVersion> for VisibleVersion {
+    fn from(current: &PublishedVersion) -> Self {
         Self { run: current.run, chunk_count: current.chunk_count, facets: Arc::new(Facets::from(current)) }
     }
 }
@@ -79,7 +77,7 @@ pub(super) trait Contents: Send + Sync + 'static {
     async fn replace(&self, session: &Session, spaces: &Spaces, documents: BTreeSet<DocumentKey>) -> Result<Headers>;
 
     /// Tells the metrics how much is held.
-    fn tell_size(&self);
+    fn report_size(&self);
 }
 
 /// An index that follows the feed.
@@ -165,7 +163,7 @@ impl<C: Contents> Index<C> {
                 *held = Some(Following { cursor, looked });
             }
         }
-        self.contents.tell_size();
+        self.contents.report_size();
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::{
     read::header,
     session::{PAGE, Session},
 };
-use crate::error::Result;
+use deckle_contract::error::Result;
 
 /// Ids asked of each shard at once.
 const SHARD_PAGE: i32 = 64;

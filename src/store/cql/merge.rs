@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use futures::{Stream, TryStreamExt, future::try_join_all, stream, stream::BoxStream};
 
-use crate::error::Result;
+use deckle_contract::error::Result;
 
 /// The items of all streams, lowest first. Each stream is asked for one item at the start, and for its next one when
 /// the one before is given out.
@@ -33,7 +33,7 @@ mod tests {
     use futures::{StreamExt, executor::block_on};
 
     use super::*;
-    use crate::error::Failure;
+    use deckle_contract::error::Failure;
 
     #[test]
     fn all_come_once_and_in_order() {

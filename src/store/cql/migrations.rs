@@ -23,7 +23,7 @@ use super::{
     session::Session,
     statements::statements,
 };
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 pub use plan::{Action, Applied, Difference, Found, Node, Plan, plan};
 
 /// One file.
@@ -290,7 +290,7 @@ mod tests {
     fn migrations_count_from_one_without_gaps_and_are_the_files_of_the_folder() {
         let numbers: Vec<_> = ALL.iter().map(|migration| migration.number).collect();
         assert_eq!(numbers, (1..=ALL.len() as u32).collect::<Vec<_>>());
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/store");
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/store");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut files: Vec<_> = files.collect();
         files.sort();

@@ -18,13 +18,14 @@
 pub mod ann;
 mod attempts;
 mod config;
+mod consistency;
+mod dead_letters;
 mod entries;
 mod erasures;
 mod failure;
 mod feed;
 mod fills;
 mod index;
-mod letters;
 mod list;
 mod merge;
 pub mod migrations;
@@ -37,6 +38,7 @@ mod session;
 mod sets;
 mod spaces;
 mod statements;
+mod values;
 mod vectors;
 mod write;
 
@@ -47,17 +49,18 @@ use futures::try_join;
 use tokio::sync::OnceCell;
 
 pub use self::{
-    config::{Config, Consistency, Password, Search},
+    config::{Config, Password, Search},
+    consistency::Consistency,
     replication::Replication,
 };
 use self::{entries::Entered, session::Session, vectors::Vectors};
 use super::{
-    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
-    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query,
-    RunKey, Store, VectorSpace,
+    Claim, Claimed, Completion, DeadLetterFilter, DeadLetterKey, DeadLetterListing, DeadLetterRow, DeadLetterState,
+    DocumentKey, DocumentRun, Erasure, FailedRecord, FeedPage, Header, Hit, ListFilter, Listing, Models, PageRow,
+    PublishedVersion, Query, RunKey, Store, Submission, VectorSpace,
 };
-use crate::{
-    document::{Chunk, fields::Field, figures::Figure},
+use deckle_contract::{
+    document::{Chunk, Field, Figure},
     error::Result,
     telemetry,
 };
@@ -94,7 +97,7 @@ impl Store for CqlStore {
         write::claim_upload(self.session().await?, tenant, upload_id, run).await
     }
 
-    async fn put_intake(&self, key: &DocumentKey, intake: &Intake, version: i64) -> Result<()> {
+    async fn put_intake(&self, key: &DocumentKey, intake: &Submission, version: i64) -> Result<()> {
         write::put_intake(self.session().await?, &self.entered, key, intake, version).await
     }
 
@@ -147,7 +150,7 @@ impl Store for CqlStore {
         sets::put_fields(self.session().await?, run, version, fields).await
     }
 
-    async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
+    async fn set_current(&self, key: &DocumentKey, current: &PublishedVersion) -> Result<()> {
         let session = self.session().await?;
         write::set_current(session, &self.entered, key, current).await?;
         // After the cells, so that whoever follows the feed finds them.
@@ -156,7 +159,7 @@ impl Store for CqlStore {
         Ok(())
     }
 
-    async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()> {
+    async fn put_ended(&self, key: &DocumentKey, ended: &Completion) -> Result<()> {
         write::put_ended(self.session().await?, &self.entered, key, ended).await
     }
 
@@ -164,7 +167,7 @@ impl Store for CqlStore {
         let session = self.session().await?;
         erasures::begin(session, key, erased_at).await?;
         write::hide_erased(session, &self.entered, key, erased_at).await?;
-        try_join!(self.delete_runs(session, key, erased_at), letters::erase_letters(session, key, erased_at))?;
+        try_join!(self.delete_runs(session, key, erased_at), dead_letters::erase_letters(session, key, erased_at))?;
         Ok(())
     }
 
@@ -237,28 +240,28 @@ impl Store for CqlStore {
         self.vectors.delete_model(self.session().await?, model).await
     }
 
-    async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
-        letters::put_letter(self.session().await?, letter, record).await
+    async fn put_dead_letter(&self, letter: &DeadLetterRow, record: &FailedRecord) -> Result<()> {
+        dead_letters::put_dead_letter(self.session().await?, letter, record).await
     }
 
-    async fn letters(&self, filter: &LetterFilter) -> Result<LetterListing> {
-        letters::letters(self.session().await?, filter).await
+    async fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<DeadLetterListing> {
+        dead_letters::list(self.session().await?, filter).await
     }
 
-    async fn letter_record(&self, key: &LetterKey) -> Result<Option<LetterRecord>> {
-        letters::letter_record(self.session().await?, key).await
+    async fn failed_record(&self, key: &DeadLetterKey) -> Result<Option<FailedRecord>> {
+        dead_letters::failed_record(self.session().await?, key).await
     }
 
-    async fn claim_redrive(&self, key: &LetterKey, claim: Claim) -> Result<Claimed> {
-        letters::claim_redrive(self.session().await?, key, claim).await
+    async fn claim_redrive(&self, key: &DeadLetterKey, claim: Claim) -> Result<Claimed> {
+        dead_letters::claim_redrive(self.session().await?, key, claim).await
     }
 
-    async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()> {
-        letters::confirm_redrive(self.session().await?, key, at).await
+    async fn confirm_redrive(&self, key: &DeadLetterKey, at: i64) -> Result<()> {
+        dead_letters::confirm_redrive(self.session().await?, key, at).await
     }
 
-    async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
-        letters::drop_letter(self.session().await?, key, at).await
+    async fn drop_dead_letter(&self, key: &DeadLetterKey, at: i64) -> Result<Option<DeadLetterState>> {
+        dead_letters::drop_dead_letter(self.session().await?, key, at).await
     }
 
     async fn health(&self) -> Result<()> {

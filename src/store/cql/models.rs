@@ -2,12 +2,10 @@
 
 use super::session::Session;
 use crate::{
-    error::Result,
-    store::{
-        ModelState, Models,
-        json::{decode, encode},
-    },
+    ModelState, Models,
+    json::{decode, encode},
 };
+use deckle_contract::error::Result;
 
 /// What was decided about models.
 pub(super) async fn models(session: &Session) -> Result<Models> {

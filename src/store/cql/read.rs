@@ -5,18 +5,17 @@
 use std::collections::BTreeMap;
 
 use futures::{TryStreamExt, try_join};
-use serde::de::DeserializeOwned;
 
 use super::{
     super::{
         DocumentKey, DocumentRun, Header, PageRow, RunKey,
-        json::{HeaderCells, decode},
+        json::{HeaderCells, decode, decoded},
     },
     session::Session,
     sets,
-    write::number,
+    values::number,
 };
-use crate::{
+use deckle_contract::{
     document::Chunk,
     error::{Failure, Result},
 };
@@ -139,9 +138,4 @@ pub(super) async fn chunk(session: &Session, run: &RunKey, chunk_no: u32) -> Res
     let values = (&document.tenant, &document.document_id, run, number(chunk_no)?);
     let found = session.read_one::<(String,)>(select, values).await?;
     found.map(|(json,)| decode(&json)).transpose()
-}
-
-/// Rows of one column of JSON.
-pub(super) fn decoded<T: DeserializeOwned>(rows: Vec<(String,)>) -> Result<Vec<T>> {
-    rows.iter().map(|(json,)| decode(json)).collect()
 }

@@ -1,13 +1,14 @@
 //! Where the replicas of a keyspace lie, and whether a read is certain to meet the last write.
 //!
-//! The law: a write is acknowledged by W replicas and a read asks R of them; they share one only where R + W is more than
-//! there are replicas. Everything that deckle reads back from the store (pages joined, headers followed) rests on that.
+//! The law: a write is acknowledged by W replicas and a read asks R of them; they share one only where R + W is more
+//! than there are replicas. Everything that deckle reads back from the store (pages joined, headers followed) rests on
+//! that.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::config::{Config, Consistency};
+use super::consistency::Consistency;
 
 /// How many replicas each row has, by datacenter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,15 +36,15 @@ impl Replication {
         Ok(Self { datacenters: datacenters.collect::<Result<_, _>>()? })
     }
 
-    /// Looks whether a read is certain to meet the last write.
+    /// Looks whether a read is certain to meet the last write, where local requests go to the replicas in `datacenter`
+    /// (empty: there is one datacenter).
     ///
     /// # Errors
     /// Why it is not, and what to set.
-    pub(super) fn check(&self, config: &Config) -> Result<(), String> {
-        let (reads, writes) = (config.read_consistency, config.write_consistency);
+    pub(super) fn check(&self, reads: Consistency, writes: Consistency, datacenter: &str) -> Result<(), String> {
         let all: u32 = self.datacenters.values().sum();
         let (place, replicas) = match reads.is_local() || writes.is_local() {
-            true => self.local(&config.datacenter).map(|(name, replicas)| (format!(" in {name}"), replicas))?,
+            true => self.local(datacenter).map(|(name, replicas)| (format!(" in {name}"), replicas))?,
             false => (String::new(), all),
         };
         let (read, written) = (met(reads, replicas, all - replicas), met(writes, replicas, all - replicas));
@@ -109,10 +110,6 @@ mod tests {
         }
     }
 
-    fn asking(read_consistency: Consistency, write_consistency: Consistency, datacenter: &str) -> Config {
-        Config { read_consistency, write_consistency, datacenter: datacenter.to_owned(), ..Config::default() }
-    }
-
     #[test]
     fn a_read_that_could_miss_a_write_is_refused() {
         let three = of(&[("a", 3)]);
@@ -123,17 +120,17 @@ mod tests {
             (One, LocalQuorum, false),
             (LocalOne, LocalOne, false),
         ] {
-            assert_eq!(three.check(&asking(reads, writes, "")).is_ok(), is_certain, "{reads} {writes}");
+            assert_eq!(three.check(reads, writes, "").is_ok(), is_certain, "{reads} {writes}");
         }
-        let said = three.check(&asking(One, One, "")).unwrap_err();
+        let said = three.check(One, One, "").unwrap_err();
         assert!(said.contains("3 replicas") && said.contains("local_quorum"), "{said}");
-        assert!(of(&[("a", 1)]).check(&asking(One, One, "")).is_ok());
+        assert!(of(&[("a", 1)]).check(One, One, "").is_ok());
     }
 
     #[test]
     fn with_two_datacenters_only_replicas_that_are_certain_to_be_reached_count() {
         let two = of(&[("a", 3), ("b", 3)]);
-        let check = |reads, writes, datacenter| two.check(&asking(reads, writes, datacenter));
+        let check = |reads, writes, datacenter| two.check(reads, writes, datacenter);
         assert!(check(LocalQuorum, LocalQuorum, "").unwrap_err().contains("`datacenter`"));
         assert!(check(LocalQuorum, LocalQuorum, "c").unwrap_err().contains("a, b"));
         assert!(check(LocalQuorum, LocalQuorum, "a").is_ok());

@@ -17,7 +17,7 @@ use scylla::{
 use tokio::time::Instant;
 
 use super::{failure::failure, session::Session};
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// A holder that gives no sign for so long has lost the lock. Whole seconds, as CQL's `TTL` counts.
 const TTL: Duration = Duration::from_secs(15);

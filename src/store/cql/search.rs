@@ -18,21 +18,19 @@ use tokio::sync::OnceCell;
 use super::{
     Search,
     ann::{self, Ann},
-    index::{Index, ModelVectors, Place, Words},
+    index::{Index, ModelVectors, Place, TextIndex},
     read,
     session::Session,
     spaces::Spaces,
 };
 use crate::{
-    error::Result,
-    store::{
-        Current, DocumentKey, Hit, Query, QueryVector, RunKey,
-        fusion::{self, Candidate},
-        keywords::Keywords,
-        query::Facets,
-        similarity::{self, Found},
-    },
+    DocumentKey, Hit, PublishedVersion, Query, QueryVector, RunKey,
+    fusion::{self, Candidate},
+    keywords::Keywords,
+    query::Facets,
+    similarity::{self, Scored},
 };
+use deckle_contract::error::Result;
 
 /// Candidates that are checked at once.
 const AT_ONCE: usize = 16;
@@ -52,7 +50,7 @@ pub(super) struct Indexes {
     /// A search that comes longer than this after the last look at the feed looks again.
     refresh: Duration,
     models: Mutex<HashMap<String, Arc<Index<ModelVectors>>>>,
-    words: OnceLock<Arc<Index<Words>>>,
+    words: OnceLock<Arc<Index<TextIndex>>>,
     ann: Ann,
 }
 
@@ -81,12 +79,7 @@ impl Indexes {
     /// # Errors
     /// A defect where the model's vectors have another dimension than the query's, or the database shall search and has
     /// no index.
-    async fn by_meaning(
-        &self,
-        session: &Arc<Session>,
-        spaces: &Arc<Spaces>,
-        asked: &QueryVector,
-    ) -> Result<Option<ByMeaning>> {
+    async fn dense(&self, session: &Arc<Session>, spaces: &Arc<Spaces>, asked: &QueryVector) -> Result<Option<Dense>> {
         let unit: Arc<[f32]> = similarity::unit(asked)?.into();
         let known = spaces.of_model(session, &asked.model).await?;
         let Some(dimension) = known.first().map(|known| known.space.dimension) else {
@@ -100,10 +93,7 @@ impl Indexes {
             // Rows of a new space are the registry's to tell.
             let known = spaces.of_model_lately(session, &asked.model).await?;
             self.ann.check(session, &known).await?;
-            return Ok(Some(ByMeaning::Database {
-                unit,
-                tables: known.into_iter().map(|space| space.table).collect(),
-            }));
+            return Ok(Some(Dense::Database { unit, tables: known.into_iter().map(|space| space.table).collect() }));
         }
         let index = {
             let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,12 +101,12 @@ impl Indexes {
             Arc::clone(models.entry(asked.model.clone()).or_insert_with(new))
         };
         index.refresh(session, spaces).await?;
-        Ok(Some(ByMeaning::Memory { unit, index }))
+        Ok(Some(Dense::Memory { unit, index }))
     }
 
-    async fn by_words(&self, session: &Arc<Session>, spaces: &Arc<Spaces>, query: &Query) -> Result<Option<ByWords>> {
+    async fn lexical(&self, session: &Arc<Session>, spaces: &Arc<Spaces>, query: &Query) -> Result<Option<ByWords>> {
         let Some(words) = &query.keywords else { return Ok(None) };
-        let new = || Arc::new(Index::new(Words::default(), self.refresh));
+        let new = || Arc::new(Index::new(TextIndex::default(), self.refresh));
         let index = Arc::clone(self.words.get_or_init(new));
         index.refresh(session, spaces).await?;
         let all = Keywords::parse(words);
@@ -126,7 +116,7 @@ impl Indexes {
 }
 
 /// What finds the nearest to a vector of length 1.
-enum ByMeaning {
+enum Dense {
     Memory { unit: Arc<[f32]>, index: Arc<Index<ModelVectors>> },
     Database { unit: Arc<[f32]>, tables: Vec<String> },
 }
@@ -134,12 +124,12 @@ enum ByMeaning {
 /// What finds words.
 struct ByWords {
     keywords: Keywords,
-    index: Arc<Index<Words>>,
+    index: Arc<Index<TextIndex>>,
 }
 
 /// The first candidates of one kind, best first.
 struct Ranking {
-    found: Vec<Found<Place>>,
+    found: Vec<Scored<Place>>,
     /// Whether no look goes further.
     is_all: bool,
 }
@@ -151,36 +141,30 @@ pub(super) async fn search(
     indexes: &Indexes,
     query: &Query,
 ) -> Result<Vec<Hit>> {
-    let by_meaning = async {
+    let dense = async {
         match &query.vector {
             // A model that nobody used has a ranking too: an empty one.
-            Some(asked) => indexes.by_meaning(session, spaces, asked).await.map(Some),
+            Some(asked) => indexes.dense(session, spaces, asked).await.map(Some),
             None => Ok(None),
         }
     };
-    let (by_meaning, by_words) = try_join!(by_meaning, indexes.by_words(session, spaces, query))?;
+    let (dense, lexical) = try_join!(dense, indexes.lexical(session, spaces, query))?;
     if query.k == 0 {
         return Ok(Vec::new());
     }
     let mut time = 1;
     loop {
-        let mut pass = Pass {
-            session,
-            query,
-            by_meaning: &by_meaning,
-            by_words: &by_words,
-            currents: HashMap::new(),
-            stale: BTreeSet::new(),
-        };
+        let mut pass =
+            Pass { session, query, dense: &dense, lexical: &lexical, currents: HashMap::new(), stale: BTreeSet::new() };
         let hits = pass.run().await?;
         if pass.stale.is_empty() || time == TIMES {
             return Ok(hits);
         }
         let stale = pass.stale;
-        if let Some(Some(ByMeaning::Memory { index, .. })) = &by_meaning {
+        if let Some(Some(Dense::Memory { index, .. })) = &dense {
             index.reload(session, spaces, stale.clone()).await?;
         }
-        if let Some(ByWords { index, .. }) = &by_words {
+        if let Some(ByWords { index, .. }) = &lexical {
             index.reload(session, spaces, stale).await?;
         }
         time += 1;
@@ -191,10 +175,10 @@ pub(super) async fn search(
 struct Pass<'a> {
     session: &'a Arc<Session>,
     query: &'a Query,
-    by_meaning: &'a Option<Option<ByMeaning>>,
-    by_words: &'a Option<ByWords>,
+    dense: &'a Option<Option<Dense>>,
+    lexical: &'a Option<ByWords>,
     /// What readers see of each document, read once.
-    currents: HashMap<Arc<DocumentKey>, Arc<OnceCell<Option<Current>>>>,
+    currents: HashMap<Arc<DocumentKey>, Arc<OnceCell<Option<PublishedVersion>>>>,
     /// Documents that are otherwise than an index says.
     stale: BTreeSet<DocumentKey>,
 }
@@ -202,14 +186,14 @@ struct Pass<'a> {
 impl Pass<'_> {
     async fn run(&mut self) -> Result<Vec<Hit>> {
         let mut depth = self.query.k + SPARE;
-        if self.by_meaning.is_some() && self.by_words.is_some() {
+        if self.dense.is_some() && self.lexical.is_some() {
             depth = depth.max(fusion::DEPTH);
         }
         loop {
-            let (by_meaning, by_words) = try_join!(self.rank_by_meaning(depth), self.rank_by_words(depth))?;
-            let is_all = [&by_meaning, &by_words].into_iter().flatten().all(|ranking| ranking.is_all);
+            let (dense, lexical) = try_join!(self.rank_by_meaning(depth), self.rank_by_words(depth))?;
+            let is_all = [&dense, &lexical].into_iter().flatten().all(|ranking| ranking.is_all);
             let found = |ranking: Option<Ranking>| ranking.map(|ranking| ranking.found);
-            let hits = self.check_all(fusion::candidates(found(by_meaning), found(by_words))).await?;
+            let hits = self.check_all(fusion::candidates(found(dense), found(lexical))).await?;
             if hits.len() == self.query.k || is_all {
                 return Ok(hits);
             }
@@ -218,14 +202,14 @@ impl Pass<'_> {
     }
 
     async fn rank_by_meaning(&self, depth: usize) -> Result<Option<Ranking>> {
-        Ok(match self.by_meaning {
+        Ok(match self.dense {
             None => None,
             Some(None) => Some(Ranking { found: Vec::new(), is_all: true }),
-            Some(Some(ByMeaning::Memory { unit, index })) => {
+            Some(Some(Dense::Memory { unit, index })) => {
                 let found = index.contents().nearest(unit, &self.query.filter, depth).await?;
                 Some(Ranking { is_all: found.len() < depth, found })
             }
-            Some(Some(ByMeaning::Database { unit, tables })) => {
+            Some(Some(Dense::Database { unit, tables })) => {
                 // Rows of older runs and of documents that the filter leaves out are among the nearest, too.
                 let depth = depth.saturating_mul(FURTHER).min(ann::LIMIT);
                 let found = ann::nearest(self.session, tables, unit, depth).await?;
@@ -235,7 +219,7 @@ impl Pass<'_> {
     }
 
     async fn rank_by_words(&self, depth: usize) -> Result<Option<Ranking>> {
-        let Some(ByWords { keywords, index }) = self.by_words else { return Ok(None) };
+        let Some(ByWords { keywords, index }) = self.lexical else { return Ok(None) };
         let found = index.contents().search(keywords, &self.query.filter, depth).await?;
         Ok(Some(Ranking { is_all: found.len() < depth, found }))
     }
@@ -260,9 +244,9 @@ impl Pass<'_> {
         {
             match verdict {
                 Verdict::Hit(hit) => hits.push(*hit),
-                Verdict::Otherwise { document, by_words } => {
+                Verdict::Otherwise { document, lexical } => {
                     // The database's index knows runs that are no longer current, and no filter.
-                    if by_words || matches!(self.by_meaning, Some(Some(ByMeaning::Memory { .. }))) {
+                    if lexical || matches!(self.dense, Some(Some(Dense::Memory { .. }))) {
                         self.stale.insert((*document).clone());
                     }
                 }
@@ -279,7 +263,7 @@ enum Verdict {
     /// Its document moved on, or the filter leaves it out.
     Otherwise {
         document: Arc<DocumentKey>,
-        by_words: bool,
+        lexical: bool,
     },
     /// A vector whose chunk was never written, or is trimmed.
     NoChunk,
@@ -289,17 +273,17 @@ async fn check(
     session: &Session,
     query: &Query,
     candidate: Candidate<Place>,
-    current: Arc<OnceCell<Option<Current>>>,
+    current: Arc<OnceCell<Option<PublishedVersion>>>,
 ) -> Result<Verdict> {
     let Place { document, chunk_no, run } = candidate.place.clone();
     let current = current
         .get_or_try_init(async || Ok(read::header(session, &document).await?.and_then(|header| header.current)))
         .await?;
-    let is_shown = |it: &&Current| {
+    let is_shown = |it: &&PublishedVersion| {
         it.run == run && chunk_no < it.chunk_count && query.filter.admits(&document.tenant, &Facets::from(*it))
     };
     let Some(current) = current.as_ref().filter(is_shown) else {
-        return Ok(Verdict::Otherwise { by_words: candidate.keyword_score.is_some(), document });
+        return Ok(Verdict::Otherwise { lexical: candidate.keyword_score.is_some(), document });
     };
     let key = RunKey { document: (*document).clone(), run };
     let Some(chunk) = read::chunk(session, &key, chunk_no).await? else { return Ok(Verdict::NoChunk) };

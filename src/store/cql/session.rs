@@ -19,7 +19,10 @@ use scylla::{
     policies::load_balancing::DefaultPolicy,
     response::{PagingState, query_result::QueryResult},
     serialize::row::SerializeRow,
-    statement::{Consistency, SerialConsistency, Statement, batch::Batch, batch::BatchType},
+    statement::{
+        Consistency, SerialConsistency, Statement,
+        batch::{Batch, BatchType},
+    },
     value::{CqlValue, Row},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -29,7 +32,7 @@ use super::{
     attempts::{Attempts, Request},
     failure::{failure, malformed},
 };
-use crate::{
+use deckle_contract::{
     error::{Failure, Result},
     telemetry,
 };
@@ -50,7 +53,7 @@ const BATCHES: usize = 8;
 /// Statements kept prepared; more than this module and its neighbours have.
 const STATEMENTS: usize = 512;
 
-/// See the module.
+/// An open session with the database and the consistency that it reads and writes with.
 pub(super) struct Session {
     driver: CachingSession,
     write: Consistency,
@@ -111,7 +114,7 @@ impl Session {
         self.driver().use_keyspace(&self.config.keyspace, false).await.map_err(failure)
     }
 
-    /// Writes.
+    /// Sends one statement that writes, with the consistency of writes.
     pub(super) async fn write(&self, cql: &str, values: impl SerializeRow) -> Result<()> {
         self.execute(Request::Write, cql, self.write, values).await.map(drop)
     }

@@ -6,13 +6,15 @@
 use futures::try_join;
 
 use super::{
-    super::{DocumentKey, RunKey, json::encode},
-    read::decoded,
+    super::{
+        DocumentKey, RunKey,
+        json::{decoded, encode},
+    },
     session::Session,
-    write::number,
+    values::number,
 };
-use crate::{
-    document::{Bbox, Locator, Method, fields::Field, figures::Figure},
+use deckle_contract::{
+    document::{Bbox, Field, Figure, Locator, Method},
     error::{Failure, Result},
 };
 

@@ -17,10 +17,8 @@ use super::{
     schema::{change_schema, with_schema_lock},
     session::Session,
 };
-use crate::{
-    error::{Failure, Result},
-    store::VectorSpace,
-};
+use crate::VectorSpace;
+use deckle_contract::error::{Failure, Result};
 
 /// What is known of the registry is taken for all there is for so long, by those who must miss no table: a space that
 /// another node has just made holds nothing older than itself.

@@ -12,12 +12,10 @@ use super::{
     search::{Indexes, search},
     session::Session,
     spaces::{self, Space, Spaces},
-    write::{delete_timestamp, number},
+    values::{delete_timestamp, number},
 };
-use crate::{
-    error::{Failure, Result},
-    store::{DocumentKey, Hit, Query, RunKey, VectorSpace, check_vector},
-};
+use crate::{DocumentKey, Hit, Query, RunKey, VectorSpace, check_vector};
+use deckle_contract::error::{Failure, Result};
 
 /// Bytes of a row beside its vector and names: run, number, timestamp and what frames them.
 const ROW_OVERHEAD: usize = 64;

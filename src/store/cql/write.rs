@@ -5,22 +5,17 @@
 use std::collections::BTreeMap;
 
 use futures::try_join;
-use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    super::{Current, DocumentKey, Ended, Intake, PageRow, RunKey, json::encode},
-    entries::{self, Entered, Told},
+    super::{Completion, DocumentKey, PageRow, PublishedVersion, RunKey, Submission, json::encode},
+    entries::{self, Entered, SearchKeys},
     session::Session,
+    values::{delete_timestamp, number},
 };
-use crate::{
+use deckle_contract::{
     document::Chunk,
     error::{Failure, Result},
 };
-
-/// How far ahead of the clock the range deletes of an erasure lie: they also take late writes of that long, and those
-/// of a log whose clock runs ahead of ours. ScyllaDB refuses timestamps from three days ahead on
-/// (`restrict_future_timestamp`).
-const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// Bytes of a row beside its text: keys, numbers and what the protocol adds.
 const ROW_OVERHEAD: usize = 128;
@@ -39,13 +34,13 @@ pub(super) async fn put_intake(
     session: &Session,
     entered: &Entered,
     key: &DocumentKey,
-    intake: &Intake,
+    intake: &Submission,
     version: i64,
 ) -> Result<()> {
     let cell = encode(intake)?;
     let update = "UPDATE documents USING TIMESTAMP ? SET intake = ? WHERE tenant = ? AND document_id = ? AND run = ?";
     let values = (version, &cell, &key.tenant, &key.document_id, intake.run);
-    try_join!(entered.enter(session, key, Told::by_intake(intake)), session.write(update, values))?;
+    try_join!(entered.enter(session, key, SearchKeys::by_intake(intake)), session.write(update, values))?;
     Ok(())
 }
 
@@ -54,7 +49,7 @@ pub(super) async fn set_current(
     session: &Session,
     entered: &Entered,
     key: &DocumentKey,
-    current: &Current,
+    current: &PublishedVersion,
 ) -> Result<()> {
     let cell = encode(current)?;
     let update = "UPDATE documents USING TIMESTAMP ?
@@ -72,17 +67,22 @@ pub(super) async fn set_current(
         &key.document_id,
         current.run,
     );
-    try_join!(entered.enter(session, key, Told::by_current(current)), session.write(update, values))?;
+    try_join!(entered.enter(session, key, SearchKeys::by_current(current)), session.write(update, values))?;
     Ok(())
 }
 
 /// Writes how a run ended.
-pub(super) async fn put_ended(session: &Session, entered: &Entered, key: &DocumentKey, ended: &Ended) -> Result<()> {
+pub(super) async fn put_ended(
+    session: &Session,
+    entered: &Entered,
+    key: &DocumentKey,
+    ended: &Completion,
+) -> Result<()> {
     let cell = encode(ended)?;
     let update = "UPDATE documents USING TIMESTAMP ? SET ended = ? WHERE tenant = ? AND document_id = ? AND run = ?";
     let values = (ended.version, &cell, &key.tenant, &key.document_id, ended.run);
     try_join!(
-        entered.enter(session, key, Told::by_end(ended)),
+        entered.enter(session, key, SearchKeys::by_end(ended)),
         entries::move_on(session, key, ended),
         session.write(update, values)
     )?;
@@ -188,14 +188,4 @@ pub(super) async fn delete_runs(session: &Session, key: &DocumentKey, last: i64)
             .write("DELETE FROM fields USING TIMESTAMP ? WHERE tenant = ? AND document_id = ? AND run <= ?", values()),
     )?;
     Ok(())
-}
-
-/// The timestamp of deletes of runs that never come back; see [`AHEAD`].
-pub(super) fn delete_timestamp() -> i64 {
-    (Timestamp::now() + AHEAD).as_microsecond()
-}
-
-/// A number of a page, a chunk or the like, as CQL has it.
-pub(super) fn number(number: u32) -> Result<i32> {
-    i32::try_from(number).map_err(|_| Failure::defect(format!("scylla: {number} is no number of a row")))
 }

@@ -16,7 +16,7 @@ use super::{
     super::{json::decode, keywords},
     Config,
 };
-use crate::{
+use deckle_contract::{
     error::{Failure, Result},
     telemetry,
 };
@@ -256,4 +256,9 @@ fn patiently<T>(limit: Duration, mut attempt: impl FnMut() -> rusqlite::Result<T
             outcome => return outcome.map_err(failure),
         }
     }
+}
+
+/// Runs one statement; gives the number of rows that it changed.
+pub(super) fn execute(tx: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize> {
+    tx.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(failure)
 }

@@ -7,10 +7,10 @@ use rusqlite::{Connection, params};
 
 use super::{
     super::{DocumentKey, FeedEntry, FeedPage, token},
+    connection::execute,
     connection::failure,
-    write::execute,
 };
-use crate::error::Result;
+use deckle_contract::error::Result;
 
 /// Tells that a version became what readers see, now.
 pub(super) fn tell(tx: &Connection, document: i64, run: i64, version: i64) -> Result<()> {

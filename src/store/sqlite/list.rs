@@ -7,7 +7,7 @@ use super::{
     connection::failure,
     read::{HEADER, decode_header},
 };
-use crate::error::Result;
+use deckle_contract::error::Result;
 
 /// Headers behind the token, in the order of the filter.
 pub(super) fn list(tx: &Connection, filter: &ListFilter) -> Result<Listing> {

@@ -6,8 +6,8 @@
 //! the write that it refuses, so reads need not look at it.
 
 mod connection;
+mod dead_letters;
 mod feed;
-mod letters;
 mod list;
 mod models;
 mod read;
@@ -26,12 +26,12 @@ use serde::{Deserialize, Serialize};
 
 use self::{connection::Connections, sets::Set};
 use super::{
-    Claim, Claimed, Current, DocumentKey, DocumentRun, Ended, Erasure, FeedPage, Header, Hit, Intake, Letter,
-    LetterFilter, LetterKey, LetterListing, LetterRecord, LetterState, ListFilter, Listing, Models, PageRow, Query,
-    RunKey, Store, VectorSpace, json::encode_rows,
+    Claim, Claimed, Completion, DeadLetterFilter, DeadLetterKey, DeadLetterListing, DeadLetterRow, DeadLetterState,
+    DocumentKey, DocumentRun, Erasure, FailedRecord, FeedPage, Header, Hit, ListFilter, Listing, Models, PageRow,
+    PublishedVersion, Query, RunKey, Store, Submission, VectorSpace, json::encode_rows,
 };
-use crate::{
-    document::{Chunk, fields::Field, figures::Figure},
+use deckle_contract::{
+    document::{Chunk, Field, Figure},
     error::Result,
     telemetry,
 };
@@ -88,7 +88,7 @@ impl Store for SqliteStore {
         self.connections.write(move |tx| write::claim_upload(tx, &tenant, &upload_id, run)).await
     }
 
-    async fn put_intake(&self, key: &DocumentKey, intake: &Intake, version: i64) -> Result<()> {
+    async fn put_intake(&self, key: &DocumentKey, intake: &Submission, version: i64) -> Result<()> {
         let (key, intake) = (key.clone(), intake.clone());
         self.connections.write(move |tx| write::put_intake(tx, &key, &intake, version)).await
     }
@@ -146,12 +146,12 @@ impl Store for SqliteStore {
         self.connections.write(move |tx| sets::put(tx, &run, version, Set::Fields, &rows)).await
     }
 
-    async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
+    async fn set_current(&self, key: &DocumentKey, current: &PublishedVersion) -> Result<()> {
         let (key, current) = (key.clone(), current.clone());
         self.connections.write(move |tx| write::set_current(tx, &key, &current)).await
     }
 
-    async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()> {
+    async fn put_ended(&self, key: &DocumentKey, ended: &Completion) -> Result<()> {
         let (key, ended) = (key.clone(), ended.clone());
         self.connections.write(move |tx| write::put_ended(tx, &key, &ended)).await
     }
@@ -239,34 +239,34 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
+    async fn put_dead_letter(&self, letter: &DeadLetterRow, record: &FailedRecord) -> Result<()> {
         let (letter, record) = (letter.clone(), record.clone());
-        self.connections.write(move |tx| letters::put_letter(tx, &letter, &record)).await
+        self.connections.write(move |tx| dead_letters::put_dead_letter(tx, &letter, &record)).await
     }
 
-    async fn letters(&self, filter: &LetterFilter) -> Result<LetterListing> {
+    async fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<DeadLetterListing> {
         let filter = filter.clone();
-        self.connections.read(move |tx| letters::letters(tx, &filter)).await
+        self.connections.read(move |tx| dead_letters::list(tx, &filter)).await
     }
 
-    async fn letter_record(&self, key: &LetterKey) -> Result<Option<LetterRecord>> {
+    async fn failed_record(&self, key: &DeadLetterKey) -> Result<Option<FailedRecord>> {
         let key = key.clone();
-        self.connections.read(move |tx| letters::letter_record(tx, &key)).await
+        self.connections.read(move |tx| dead_letters::failed_record(tx, &key)).await
     }
 
-    async fn claim_redrive(&self, key: &LetterKey, claim: Claim) -> Result<Claimed> {
+    async fn claim_redrive(&self, key: &DeadLetterKey, claim: Claim) -> Result<Claimed> {
         let key = key.clone();
-        self.connections.write(move |tx| letters::claim_redrive(tx, &key, claim)).await
+        self.connections.write(move |tx| dead_letters::claim_redrive(tx, &key, claim)).await
     }
 
-    async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()> {
+    async fn confirm_redrive(&self, key: &DeadLetterKey, at: i64) -> Result<()> {
         let key = key.clone();
-        self.connections.write(move |tx| letters::confirm_redrive(tx, &key, at)).await
+        self.connections.write(move |tx| dead_letters::confirm_redrive(tx, &key, at)).await
     }
 
-    async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
+    async fn drop_dead_letter(&self, key: &DeadLetterKey, at: i64) -> Result<Option<DeadLetterState>> {
         let key = key.clone();
-        self.connections.write(move |tx| letters::drop_letter(tx, &key, at)).await
+        self.connections.write(move |tx| dead_letters::drop_dead_letter(tx, &key, at)).await
     }
 
     async fn health(&self) -> Result<()> {

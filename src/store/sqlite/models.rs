@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     super::{ModelState, Models, RunKey, json},
+    connection::execute,
     connection::failure,
-    write::execute,
 };
-use crate::error::Result;
+use deckle_contract::error::Result;
 
 /// Vectors deleted in one transaction, 20 MB of 384 floats with what `secure_delete` writes over: others write between.
 const PART: u32 = 5_000;

@@ -13,7 +13,7 @@ use super::{
     connection::failure,
     sets::Set,
 };
-use crate::{
+use deckle_contract::{
     document::Chunk,
     error::{Failure, Result},
 };

@@ -19,12 +19,12 @@ use super::{
     },
     connection::failure,
 };
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// Where a chunk lies: its document's integer and its number. Among equals the one stored first is better.
 type Place = (i64, u32);
 
-type Found = similarity::Found<Place>;
+type Scored = similarity::Scored<Place>;
 
 /// The chunks that answer a question, best first.
 pub(super) fn search(tx: &Connection, query: &Query) -> Result<Vec<Hit>> {
@@ -36,13 +36,13 @@ pub(super) fn search(tx: &Connection, query: &Query) -> Result<Vec<Hit>> {
         keywords = Some(rare(tx, all)?);
     }
     loop {
-        let by_meaning = match (&query.vector, &unit) {
+        let dense = match (&query.vector, &unit) {
             (Some(asked), Some(unit)) => Some(nearest(tx, asked, unit, &query.filter, depth)?),
             _ => None,
         };
-        let by_words = keywords.as_ref().map(|words| with_words(tx, words, &query.filter, depth)).transpose()?;
-        let is_all = [&by_meaning, &by_words].into_iter().flatten().all(|found| found.len() < depth);
-        let candidates = fusion::candidates(by_meaning, by_words);
+        let lexical = keywords.as_ref().map(|words| with_words(tx, words, &query.filter, depth)).transpose()?;
+        let is_all = [&dense, &lexical].into_iter().flatten().all(|found| found.len() < depth);
+        let candidates = fusion::candidates(dense, lexical);
         let hits = candidates.into_iter().filter_map(|candidate| hit(tx, candidate).transpose()).take(query.k);
         let hits = hits.collect::<Result<Vec<_>>>()?;
         if hits.len() == query.k || is_all {
@@ -123,7 +123,7 @@ fn nearest(
     unit: &[f32],
     filter: &SearchFilter,
     depth: usize,
-) -> Result<Vec<Found>> {
+) -> Result<Vec<Scored>> {
     let spaces = spaces(tx, &asked.model)?;
     for space in &spaces {
         similarity::check_dimension(asked, space.dimension)?;
@@ -155,14 +155,14 @@ fn score(tx: &Connection, document: &Document, space: &Space, unit: &[f32], best
         }
         let score = if space.normalized { dot_bytes(unit, bytes) } else { cosine_bytes(unit, bytes) };
         if best.admits(score) {
-            best.push(Found { score, place: (document.id, row.get(0).map_err(failure)?) });
+            best.push(Scored { score, place: (document.id, row.get(0).map_err(failure)?) });
         }
     }
     Ok(())
 }
 
 /// The chunks of admitted documents that have the words, best first.
-fn with_words(tx: &Connection, keywords: &Keywords, filter: &SearchFilter, depth: usize) -> Result<Vec<Found>> {
+fn with_words(tx: &Connection, keywords: &Keywords, filter: &SearchFilter, depth: usize) -> Result<Vec<Scored>> {
     if keywords.is_empty() {
         return Ok(Vec::new());
     }
@@ -187,7 +187,7 @@ fn with_words(tx: &Connection, keywords: &Keywords, filter: &SearchFilter, depth
         };
         let is_shown = |it: &Document| it.is_admitted && it.run == run && chunk_no < it.chunk_count;
         if document.as_ref().is_some_and(is_shown) {
-            best.push(Found { score, place: (id, chunk_no) });
+            best.push(Scored { score, place: (id, chunk_no) });
         }
     }
     Ok(best.into_sorted())

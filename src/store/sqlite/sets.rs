@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     super::RunKey,
-    connection::failure,
-    write::{admit, execute},
+    connection::{execute, failure},
+    write::admit,
 };
-use crate::error::Result;
+use deckle_contract::error::Result;
 
 /// What is written whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

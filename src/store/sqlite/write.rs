@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    super::{Current, DocumentKey, Ended, Erasure, Intake, PageRow, RunKey, VectorSpace, check_vector, json::encode},
-    connection::failure,
+    super::{
+        Completion, DocumentKey, Erasure, PageRow, PublishedVersion, RunKey, Submission, VectorSpace, check_vector,
+        json::encode,
+    },
+    connection::{execute, failure},
+    dead_letters::erase_letters,
     feed,
-    letters::erase_letters,
     models::is_dropped,
 };
-use crate::{
+use deckle_contract::{
     document::Chunk,
     error::{Failure, Result},
 };
@@ -29,7 +32,7 @@ pub(super) fn claim_upload(tx: &Connection, tenant: &str, upload_id: &str, run: 
 }
 
 /// Writes the intake's cells of the header.
-pub(super) fn put_intake(tx: &Connection, key: &DocumentKey, intake: &Intake, version: i64) -> Result<()> {
+pub(super) fn put_intake(tx: &Connection, key: &DocumentKey, intake: &Submission, version: i64) -> Result<()> {
     let Some(document) = admit(tx, key, intake.run)? else { return Ok(()) };
     let cell = encode(intake)?;
     execute(
@@ -42,7 +45,7 @@ pub(super) fn put_intake(tx: &Connection, key: &DocumentKey, intake: &Intake, ve
 }
 
 /// Writes the cells that readers follow, and tells the feed.
-pub(super) fn set_current(tx: &Connection, key: &DocumentKey, current: &Current) -> Result<()> {
+pub(super) fn set_current(tx: &Connection, key: &DocumentKey, current: &PublishedVersion) -> Result<()> {
     let Some(document) = admit(tx, key, current.run)? else { return Ok(()) };
     let cell = encode(current)?;
     let flipped = execute(
@@ -56,7 +59,7 @@ pub(super) fn set_current(tx: &Connection, key: &DocumentKey, current: &Current)
 }
 
 /// Writes how the newest run ended.
-pub(super) fn put_ended(tx: &Connection, key: &DocumentKey, ended: &Ended) -> Result<()> {
+pub(super) fn put_ended(tx: &Connection, key: &DocumentKey, ended: &Completion) -> Result<()> {
     let Some(document) = admit(tx, key, ended.run)? else { return Ok(()) };
     let cell = encode(ended)?;
     execute(
@@ -314,8 +317,4 @@ fn space_id(tx: &Connection, space: &VectorSpace) -> Result<Option<i64>> {
             Ok(Some(tx.last_insert_rowid()))
         }
     }
-}
-
-pub(super) fn execute(tx: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize> {
-    tx.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(failure)
 }

@@ -2,12 +2,15 @@
 //! the facts beside the text.
 
 use deckle::{
-    decode::{Config, Decoders, PageContent, text_layer},
-    document::{
+    contract::document::{
         Bbox,
-        facts::{Facts, FormFieldKind},
+        metadata::{DocumentMetadata, FormFieldKind},
     },
-    sandbox::{self, File},
+    decode::{
+        Config, Decoders, PageContent,
+        sandbox::{self, File},
+        text_layer,
+    },
 };
 
 use super::{Decision, assert_near, code, data, decoders, decoders_with, file, pdf, sample, text, written};
@@ -18,7 +21,7 @@ async fn page(decoders: &Decoders, file: &File, page_no: u32) -> PageContent {
     decoders.read_page(file, PDF, page_no, None).await.unwrap().value
 }
 
-async fn facts(file: &File) -> Facts {
+async fn facts(file: &File) -> DocumentMetadata {
     decoders().read_facts(file, PDF, None).await.unwrap().value
 }
 
@@ -41,7 +44,7 @@ async fn each_way_in_which_a_text_layer_misleads_is_seen() {
         ("facts", "text_layer"),
     ] {
         let page = page(&decoders, &sample(&format!("reading/{name}.pdf")), 1).await;
-        let judged = text_layer::judge(&page.signals);
+        let judged = text_layer::classify(&page.signals);
         assert_eq!(judged.name(), decision, "{name}: {:?}", page.signals.named());
         if matches!(judged, Decision::Ocr("silent" | "invisible" | "no_words")) {
             assert_ne!(text(&page.lines), truth(name), "{name} no longer misleads");
@@ -61,7 +64,7 @@ async fn the_signals_of_a_page_name_what_the_rule_compares() {
 #[tokio::test]
 async fn a_picture_of_text_is_read_besides_and_one_behind_text_is_not() {
     let page = page(&decoders(), &sample("reading/picture-of-text.pdf"), 1).await;
-    let Decision::TextLayerAndImages(boxes) = text_layer::judge(&page.signals) else { panic!("{:?}", page.signals) };
+    let Decision::TextLayerAndImages(boxes) = text_layer::classify(&page.signals) else { panic!("{:?}", page.signals) };
     assert_eq!((boxes.len(), page.images.len()), (1, 2));
     assert_near(boxes[0], [60.0, 232.0, 360.0, 362.0]);
     assert!(text(&page.lines).starts_with("The harbour master keeps a book"), "{:?}", page.lines);
@@ -222,7 +225,7 @@ async fn text_beside_a_scan_does_not_hide_that_it_must_be_read() {
     let resources = "/Resources << /Font << /F 5 0 R >> /XObject << /I 6 0 R >> >>";
     let content = "q 300 0 0 400 0 0 cm /I Do Q BT /F 12 Tf 20 500 Td (A note of the printer above the sheet) Tj ET";
     let page = page(&decoders(), &file(pdf(resources, content, &[picture])), 1).await;
-    assert_eq!(text_layer::judge(&page.signals), Decision::Ocr("no_text_layer"));
+    assert_eq!(text_layer::classify(&page.signals), Decision::Ocr("no_text_layer"));
 }
 
 #[tokio::test]
@@ -231,6 +234,6 @@ async fn an_encrypted_document_states_its_facts_to_those_who_may_open_it() {
     let open = decoders.read_facts(&file, PDF, Some("open-sesame")).await.unwrap().value;
     assert_eq!(open.information.author.as_deref(), Some("deckle"));
     let closed = decoders.read_facts(&file, PDF, None).await.unwrap().value;
-    assert_eq!(closed, Facts { cut_short: true, ..Facts::default() });
+    assert_eq!(closed, DocumentMetadata { cut_short: true, ..DocumentMetadata::default() });
     assert_eq!(decoders.open(&file, "x.pdf", None).await.unwrap_err().code(), code::PDF_ENCRYPTED);
 }

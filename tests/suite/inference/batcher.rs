@@ -6,11 +6,11 @@ use std::{
 };
 
 use deckle::{
-    inference::{
+    contract::record::Lane,
+    models::inference::{
         Size,
         batcher::{Batch, Batcher, Config, Full, Next, Ticket},
     },
-    record::Lane,
 };
 use proptest::prelude::*;
 

@@ -9,9 +9,12 @@ use std::{
 };
 
 use deckle::{
-    inference::{Config, Precision, Provider, Tag, onnx, plan::Hardware},
-    models::{self, Catalogue, minilm::Embedder},
-    record::Lane,
+    contract::record::Lane,
+    models::{
+        self, Catalogue,
+        inference::{Config, Precision, Provider, Tag, onnx, plan::Hardware},
+        minilm::Embedder,
+    },
 };
 use futures::future::join_all;
 

@@ -10,9 +10,11 @@ use std::{
 };
 
 use deckle::{
-    error::{Failure, Result},
-    inference::{Model, Pool, Size, Tag, batcher},
-    record::Lane,
+    contract::{
+        error::{Failure, Result},
+        record::Lane,
+    },
+    models::inference::{Model, Pool, Size, Tag, batcher},
 };
 use futures::future::join_all;
 

@@ -16,15 +16,22 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use deckle::{
-    error::{Failure, Result, code},
-    journal::Journal,
+    contract::{
+        error::{Failure, Result, code},
+        record::{
+            DeadLetter, Event,
+            wire::{self, Headers},
+        },
+    },
     log::{
         Event as LogEvent, From, Log, NewRecord, Partition, Reader, Record, Topic,
         kafka::{Config, KafkaLog},
     },
-    record::{DeadLetter, Event, wire, wire::Headers},
+    runtime::{
+        journal::Journal,
+        worker::{self, Worker},
+    },
     stages::{AnyStage, Order, Output},
-    worker::{self, Worker},
 };
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,

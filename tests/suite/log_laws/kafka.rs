@@ -92,7 +92,7 @@ mod promises {
     use std::time::Instant;
 
     use deckle::{
-        error::Failure,
+        contract::error::Failure,
         log::{CommitError, Event, From, NewRecord, Position, Step},
     };
     use rdkafka::{

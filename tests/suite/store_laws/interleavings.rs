@@ -6,7 +6,7 @@ use std::{
 };
 
 use deckle::{
-    record::Status,
+    contract::record::Status,
     store::{DocumentKey, Header, ListFilter, ListOrder, Store},
 };
 use proptest::{
@@ -20,15 +20,15 @@ use crate::support::values::*;
 /// One write. What it writes follows from its run and version, as from one committed record.
 #[derive(Debug, Clone)]
 enum Op {
-    Intake { run: i64, version: i64 },
+    Submission { run: i64, version: i64 },
     Page { run: i64, version: i64, page_no: u32 },
     Chunks { run: i64, version: i64, first: u32, end: u32 },
     Vectors { run: i64, version: i64, first: u32, end: u32 },
     Trim { run: i64, version: i64, chunk_count: u32 },
     Figures { run: i64, version: i64 },
     Fields { run: i64, version: i64 },
-    Current { run: i64, version: i64 },
-    Ended { run: i64, version: i64 },
+    PublishedVersion { run: i64, version: i64 },
+    Completion { run: i64, version: i64 },
     Erase { erased_at: i64 },
     RemoveBelow { run: i64 },
 }
@@ -38,15 +38,15 @@ fn any_op() -> impl Strategy<Value = Op> {
     let at = || (1..4_i64, 0..4_i64).prop_map(|(run, later)| (run, run + later));
     let part = || (0..4_u32, 1..5_u32).prop_map(|(first, length)| (first, first + length));
     prop_oneof![
-        2 => at().prop_map(|(run, version)| Op::Intake { run, version }),
+        2 => at().prop_map(|(run, version)| Op::Submission { run, version }),
         4 => (at(), 1..4_u32).prop_map(|((run, version), page_no)| Op::Page { run, version, page_no }),
         4 => (at(), part()).prop_map(|((run, version), (first, end))| Op::Chunks { run, version, first, end }),
         4 => (at(), part()).prop_map(|((run, version), (first, end))| Op::Vectors { run, version, first, end }),
         3 => (at(), 0..6_u32).prop_map(|((run, version), chunk_count)| Op::Trim { run, version, chunk_count }),
         2 => at().prop_map(|(run, version)| Op::Figures { run, version }),
         2 => at().prop_map(|(run, version)| Op::Fields { run, version }),
-        4 => at().prop_map(|(run, version)| Op::Current { run, version }),
-        2 => at().prop_map(|(run, version)| Op::Ended { run, version }),
+        4 => at().prop_map(|(run, version)| Op::PublishedVersion { run, version }),
+        2 => at().prop_map(|(run, version)| Op::Completion { run, version }),
         1 => (0..3_i64).prop_map(|erased_at| Op::Erase { erased_at }),
         1 => (1..4_i64).prop_map(|run| Op::RemoveBelow { run }),
     ]
@@ -69,7 +69,7 @@ fn degrees(version: i64, chunk_no: u32) -> f32 {
 
 async fn write(store: &dyn Store, key: &DocumentKey, op: &Op) {
     let outcome = match *op {
-        Op::Intake { run, version } => store.put_intake(key, &intake(run, version), version).await,
+        Op::Submission { run, version } => store.put_intake(key, &intake(run, version), version).await,
         Op::Page { run, version, page_no } => store.put_page(&run_of(key, run), &page(page_no, version)).await,
         Op::Chunks { run, version, first, end } => {
             store.put_chunks(&run_of(key, run), version, &chunks(run, version, first..end)).await
@@ -79,14 +79,16 @@ async fn write(store: &dyn Store, key: &DocumentKey, op: &Op) {
             store.put_vectors(&run_of(key, run), version, &space(), &rows).await
         }
         Op::Trim { run, version, chunk_count } => store.trim_chunks(&run_of(key, run), version, chunk_count).await,
-        Op::Current { run, version } => store.set_current(key, &current(run, version, 3, chunk_count(version))).await,
+        Op::PublishedVersion { run, version } => {
+            store.set_current(key, &current(run, version, 3, chunk_count(version))).await
+        }
         Op::Figures { run, version } => {
             store.put_figures(&run_of(key, run), version, &figures(run, version, set_count(version))).await
         }
         Op::Fields { run, version } => {
             store.put_fields(&run_of(key, run), version, &fields(run, version, set_count(version))).await
         }
-        Op::Ended { run, version } => store.put_ended(key, &ended(run, version, Status::Published)).await,
+        Op::Completion { run, version } => store.put_ended(key, &ended(run, version, Status::Published)).await,
         Op::Erase { erased_at } => store.erase(key, erased_at).await,
         Op::RemoveBelow { run } => store.remove_runs_below(key, run).await.map(drop),
     };
@@ -132,9 +134,9 @@ impl Model {
         };
         for op in ops {
             match *op {
-                Op::Intake { run, version } => model.intake = model.intake.max(Some((run, version))),
-                Op::Current { run, version } => model.current = model.current.max(Some((run, version))),
-                Op::Ended { run, version } => model.ended = model.ended.max(Some((run, version))),
+                Op::Submission { run, version } => model.intake = model.intake.max(Some((run, version))),
+                Op::PublishedVersion { run, version } => model.current = model.current.max(Some((run, version))),
+                Op::Completion { run, version } => model.ended = model.ended.max(Some((run, version))),
                 Op::Figures { run, version } => newest(&mut model.figures, run, version),
                 Op::Fields { run, version } => newest(&mut model.fields, run, version),
                 Op::Page { run, version, page_no } => newest(&mut model.pages, (run, page_no), version),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use deckle::{
-    record::Status,
+    contract::record::Status,
     store::{DocumentKey, Erasure, ListFilter, Query, QueryVector, Store, VectorSpace},
 };
 

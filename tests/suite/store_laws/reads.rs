@@ -7,7 +7,7 @@ use std::{
 };
 
 use deckle::{
-    record::Status,
+    contract::record::Status,
     store::{DocumentKey, FeedEntry, Header, ListFilter, ListOrder, Store},
 };
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use deckle::{
-    document::Chunk,
-    store::{Current, DocumentKey, Hit, Query, SearchFilter, Store},
+    contract::document::Chunk,
+    store::{DocumentKey, Hit, PublishedVersion, Query, SearchFilter, Store},
 };
 
 use crate::support::values::*;
@@ -12,7 +12,7 @@ use crate::support::values::*;
 type Any = Arc<dyn Store>;
 
 /// Publishes a document of one chunk for each text, the first nearest to the question's vector.
-async fn publish_texts(store: &Any, key: &DocumentKey, current: &Current, texts: &[&str]) {
+async fn publish_texts(store: &Any, key: &DocumentKey, current: &PublishedVersion, texts: &[&str]) {
     let run = run_of(key, current.run);
     let count = texts.len() as u32;
     let chunks: Vec<_> = texts
@@ -24,7 +24,7 @@ async fn publish_texts(store: &Any, key: &DocumentKey, current: &Current, texts:
     store.put_chunks(&run, current.version, &chunks).await.unwrap();
     store.put_vectors(&run, current.version, &space(), &vectors).await.unwrap();
     store.trim_chunks(&run, current.version, count).await.unwrap();
-    store.set_current(key, &Current { chunk_count: count, ..current.clone() }).await.unwrap();
+    store.set_current(key, &PublishedVersion { chunk_count: count, ..current.clone() }).await.unwrap();
 }
 
 /// Documents of the same tenant.
@@ -120,8 +120,10 @@ pub async fn each_filter_leaves_out_by_itself(store: Any) {
 pub async fn nobody_finds_what_the_current_run_does_not_let_them_see(store: Any) {
     let key = new_document();
     let texts = ["a secret"];
-    let run =
-        |run: i64, version: i64, access: &[&str]| Current { access: names(access), ..current(run, version, 0, 1) };
+    let run = |run: i64, version: i64, access: &[&str]| PublishedVersion {
+        access: names(access),
+        ..current(run, version, 0, 1)
+    };
     let see = |principal: &'static str, wanted: &'static [&'static str]| {
         let (store, key) = (&store, &key);
         async move {

@@ -10,8 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use deckle::{
-    document::{Chunk, fields::Field, figures::Figure},
-    error::Result,
+    contract::{
+        document::{Chunk, Field, Figure},
+        error::Result,
+    },
     store::*,
 };
 
@@ -36,7 +38,7 @@ impl Store for Turns {
     async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
         self.next().claim_upload(tenant, upload_id, run).await
     }
-    async fn put_intake(&self, key: &DocumentKey, intake: &Intake, version: i64) -> Result<()> {
+    async fn put_intake(&self, key: &DocumentKey, intake: &Submission, version: i64) -> Result<()> {
         self.next().put_intake(key, intake, version).await
     }
     async fn put_page(&self, run: &RunKey, row: &PageRow) -> Result<()> {
@@ -66,10 +68,10 @@ impl Store for Turns {
     async fn put_fields(&self, run: &RunKey, version: i64, fields: &[Field]) -> Result<()> {
         self.next().put_fields(run, version, fields).await
     }
-    async fn set_current(&self, key: &DocumentKey, current: &Current) -> Result<()> {
+    async fn set_current(&self, key: &DocumentKey, current: &PublishedVersion) -> Result<()> {
         self.next().set_current(key, current).await
     }
-    async fn put_ended(&self, key: &DocumentKey, ended: &Ended) -> Result<()> {
+    async fn put_ended(&self, key: &DocumentKey, ended: &Completion) -> Result<()> {
         self.next().put_ended(key, ended).await
     }
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
@@ -126,23 +128,23 @@ impl Store for Turns {
     async fn awaited_pages(&self, run: &RunKey) -> Result<BTreeMap<u32, i64>> {
         self.next().awaited_pages(run).await
     }
-    async fn put_letter(&self, letter: &Letter, record: &LetterRecord) -> Result<()> {
-        self.next().put_letter(letter, record).await
+    async fn put_dead_letter(&self, letter: &DeadLetterRow, record: &FailedRecord) -> Result<()> {
+        self.next().put_dead_letter(letter, record).await
     }
-    async fn letters(&self, filter: &LetterFilter) -> Result<LetterListing> {
-        self.next().letters(filter).await
+    async fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<DeadLetterListing> {
+        self.next().dead_letters(filter).await
     }
-    async fn letter_record(&self, key: &LetterKey) -> Result<Option<LetterRecord>> {
-        self.next().letter_record(key).await
+    async fn failed_record(&self, key: &DeadLetterKey) -> Result<Option<FailedRecord>> {
+        self.next().failed_record(key).await
     }
-    async fn claim_redrive(&self, key: &LetterKey, claim: Claim) -> Result<Claimed> {
+    async fn claim_redrive(&self, key: &DeadLetterKey, claim: Claim) -> Result<Claimed> {
         self.next().claim_redrive(key, claim).await
     }
-    async fn confirm_redrive(&self, key: &LetterKey, at: i64) -> Result<()> {
+    async fn confirm_redrive(&self, key: &DeadLetterKey, at: i64) -> Result<()> {
         self.next().confirm_redrive(key, at).await
     }
-    async fn drop_letter(&self, key: &LetterKey, at: i64) -> Result<Option<LetterState>> {
-        self.next().drop_letter(key, at).await
+    async fn drop_dead_letter(&self, key: &DeadLetterKey, at: i64) -> Result<Option<DeadLetterState>> {
+        self.next().drop_dead_letter(key, at).await
     }
     async fn health(&self) -> Result<()> {
         self.next().health().await

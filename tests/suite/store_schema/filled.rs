@@ -7,13 +7,10 @@ use std::{
 };
 
 use deckle::{
-    record::Status,
+    contract::record::Status,
     store::{
-        Current, DocumentKey, Ended, Header, Intake, ListFilter, ListOrder, Store,
-        cql::{
-            CqlStore,
-            migrations::{self},
-        },
+        Completion, DocumentKey, Header, ListFilter, ListOrder, PublishedVersion, Store, Submission,
+        cql::{CqlStore, migrations},
         sqlite::SqliteStore,
     },
 };
@@ -30,9 +27,9 @@ use crate::support::{
 /// What an earlier deckle knew of a document.
 struct Known {
     key: DocumentKey,
-    intake: Option<Intake>,
-    current: Option<Current>,
-    ended: Option<Ended>,
+    intake: Option<Submission>,
+    current: Option<PublishedVersion>,
+    ended: Option<Completion>,
     erased_at: Option<i64>,
 }
 
@@ -78,7 +75,7 @@ fn documents() -> Vec<Known> {
         };
         match number % 5 {
             0 | 1 => {
-                known.current = Some(Current { figure_count: 0, field_count: 0, ..current(run, at, 0, 2) });
+                known.current = Some(PublishedVersion { figure_count: 0, field_count: 0, ..current(run, at, 0, 2) });
                 known.ended = Some(ended(run, at, Status::Published));
             }
             2 => known.ended = Some(ended(run, at, Status::Failed)),

@@ -3,6 +3,7 @@
 //! The law: a test sees what a user or a second process sees: exit codes, output, files, the log and the store. A
 //! missing set-up fails the test and says so.
 
+pub mod canonical;
 pub mod object_stores;
 pub mod samples;
 pub mod servers;
@@ -20,10 +21,12 @@ use std::{
 use deckle::{
     app::App,
     config::Config,
-    document::{Document, canonical::canonical},
+    contract::{
+        document::Document,
+        record::{DeadLetter, Event, wire},
+    },
     log::{self, Topic},
     models::Catalogue,
-    record::{DeadLetter, Event, wire},
     store::{DocumentKey, Header, ListFilter, RunKey},
 };
 use serde_json::{Value, json};
@@ -361,7 +364,7 @@ pub async fn records(app: &App, topic: &str) -> Vec<log::Record> {
 /// How many records each topic holds.
 pub async fn record_counts(app: &App) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for topic in deckle::record::topics::all() {
+    for topic in deckle::contract::record::topics::all() {
         counts.insert(topic.name.clone(), records(app, &topic.name).await.len());
     }
     counts
@@ -460,7 +463,7 @@ pub async fn seen(app: &App, header: &Header) -> Seen {
     let (mut document, mut confidences, mut chunks, mut vectors) = (Value::Null, Vec::new(), Value::Null, Vec::new());
     let (mut figures, mut fields) = (Value::Null, Value::Null);
     if let Some(current) = current {
-        document = canonical(&self::document(app, header).await);
+        document = canonical::canonical(&self::document(app, header).await);
         let own = document["confidences"].take();
         confidences.extend(own.as_array().unwrap().iter().map(Value::as_f64));
         let mut run = app.store.document(&header.key).await.unwrap().unwrap();
@@ -498,7 +501,7 @@ pub async fn seen(app: &App, header: &Header) -> Seen {
 /// in exactly one dead letter.
 pub async fn assert_each_end_is_told_once(app: &App) {
     let mut ends: BTreeMap<(String, String, i64, i64), usize> = BTreeMap::new();
-    for end in events::<deckle::record::Published>(app).await {
+    for end in events::<deckle::contract::record::Published>(app).await {
         let envelope = end.envelope;
         *ends.entry((envelope.tenant, envelope.document_id, envelope.run, envelope.version)).or_default() += 1;
     }

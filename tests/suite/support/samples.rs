@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use deckle::{
+use deckle::contract::{
     document::{Bbox, BlobRef, Confidence, Locator},
     error::Reason,
     record::{
@@ -20,16 +20,16 @@ pub trait Sample: Event + Clone + PartialEq + std::fmt::Debug {
 /// Calls a generic function for every event type.
 macro_rules! for_each_event {
     ($check:ident) => {{
-        $check::<deckle::record::Uploaded>();
-        $check::<deckle::record::PageSplit>();
-        $check::<deckle::record::PageRead>();
-        $check::<deckle::record::PageAnalysed>();
-        $check::<deckle::record::Assembled>();
-        $check::<deckle::record::Enriched>();
-        $check::<deckle::record::Published>();
-        $check::<deckle::record::PublishedChunk>();
-        $check::<deckle::record::PublishedVector>();
-        $check::<deckle::record::DeadLetter>();
+        $check::<deckle::contract::record::Uploaded>();
+        $check::<deckle::contract::record::PageSplit>();
+        $check::<deckle::contract::record::PageRead>();
+        $check::<deckle::contract::record::PageAnalysed>();
+        $check::<deckle::contract::record::Assembled>();
+        $check::<deckle::contract::record::Enriched>();
+        $check::<deckle::contract::record::Published>();
+        $check::<deckle::contract::record::PublishedChunk>();
+        $check::<deckle::contract::record::PublishedVector>();
+        $check::<deckle::contract::record::DeadLetter>();
     }};
 }
 pub(crate) use for_each_event;
@@ -45,7 +45,7 @@ pub fn full_envelope() -> Envelope {
     Envelope {
         event_id: "01900000-0000-7000-8000-000000000001".into(),
         tenant: "acme".into(),
-        document_id: deckle::record::document_id("acme", &"a".repeat(64)),
+        document_id: deckle::contract::record::document_id("acme", &"a".repeat(64)),
         upload_id: "01900000-0000-7000-8000-000000000002".into(),
         run: RUN,
         version: RUN + 1,
@@ -79,7 +79,7 @@ pub fn full_envelope() -> Envelope {
 }
 
 pub fn minimal_envelope() -> Envelope {
-    deckle::record::wire::Headers::default().envelope()
+    deckle::contract::record::wire::Headers::default().envelope()
 }
 
 fn source() -> Source {

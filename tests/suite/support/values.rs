@@ -7,15 +7,14 @@ use std::{
 };
 
 use deckle::{
-    document::{
-        Bbox, BlobRef, Chunk, Confidence, Locator, Method,
-        fields::Field,
-        figures::{Figure, FigureKind},
+    contract::{
+        document::{Bbox, BlobRef, Chunk, Confidence, Field, Figure, FigureKind, Locator, Method},
+        error::{Failure, Reason},
+        record::{Source, Status, TrailEntry},
     },
-    error::{Failure, Reason},
-    record::{Source, Status, TrailEntry},
     store::{
-        Current, DocumentKey, Ended, Hit, Intake, PageRow, Query, QueryVector, RunKey, SearchFilter, Store, VectorSpace,
+        Completion, DocumentKey, Hit, PageRow, PublishedVersion, Query, QueryVector, RunKey, SearchFilter, Store,
+        Submission, VectorSpace,
     },
 };
 
@@ -53,8 +52,8 @@ pub fn trail(tokens: i64) -> Vec<TrailEntry> {
     vec![TrailEntry { stage: "ocr".into(), deckle_version: "0.1.0".into(), tokens, ..TrailEntry::default() }]
 }
 
-pub fn intake(run: i64, version: i64) -> Intake {
-    Intake {
+pub fn intake(run: i64, version: i64) -> Submission {
+    Submission {
         run,
         source: source(&format!("run-{run}")),
         upload_id: format!("upload-{version}"),
@@ -65,8 +64,8 @@ pub fn intake(run: i64, version: i64) -> Intake {
     }
 }
 
-pub fn current(run: i64, version: i64, page_count: u32, chunk_count: u32) -> Current {
-    Current {
+pub fn current(run: i64, version: i64, page_count: u32, chunk_count: u32) -> PublishedVersion {
+    PublishedVersion {
         run,
         version,
         status: Status::Published,
@@ -96,8 +95,8 @@ pub fn current(run: i64, version: i64, page_count: u32, chunk_count: u32) -> Cur
     }
 }
 
-pub fn ended(run: i64, version: i64, status: Status) -> Ended {
-    Ended {
+pub fn ended(run: i64, version: i64, status: Status) -> Completion {
+    Completion {
         run,
         version,
         upload_id: "u".into(),

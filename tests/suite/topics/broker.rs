@@ -7,6 +7,7 @@ use std::{
 };
 
 use deckle::{
+    contract::record::topics::TopicConfig,
     log::{
         Position,
         kafka::{
@@ -14,7 +15,6 @@ use deckle::{
             topics::{self, Action, Cluster, Difference, plan},
         },
     },
-    record::topics::TopicConfig,
 };
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use deckle::{
+    contract::record::topics::{self, TopicConfig},
     log::kafka::topics::{Action, Difference, Found, FoundTopic, Plan, plan},
-    record::topics::{self, TopicConfig},
 };
 use proptest::prelude::*;
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs, process::Command};
 use deckle::{
     app::App,
     config::Config,
+    contract::record::{Envelope, Event, Lane, Options, Source, Uploaded, document_id, wire},
     log::{NewRecord, Topic},
-    record::{Envelope, Event, Lane, Options, Source, Uploaded, document_id, wire},
 };
 use serde_json::Value;
 use tempfile::TempDir;

@@ -13,7 +13,7 @@ use std::{
 use libloading::Symbol;
 
 use super::unavailable;
-use crate::error::{Failure, Result, code};
+use deckle_contract::error::{Failure, Result, code};
 
 /// `heif_colorspace_RGB`.
 const COLOURS_RGB: c_int = 1;
@@ -40,7 +40,7 @@ struct HeifError {
 type Handle = *mut c_void;
 
 /// libheif's functions.
-pub struct Library {
+pub(super) struct Library {
     get_version: unsafe extern "C" fn() -> *const c_char,
     context_alloc: unsafe extern "C" fn() -> Handle,
     context_free: unsafe extern "C" fn(Handle),
@@ -75,7 +75,7 @@ impl Library {
     ///
     /// # Errors
     /// `unsupported_type` when it is not installed.
-    pub fn load(folder: Option<&Path>) -> Result<Self> {
+    pub(super) fn load(folder: Option<&Path>) -> Result<Self> {
         const FILE: &str = "libheif.so.1";
         let own = folder.filter(|folder| folder.join(FILE).exists());
         let missing = |error: libloading::Error| unavailable(&error.to_string());
@@ -126,7 +126,7 @@ impl Library {
     }
 
     /// Such as `1.15.1`.
-    pub fn version(&self) -> String {
+    pub(super) fn version(&self) -> String {
         // SAFETY: a static text.
         unsafe { CStr::from_ptr((self.get_version)()) }.to_string_lossy().into_owned()
     }
@@ -135,7 +135,7 @@ impl Library {
     ///
     /// # Errors
     /// `image.damaged`, `unsupported_type`, `limit.pixels`.
-    pub fn open<'a>(&'a self, bytes: &'a [u8], max_pixels: u64) -> Result<Photo<'a>> {
+    pub(super) fn open<'a>(&'a self, bytes: &'a [u8], max_pixels: u64) -> Result<Photo<'a>> {
         // SAFETY: the context is freed by `Photo`, whose lifetime keeps the bytes it reads from.
         unsafe {
             let context = (self.context_alloc)();
@@ -154,7 +154,7 @@ impl Library {
 }
 
 /// The primary picture of an open file.
-pub struct Photo<'a> {
+pub(super) struct Photo<'a> {
     library: &'a Library,
     context: Handle,
     handle: Handle,
@@ -175,7 +175,7 @@ impl Drop for Photo<'_> {
 
 impl Photo<'_> {
     /// Width and height once turned.
-    pub fn size(&self) -> (u32, u32) {
+    pub(super) fn size(&self) -> (u32, u32) {
         // SAFETY: the handle is open.
         let (width, height) =
             unsafe { ((self.library.handle_width)(self.handle), (self.library.handle_height)(self.handle)) };
@@ -183,7 +183,7 @@ impl Photo<'_> {
     }
 
     /// Whether rows come with alpha.
-    pub fn has_alpha(&self) -> bool {
+    pub(super) fn has_alpha(&self) -> bool {
         // SAFETY: the handle is open.
         unsafe { (self.library.handle_has_alpha)(self.handle) != 0 }
     }
@@ -193,7 +193,7 @@ impl Photo<'_> {
     ///
     /// # Errors
     /// As [`Library::open`].
-    pub fn decode(&self, mut put: impl FnMut(&[u8])) -> Result<()> {
+    pub(super) fn decode(&self, mut put: impl FnMut(&[u8])) -> Result<()> {
         let (chroma, samples) = if self.has_alpha() { (INTERLEAVED_RGBA, 4) } else { (INTERLEAVED_RGB, 3) };
         let mut image = ptr::null_mut();
         // SAFETY: the handle is open; the plane holds `stride` bytes for each of `height` rows until the image is

@@ -6,16 +6,14 @@
 mod library;
 
 use self::library::Library;
-use super::{Asked, Check, Config, Header, Kind, canvas::Canvas, exif::Geometry, over_white, whole};
-use crate::{
-    decode::sniff,
-    error::{Failure, Result, code},
-    pixmap::{Channels, Pixmap},
-};
+use super::{Check, Config, DecodeRequest, Header, Kind, canvas::Canvas, exif::Geometry, over_white, whole};
+use crate::sniff;
+use deckle_contract::error::{Failure, Result, code};
+use deckle_imaging::{Channels, Pixmap};
 
-/// See the module.
+/// Decodes HEIC through libheif, which is loaded with the first such picture.
 #[derive(Default)]
-pub struct Heic {
+pub(super) struct Heic {
     library: Option<Library>,
 }
 
@@ -39,13 +37,13 @@ impl Kind for Heic {
         NAME
     }
 
-    fn header(&mut self, asked: &Asked<'_>, _: u32) -> Result<Header> {
+    fn header(&mut self, asked: &DecodeRequest<'_>, _: u32) -> Result<Header> {
         let library = self.library(asked.config)?;
         let (width, height) = library.open(&asked.file.bytes, asked.config.max_source_pixels)?.size();
         Ok(Header::new(width, height, Geometry::default()))
     }
 
-    fn pixels(&mut self, asked: &Asked<'_>, _: u32, header: &Header) -> Result<Pixmap> {
+    fn pixels(&mut self, asked: &DecodeRequest<'_>, _: u32, header: &Header) -> Result<Pixmap> {
         // Colour with alpha, and libheif's own planes of the same picture.
         whole::fits(header, 4, NAME)?;
         let photo = self.library(asked.config)?.open(&asked.file.bytes, asked.config.max_source_pixels)?;

@@ -1,42 +1,44 @@
 //! What a page's directory says, as far as reading its pixels needs it.
 
 use tiff::{
+    ColorType,
     decoder::{ChunkType, Decoder, ifd::Value},
     tags::Tag,
 };
 
 use super::{Header, damaged};
-use crate::{
-    decode::image::{exif::Geometry, exif::tiff_dpi, whole},
-    error::Result,
-    pixmap::Channels,
+use crate::image::{
+    exif::{Geometry, tiff_dpi},
+    whole,
 };
+use deckle_contract::error::{Failure, Result, code};
+use deckle_imaging::Channels;
 
 /// `T4Options`: bit 0 is coding in two dimensions.
 const T4_OPTIONS: Tag = Tag::Unknown(292);
 
 /// Values of `PhotometricInterpretation` (TIFF 6.0).
-pub mod photometric {
+pub(super) mod photometric {
     /// 0 is white.
-    pub const WHITE_IS_ZERO: u16 = 0;
+    pub(crate) const WHITE_IS_ZERO: u16 = 0;
     /// 0 is black.
-    pub const BLACK_IS_ZERO: u16 = 1;
+    pub(crate) const BLACK_IS_ZERO: u16 = 1;
     /// Numbers of a palette.
-    pub const PALETTE: u16 = 3;
+    pub(crate) const PALETTE: u16 = 3;
 }
 
 /// Values of `Compression`.
-pub mod compression {
+pub(super) mod compression {
     /// Modified Huffman: fax group 3 in one dimension, rows begin on bytes, without ends of lines.
-    pub const MODIFIED_HUFFMAN: u16 = 2;
+    pub(crate) const MODIFIED_HUFFMAN: u16 = 2;
     /// Fax group 3.
-    pub const GROUP_3: u16 = 3;
+    pub(crate) const GROUP_3: u16 = 3;
     /// Fax group 4.
-    pub const GROUP_4: u16 = 4;
+    pub(crate) const GROUP_4: u16 = 4;
 }
 
 /// A page's directory.
-pub struct Directory {
+pub(super) struct Directory {
     /// Width in pixels, as stored.
     pub width: u32,
     /// Height in pixels, as stored.
@@ -64,7 +66,7 @@ pub struct Directory {
 }
 
 /// Whether the decoder stands on a page: no smaller version of one, no mask.
-pub fn is_page<R: std::io::Read + std::io::Seek>(decoder: &mut Decoder<R>) -> bool {
+pub(super) fn is_page<R: std::io::Read + std::io::Seek>(decoder: &mut Decoder<R>) -> bool {
     const REDUCED: u32 = 1;
     const MASK: u32 = 4;
     const OLD_REDUCED: u32 = 2;
@@ -78,7 +80,7 @@ impl Directory {
     ///
     /// # Errors
     /// `image.damaged` when it is not whole, or pixels lie beyond the end of the file.
-    pub fn read<R: std::io::Read + std::io::Seek>(decoder: &mut Decoder<R>, file: &[u8]) -> Result<Self> {
+    pub(super) fn read<R: std::io::Read + std::io::Seek>(decoder: &mut Decoder<R>, file: &[u8]) -> Result<Self> {
         let (width, height) = decoder.dimensions().map_err(|error| damaged(&error))?;
         let tiled = decoder.get_chunk_type() == ChunkType::Tile;
         let (offsets, counts) =
@@ -124,18 +126,18 @@ impl Directory {
     }
 
     /// What is known before any pixel is decoded.
-    pub fn header(&self) -> Header {
+    pub(super) fn header(&self) -> Header {
         Header::new(self.width, self.height, self.geometry)
     }
 
     /// Whether it is coded as faxes are.
-    pub fn is_fax(&self) -> bool {
+    pub(super) fn is_fax(&self) -> bool {
         use compression::{GROUP_3, GROUP_4, MODIFIED_HUFFMAN};
         [MODIFIED_HUFFMAN, GROUP_3, GROUP_4].contains(&self.compression)
     }
 
     /// What its pixels become.
-    pub fn channels(&self) -> Channels {
+    pub(super) fn channels(&self) -> Channels {
         let is_grey = |[r, g, b]: &[u8; 3]| r == g && g == b;
         match self.photometric {
             photometric::WHITE_IS_ZERO | photometric::BLACK_IS_ZERO => Channels::Grey,
@@ -145,7 +147,7 @@ impl Directory {
     }
 
     /// Samples of a pixel, extra ones included.
-    pub fn samples(&self) -> usize {
+    pub(super) fn samples(&self) -> usize {
         usize::from(self.samples)
     }
 }
@@ -166,4 +168,14 @@ fn palette(map: &[u16]) -> Vec<[u8; 3]> {
     let in_8_bits = map.iter().all(|value| *value < 256);
     let byte = |value: u16| if in_8_bits { value as u8 } else { (value >> 8) as u8 };
     (0..count).map(|i| [map[i], map[count + i], map[2 * count + i]].map(byte)).collect()
+}
+
+/// The refusal of what is sound and not read here.
+pub(super) fn unsupported(what: impl std::fmt::Display) -> Failure {
+    Failure::rejected(code::UNSUPPORTED_TYPE, format!("the TIFF is of a kind that deckle cannot decode: {what}"))
+}
+
+/// Samples of a pixel, as a colour type gives them.
+pub(super) fn samples_of(colour: ColorType) -> usize {
+    usize::from(colour.num_samples())
 }

@@ -12,11 +12,11 @@ use fax::{
 };
 
 use super::{
-    directory::{Directory, compression, photometric},
-    rows::unsupported,
+    directory::{Directory, compression, photometric, unsupported},
     whole,
 };
-use crate::{decode::image::canvas::Canvas, error::Result};
+use crate::image::canvas::Canvas;
+use deckle_contract::error::Result;
 
 /// `T4Options`: rows may refer to the one above, and a bit behind each end of a line tells.
 const TWO_DIMENSIONS: u32 = 1;
@@ -25,7 +25,7 @@ const TWO_DIMENSIONS: u32 = 1;
 const ONE_BAD_IN: u32 = 10;
 
 /// Reads all strips.
-pub fn read(file: &[u8], directory: &Directory, canvas: &mut Canvas) -> Result<()> {
+pub(super) fn read(file: &[u8], directory: &Directory, canvas: &mut Canvas) -> Result<()> {
     let Ok(width) = u16::try_from(directory.width) else { return Err(unsupported("a fax wider than 65,535 pixels")) };
     let mut left = directory.height;
     let mut bad = 0;

@@ -10,19 +10,18 @@ use std::io::Cursor;
 use tiff::{TiffError, decoder::Decoder};
 
 use self::directory::Directory;
-use super::{Asked, Header, Kind, canvas::Canvas, whole};
-use crate::{
-    decode::{Config, sniff},
-    error::{Failure, Result, code},
-    pixmap::Pixmap,
-};
+use super::{DecodeRequest, Header, Kind, canvas::Canvas, whole};
+use crate::{Config, sniff};
+use deckle_contract::error::{Failure, Result, code};
+use deckle_imaging::Pixmap;
 
-/// See the module.
-pub struct Tiff;
+/// Decodes TIFF, each picture in it as a page.
+pub(super) struct Tiff;
 
 const NAME: &str = "TIFF";
 
-/// Most bytes of one strip or tile, decoded; what is larger is read by nobody's scanner.
+/// Most bytes of one strip or tile, decoded. Scanners write strips of some kilobytes to some megabytes, so a larger one
+/// is damage or an attack, and is refused before memory is taken for it.
 const MAX_CHUNK_BYTES: usize = 512 << 20;
 
 impl Kind for Tiff {
@@ -34,7 +33,7 @@ impl Kind for Tiff {
         NAME
     }
 
-    fn page_count(&mut self, asked: &Asked<'_>) -> Result<u32> {
+    fn page_count(&mut self, asked: &DecodeRequest<'_>) -> Result<u32> {
         let Config { max_pages, .. } = asked.config;
         let count = u32::try_from(pages(asked)?.len()).unwrap_or(u32::MAX);
         if count > *max_pages {
@@ -44,11 +43,11 @@ impl Kind for Tiff {
         Ok(count)
     }
 
-    fn header(&mut self, asked: &Asked<'_>, page_no: u32) -> Result<Header> {
+    fn header(&mut self, asked: &DecodeRequest<'_>, page_no: u32) -> Result<Header> {
         Ok(page(asked, page_no)?.1.header())
     }
 
-    fn pixels(&mut self, asked: &Asked<'_>, page_no: u32, header: &Header) -> Result<Pixmap> {
+    fn pixels(&mut self, asked: &DecodeRequest<'_>, page_no: u32, header: &Header) -> Result<Pixmap> {
         let (decoder, directory) = page(asked, page_no)?;
         let channels = directory.channels();
         let mut canvas = Canvas::new(header.width, header.height, channels, asked.config.max_pixels);
@@ -63,7 +62,7 @@ impl Kind for Tiff {
 
 type Open<'a> = Decoder<Cursor<&'a [u8]>>;
 
-fn open<'a>(asked: &'a Asked<'_>) -> Result<Open<'a>> {
+fn open<'a>(asked: &'a DecodeRequest<'_>) -> Result<Open<'a>> {
     Ok(Decoder::new(Cursor::new(&asked.file.bytes[..])).map_err(|error| damaged(&error))?.with_limits(limits()))
 }
 
@@ -76,7 +75,7 @@ fn limits() -> tiff::decoder::Limits {
 }
 
 /// The positions of the directories that are pages, in order; `Err` stands for one that cannot be read.
-fn pages(asked: &Asked<'_>) -> Result<Vec<std::result::Result<usize, TiffError>>> {
+fn pages(asked: &DecodeRequest<'_>) -> Result<Vec<std::result::Result<usize, TiffError>>> {
     let mut decoder = open(asked)?;
     let (mut pages, mut others) = (Vec::new(), Vec::new());
     for index in 0.. {
@@ -97,7 +96,7 @@ fn pages(asked: &Asked<'_>) -> Result<Vec<std::result::Result<usize, TiffError>>
 }
 
 /// A decoder that stands on a page, and what its directory says.
-fn page<'a>(asked: &'a Asked<'_>, page_no: u32) -> Result<(Open<'a>, Directory)> {
+fn page<'a>(asked: &'a DecodeRequest<'_>, page_no: u32) -> Result<(Open<'a>, Directory)> {
     let found = pages(asked)?.into_iter().nth((page_no as usize).wrapping_sub(1));
     let found =
         found.ok_or_else(|| Failure::defect(format!("page {page_no} of a TIFF that has fewer was asked for")))?;

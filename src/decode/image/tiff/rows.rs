@@ -2,23 +2,18 @@
 
 use std::io::{Cursor, Read, Seek};
 
-use tiff::{
-    ColorType,
-    decoder::{Decoder, DecodingResult},
-};
+use tiff::decoder::{Decoder, DecodingResult};
 
 use super::{
     damaged,
-    directory::{Directory, photometric},
+    directory::{Directory, photometric, unsupported},
     samples::{self, Pixels},
 };
-use crate::{
-    decode::image::canvas::Canvas,
-    error::{Failure, Result, code},
-};
+use crate::image::canvas::Canvas;
+use deckle_contract::error::Result;
 
 /// Reads the page on which the decoder stands.
-pub fn read<R: Read + Seek>(
+pub(super) fn read<R: Read + Seek>(
     mut decoder: Decoder<R>,
     file: &[u8],
     directory: &Directory,
@@ -141,14 +136,4 @@ fn in_bytes(decoded: DecodingResult, pixels: &Pixels<'_>, in_row: usize) -> Resu
         }
         _ => Err(unsupported("its numbers")),
     }
-}
-
-/// The refusal of what is sound and not read here.
-pub fn unsupported(what: impl std::fmt::Display) -> Failure {
-    Failure::rejected(code::UNSUPPORTED_TYPE, format!("the TIFF is of a kind that deckle cannot decode: {what}"))
-}
-
-/// Samples of a pixel, as a colour type gives them.
-pub fn samples_of(colour: ColorType) -> usize {
-    usize::from(colour.num_samples())
 }

@@ -2,14 +2,11 @@
 
 use tiff::ColorType;
 
-use super::{
-    directory::{Directory, photometric},
-    rows::{samples_of, unsupported},
-};
-use crate::error::Result;
+use super::directory::{Directory, photometric, samples_of, unsupported};
+use deckle_contract::error::Result;
 
 /// How the samples of a page are to be understood.
-pub struct Pixels<'a> {
+pub(super) struct Pixels<'a> {
     colour: ColorType,
     directory: &'a Directory,
 }
@@ -17,7 +14,7 @@ pub struct Pixels<'a> {
 impl<'a> Pixels<'a> {
     /// # Errors
     /// `unsupported_type` for colours that are not decoded here.
-    pub fn new(colour: ColorType, directory: &'a Directory) -> Result<Self> {
+    pub(super) fn new(colour: ColorType, directory: &'a Directory) -> Result<Self> {
         use ColorType::{CMYK, CMYKA, Gray, GrayA, Multiband, RGB, RGBA, YCbCr};
         match colour {
             Gray(_) | GrayA(_) | RGB(_) | RGBA(_) | CMYK(_) | CMYKA(_) | YCbCr(_) | Multiband { .. } => {
@@ -28,22 +25,22 @@ impl<'a> Pixels<'a> {
     }
 
     /// Samples of a pixel.
-    pub fn samples(&self) -> usize {
+    pub(super) fn samples(&self) -> usize {
         samples_of(self.colour)
     }
 
     /// Bits of a sample.
-    pub fn bits(&self) -> u8 {
+    pub(super) fn bits(&self) -> u8 {
         self.colour.bit_depth()
     }
 
     /// Whether samples are numbers of a palette.
-    pub fn has_palette(&self) -> bool {
+    pub(super) fn has_palette(&self) -> bool {
         self.directory.photometric == photometric::PALETTE
     }
 
     /// Grey or red, green and blue, as the directory's channels say.
-    pub fn decode(&self, samples: &[u8]) -> Vec<u8> {
+    pub(super) fn decode(&self, samples: &[u8]) -> Vec<u8> {
         let pixels = samples.chunks_exact(self.samples());
         if self.has_palette() {
             let grey = self.directory.channels().count();
@@ -87,7 +84,7 @@ fn from_ycbcr(pixel: &[u8]) -> [u8; 3] {
 }
 
 /// Samples of 1, 2 or 4 bits from rows that each begin on a byte; scaled to 255, or as they are.
-pub fn unpacked(bytes: &[u8], bits: u8, in_row: usize, scaled: bool) -> Vec<u8> {
+pub(super) fn unpacked(bytes: &[u8], bits: u8, in_row: usize, scaled: bool) -> Vec<u8> {
     let bits = usize::from(bits.clamp(1, 8));
     let largest = ((1u32 << bits) - 1) as u8;
     let factor = if scaled { 255 / largest } else { 1 };

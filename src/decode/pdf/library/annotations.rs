@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use pdfium_render::prelude::*;
 
 use super::{PdfPage, Rect, Target, utf16};
-use crate::document::facts::FormFieldKind;
+use deckle_contract::document::metadata::FormFieldKind;
 
 /// `FPDF_ANNOT_WIDGET`.
 const ANNOTATION_WIDGET: i32 = 20;
@@ -29,7 +29,7 @@ const PASSWORD: c_int = 1 << 13;
 
 /// A form field at one place.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Widget {
+pub(crate) struct Widget {
     /// In the page's own coordinates.
     pub rect: Rect,
     /// What it is.
@@ -56,7 +56,7 @@ pub struct Widget {
 
 impl PdfPage<'_> {
     /// The first `most` links: boxes and where they lead. Those that lead nowhere are left out.
-    pub fn links(&self, most: usize) -> Vec<(Rect, Target)> {
+    pub(crate) fn links(&self, most: usize) -> Vec<(Rect, Target)> {
         let mut links = Vec::new();
         let mut position: c_int = 0;
         let mut link: FPDF_LINK = std::ptr::null_mut();
@@ -78,7 +78,7 @@ impl PdfPage<'_> {
     }
 
     /// The first `most` fields of a form, of each at most so many options.
-    pub fn widgets(&self, most: usize, most_options: usize) -> Vec<Widget> {
+    pub(crate) fn widgets(&self, most: usize, most_options: usize) -> Vec<Widget> {
         let Some(form) = &self.file.form else { return Vec::new() };
         let mut widgets = Vec::new();
         // SAFETY: form and page are open; the annotation is closed before the next one is opened.

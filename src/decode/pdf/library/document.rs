@@ -17,14 +17,14 @@ const VIEW_FIT_BOX_H: c_ulong = 7;
 
 /// An entry of the outline; only valid while its document is open.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Bookmark<'f> {
+pub(crate) struct Bookmark<'f> {
     handle: FPDF_BOOKMARK,
     file: std::marker::PhantomData<&'f ()>,
 }
 
 /// A page, counted from 0, and a place on it in its own coordinates.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Place {
+pub(crate) struct Place {
     /// Counted from 0.
     pub page_index: u32,
     /// Where stated.
@@ -35,7 +35,7 @@ pub struct Place {
 
 /// Where a bookmark or a link leads.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Into this document.
     Place(Place),
     /// To an address.
@@ -44,7 +44,7 @@ pub enum Target {
 
 /// A file inside the document; only valid while that is open.
 #[derive(Clone, Copy)]
-pub struct Embedded<'f> {
+pub(crate) struct Embedded<'f> {
     handle: FPDF_ATTACHMENT,
     pdfium: Bindings,
     file: std::marker::PhantomData<&'f ()>,
@@ -52,25 +52,25 @@ pub struct Embedded<'f> {
 
 impl PdfFile {
     /// An entry of the information dictionary, such as `Title`, as it stands there; empty where there is none.
-    pub fn information(&self, key: &str) -> String {
+    pub(crate) fn information(&self, key: &str) -> String {
         // SAFETY: the document is open; PDFium writes at most the announced length.
         utf16(|buffer, len| unsafe { self.pdfium.FPDF_GetMetaText(self.handle, key, buffer.cast(), len) })
     }
 
     /// The language that the catalogue states.
-    pub fn language(&self) -> String {
+    pub(crate) fn language(&self) -> String {
         // SAFETY: as above.
         utf16(|buffer, len| unsafe { self.pdfium.FPDFCatalog_GetLanguage(self.handle, buffer, len) })
     }
 
     /// Whether the file marks its own structure.
-    pub fn is_tagged(&self) -> bool {
+    pub(crate) fn is_tagged(&self) -> bool {
         // SAFETY: the document is open.
         unsafe { self.pdfium.FPDFCatalog_IsTagged(self.handle) != 0 }
     }
 
     /// The version in the file's header: 17 for 1.7.
-    pub fn format_version(&self) -> Option<i32> {
+    pub(crate) fn format_version(&self) -> Option<i32> {
         let mut version: c_int = 0;
         // SAFETY: the document is open and `version` is written to.
         let known = unsafe { self.pdfium.FPDF_GetFileVersion(self.handle, &raw mut version) != 0 };
@@ -78,33 +78,33 @@ impl PdfFile {
     }
 
     /// What a page is called; empty where the file does not say. Pages count from 0.
-    pub fn page_label(&self, index: u32) -> String {
+    pub(crate) fn page_label(&self, index: u32) -> String {
         let Ok(index) = c_int::try_from(index) else { return String::new() };
         // SAFETY: the document is open; a wrong index gives nothing.
         utf16(|buffer, len| unsafe { self.pdfium.FPDF_GetPageLabel(self.handle, index, buffer.cast(), len) })
     }
 
     /// The first entry of the outline, or below another.
-    pub fn first_bookmark(&self, below: Option<Bookmark<'_>>) -> Option<Bookmark<'_>> {
+    pub(crate) fn first_bookmark(&self, below: Option<Bookmark<'_>>) -> Option<Bookmark<'_>> {
         let parent = below.map_or(std::ptr::null_mut(), |bookmark| bookmark.handle);
         // SAFETY: the document is open and the bookmark is its own; null asks for the root.
         bookmark(unsafe { self.pdfium.FPDFBookmark_GetFirstChild(self.handle, parent) })
     }
 
     /// The entry after another, at the same depth. Damaged files go round in circles.
-    pub fn next_bookmark(&self, after: Bookmark<'_>) -> Option<Bookmark<'_>> {
+    pub(crate) fn next_bookmark(&self, after: Bookmark<'_>) -> Option<Bookmark<'_>> {
         // SAFETY: as above.
         bookmark(unsafe { self.pdfium.FPDFBookmark_GetNextSibling(self.handle, after.handle) })
     }
 
     /// What an entry says.
-    pub fn bookmark_title(&self, bookmark: Bookmark<'_>) -> String {
+    pub(crate) fn bookmark_title(&self, bookmark: Bookmark<'_>) -> String {
         // SAFETY: as above; at most the announced length is written.
         utf16(|buffer, len| unsafe { self.pdfium.FPDFBookmark_GetTitle(bookmark.handle, buffer.cast(), len) })
     }
 
     /// Where an entry leads.
-    pub fn bookmark_target(&self, bookmark: Bookmark<'_>) -> Option<Target> {
+    pub(crate) fn bookmark_target(&self, bookmark: Bookmark<'_>) -> Option<Target> {
         // SAFETY: as above.
         unsafe {
             let destination = self.pdfium.FPDFBookmark_GetDest(self.handle, bookmark.handle);
@@ -173,7 +173,7 @@ impl PdfFile {
     }
 
     /// The files inside the document.
-    pub fn embedded(&self) -> impl ExactSizeIterator<Item = Option<Embedded<'_>>> {
+    pub(crate) fn embedded(&self) -> impl ExactSizeIterator<Item = Option<Embedded<'_>>> {
         // SAFETY: the document is open; the index is below the count.
         let count = unsafe { self.pdfium.FPDFDoc_GetAttachmentCount(self.handle) };
         (0..count.max(0)).map(|index| {
@@ -190,31 +190,31 @@ fn bookmark<'f>(handle: FPDF_BOOKMARK) -> Option<Bookmark<'f>> {
 
 impl Embedded<'_> {
     /// Its file name.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         // SAFETY: its document is open; at most the announced length is written; so for all below.
         utf16(|buffer, len| unsafe { self.pdfium.FPDFAttachment_GetName(self.handle, buffer, len) })
     }
 
     /// What the file says that it is: a media type.
-    pub fn subtype(&self) -> String {
+    pub(crate) fn subtype(&self) -> String {
         // SAFETY: as above.
         utf16(|buffer, len| unsafe { self.pdfium.FPDFAttachment_GetSubtype(self.handle, buffer, len) })
     }
 
     /// What the file says about it.
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         // SAFETY: as above.
         utf16(|buffer, len| unsafe { self.pdfium.FPDFAttachment_GetDescription(self.handle, buffer, len) })
     }
 
     /// What it is to the document.
-    pub fn relationship(&self) -> String {
+    pub(crate) fn relationship(&self) -> String {
         // SAFETY: as above.
         utf16(|buffer, len| unsafe { self.pdfium.FPDFAttachment_GetAFRelationship(self.handle, buffer, len) })
     }
 
     /// Its length; PDFium unpacks it to tell.
-    pub fn len(&self) -> Option<u64> {
+    pub(crate) fn len(&self) -> Option<u64> {
         let mut len: c_ulong = 0;
         // SAFETY: as above; with no buffer only the length is written.
         let known =
@@ -223,7 +223,7 @@ impl Embedded<'_> {
     }
 
     /// Its bytes, of which there are `len`.
-    pub fn bytes(&self, len: u64) -> Option<Vec<u8>> {
+    pub(crate) fn bytes(&self, len: u64) -> Option<Vec<u8>> {
         let mut bytes = vec![0_u8; usize::try_from(len).ok()?];
         let mut written: c_ulong = 0;
         // SAFETY: as above; the buffer has the announced length.

@@ -18,8 +18,8 @@ const FAINTEST_ALPHA: u32 = 12;
 
 /// A kind of page object that deckle looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ObjectKind {
-    /// Text.
+pub(crate) enum ObjectKind {
+    /// A run of text.
     Text,
     /// A path.
     Path,
@@ -33,13 +33,13 @@ pub enum ObjectKind {
 
 /// A page object; only valid while its page is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Object<'p> {
+pub(crate) struct Object<'p> {
     handle: FPDF_PAGEOBJECT,
     page: PhantomData<&'p ()>,
 }
 
 /// What a path object draws, in the path's own coordinates.
-pub struct Outlines {
+pub(crate) struct Outlines {
     /// Corners of each subpath; a closed one ends where it begins.
     pub subpaths: Vec<Vec<(f32, f32)>>,
     /// Whether any of it is a curve, whose points are left out.
@@ -52,18 +52,20 @@ pub struct Outlines {
 
 impl PdfPage<'_> {
     /// The objects of the page itself.
-    pub fn objects(&self) -> impl Iterator<Item = Object<'_>> {
+    pub(crate) fn objects(&self) -> impl Iterator<Item = Object<'_>> {
         // SAFETY: the page is open; the index is below the count.
         let count = unsafe { self.pdfium.FPDFPage_CountObjects(self.handle) };
+        // SAFETY: as above.
         (0..count).filter_map(|i| self.object(unsafe { self.pdfium.FPDFPage_GetObject(self.handle, i) }))
     }
 
     /// The objects inside a form.
-    pub fn objects_in(&self, form: Object<'_>) -> impl Iterator<Item = Object<'_>> {
+    pub(crate) fn objects_in(&self, form: Object<'_>) -> impl Iterator<Item = Object<'_>> {
         // SAFETY: the object belongs to an open page and is a form; the index is below the count.
         let count = unsafe { self.pdfium.FPDFFormObj_CountObjects(form.handle) };
-        (0..count.max(0))
-            .filter_map(move |i| self.object(unsafe { self.pdfium.FPDFFormObj_GetObject(form.handle, i as c_ulong) }))
+        // SAFETY: as above.
+        let at = move |i| unsafe { self.pdfium.FPDFFormObj_GetObject(form.handle, i as c_ulong) };
+        (0..count.max(0)).filter_map(move |i| self.object(at(i)))
     }
 
     pub(super) fn object(&self, handle: FPDF_PAGEOBJECT) -> Option<Object<'_>> {
@@ -71,7 +73,7 @@ impl PdfPage<'_> {
     }
 
     /// What an object is.
-    pub fn kind(&self, object: Object<'_>) -> ObjectKind {
+    pub(crate) fn kind(&self, object: Object<'_>) -> ObjectKind {
         // SAFETY: the object belongs to an open page.
         match unsafe { self.pdfium.FPDFPageObj_GetType(object.handle) } {
             1 => ObjectKind::Text,
@@ -83,7 +85,7 @@ impl PdfPage<'_> {
     }
 
     /// Its box, in the coordinates of the page or of the form that it is in.
-    pub fn bounds(&self, object: Object<'_>) -> Option<Rect> {
+    pub(crate) fn bounds(&self, object: Object<'_>) -> Option<Rect> {
         let (mut left, mut bottom, mut right, mut top) = (0.0, 0.0, 0.0, 0.0);
         // SAFETY: the object belongs to an open page and the four are written to.
         let ok = unsafe {
@@ -94,7 +96,7 @@ impl PdfPage<'_> {
     }
 
     /// Its transformation; for a form, from its coordinates to those outside.
-    pub fn matrix(&self, object: Object<'_>) -> Matrix {
+    pub(crate) fn matrix(&self, object: Object<'_>) -> Matrix {
         let mut m = FS_MATRIX { a: 1.0, b: 0.0, c: 0.0, d: 1.0, e: 0.0, f: 0.0 };
         // SAFETY: the object belongs to an open page and `m` is written to; a refusal leaves it.
         unsafe { self.pdfium.FPDFPageObj_GetMatrix(object.handle, &raw mut m) };
@@ -102,7 +104,7 @@ impl PdfPage<'_> {
     }
 
     /// A path object's outlines and how they are painted. `None` above `most` segments: a map or a drawing.
-    pub fn outlines(&self, path: Object<'_>, most: usize) -> Option<Outlines> {
+    pub(crate) fn outlines(&self, path: Object<'_>, most: usize) -> Option<Outlines> {
         let (mut fill, mut stroke) = (0, 0);
         let mut width = 1.0;
         // SAFETY: the object is a path of an open page, the three are written to, and the index of each segment is
@@ -158,14 +160,14 @@ impl PdfPage<'_> {
     }
 
     /// Whether a text object is drawn invisibly (mode 3, or 7: only clipping).
-    pub fn is_invisible(&self, text: Object<'_>) -> bool {
+    pub(crate) fn is_invisible(&self, text: Object<'_>) -> bool {
         // SAFETY: the object belongs to an open page.
         let mode = unsafe { self.pdfium.FPDFTextObj_GetTextRenderMode(text.handle) };
         mode == 3 || mode == 7
     }
 
     /// Name and weight of a text object's font.
-    pub fn font(&self, text: Object<'_>) -> (String, i32) {
+    pub(crate) fn font(&self, text: Object<'_>) -> (String, i32) {
         let mut name = [0u8; 128];
         // SAFETY: the object belongs to an open page; at most the announced length is written.
         let weight = unsafe {
@@ -181,7 +183,7 @@ impl PdfPage<'_> {
     }
 
     /// Width and height of a picture in its own pixels. Does not decode it.
-    pub fn pixel_size(&self, image: Object<'_>) -> Option<(u32, u32)> {
+    pub(crate) fn pixel_size(&self, image: Object<'_>) -> Option<(u32, u32)> {
         let (mut width, mut height) = (0, 0);
         // SAFETY: the object belongs to an open page and is a picture; both are written to.
         let ok = unsafe { self.pdfium.FPDFImageObj_GetImagePixelSize(image.handle, &raw mut width, &raw mut height) };

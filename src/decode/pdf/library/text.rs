@@ -5,7 +5,7 @@ use pdfium_render::prelude::*;
 use super::{Bindings, Matrix, Object, PdfPage, Rect};
 
 /// The characters of a page, in the file's order, with those that PDFium made up (spaces, line ends).
-pub struct TextPage<'a> {
+pub(crate) struct TextPage<'a> {
     page: &'a PdfPage<'a>,
     pdfium: Bindings,
     handle: FPDF_TEXTPAGE,
@@ -20,7 +20,7 @@ impl Drop for TextPage<'_> {
 
 impl PdfPage<'_> {
     /// The page's characters.
-    pub fn text(&self) -> Option<TextPage<'_>> {
+    pub(crate) fn text(&self) -> Option<TextPage<'_>> {
         // SAFETY: the page is open.
         let handle = unsafe { self.pdfium.FPDFText_LoadPage(self.handle) };
         (!handle.is_null()).then_some(TextPage { page: self, pdfium: self.pdfium, handle })
@@ -29,38 +29,43 @@ impl PdfPage<'_> {
 
 impl TextPage<'_> {
     /// Number of characters.
-    pub fn len(&self) -> i32 {
-        // SAFETY: the text page is open; so for all below, whose indexes are below this count.
+    pub(crate) fn len(&self) -> i32 {
+        // SAFETY: the text page is open.
         unsafe { self.pdfium.FPDFText_CountChars(self.handle) }.max(0)
     }
 
     /// The code point; 0 where there is none. Beyond the basic plane it may be half of a surrogate pair.
-    pub fn unicode(&self, index: i32) -> u32 {
+    pub(crate) fn unicode(&self, index: i32) -> u32 {
+        // SAFETY: the text page is open; the index is below its count.
         unsafe { self.pdfium.FPDFText_GetUnicode(self.handle, index) }
     }
 
     /// Whether PDFium made it up.
-    pub fn is_generated(&self, index: i32) -> bool {
+    pub(crate) fn is_generated(&self, index: i32) -> bool {
+        // SAFETY: the text page is open; the index is below its count.
         unsafe { self.pdfium.FPDFText_IsGenerated(self.handle, index) == 1 }
     }
 
     /// Whether it is a hyphen at the end of a line.
-    pub fn is_hyphen(&self, index: i32) -> bool {
+    pub(crate) fn is_hyphen(&self, index: i32) -> bool {
+        // SAFETY: the text page is open; the index is below its count.
         unsafe { self.pdfium.FPDFText_IsHyphen(self.handle, index) == 1 }
     }
 
     /// Whether the font says nothing about what the character means.
-    pub fn is_unmapped(&self, index: i32) -> bool {
+    pub(crate) fn is_unmapped(&self, index: i32) -> bool {
+        // SAFETY: the text page is open; the index is below its count.
         unsafe { self.pdfium.FPDFText_HasUnicodeMapError(self.handle, index) == 1 }
     }
 
     /// The text object that it belongs to.
-    pub fn object(&self, index: i32) -> Option<Object<'_>> {
+    pub(crate) fn object(&self, index: i32) -> Option<Object<'_>> {
+        // SAFETY: the text page is open; the index is below its count.
         self.page.object(unsafe { self.pdfium.FPDFText_GetTextObject(self.handle, index) })
     }
 
     /// Size in the font's own units, and the transformation that it is drawn with.
-    pub fn font_size(&self, index: i32) -> (f32, Matrix) {
+    pub(crate) fn font_size(&self, index: i32) -> (f32, Matrix) {
         let mut m = FS_MATRIX { a: 1.0, b: 0.0, c: 0.0, d: 1.0, e: 0.0, f: 0.0 };
         // SAFETY: `m` is written to; a refusal leaves it.
         let size = unsafe {
@@ -71,7 +76,7 @@ impl TextPage<'_> {
     }
 
     /// The box of its ink.
-    pub fn ink(&self, index: i32) -> Option<Rect> {
+    pub(crate) fn ink(&self, index: i32) -> Option<Rect> {
         let (mut left, mut right, mut bottom, mut top) = (0.0, 0.0, 0.0, 0.0);
         // SAFETY: the four are written to.
         let ok = unsafe {
@@ -83,7 +88,7 @@ impl TextPage<'_> {
     }
 
     /// Its box by the font's measures: advance width, ascent to descent.
-    pub fn cell(&self, index: i32) -> Option<Rect> {
+    pub(crate) fn cell(&self, index: i32) -> Option<Rect> {
         let mut r = FS_RECTF { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
         // SAFETY: `r` is written to.
         let ok = unsafe { self.pdfium.FPDFText_GetLooseCharBox(self.handle, index, &raw mut r) };

@@ -1,13 +1,13 @@
 //! What PDFium leaves in the wrong order when it turns a line of Arabic from left-to-right drawing to reading order.
 
 use super::Glyph;
-use crate::document::Bbox;
+use deckle_contract::document::Bbox;
 
 /// The meanings of a word's glyphs in reading order.
 ///
-/// The two letters of one drawn lam-alef come out as alef, lam: they have one box, and no font draws them as one the other
-/// way round. A vowel mark comes out before the letter that it stands over, where it begins a word.
-pub fn in_order(glyphs: &[Glyph]) -> Vec<char> {
+/// The two letters of one drawn lam-alef come out as alef, lam: they have one box, and no font draws them as one the
+/// other way round. A vowel mark comes out before the letter that it stands over, where it begins a word.
+pub(super) fn in_order(glyphs: &[Glyph]) -> Vec<char> {
     let mut meanings: Vec<(char, Option<Bbox>)> = glyphs.iter().filter_map(|g| Some((g.meaning?, g.bbox))).collect();
     for at in 1..meanings.len() {
         let ((first, one), (second, other)) = (meanings[at - 1], meanings[at]);
@@ -30,12 +30,12 @@ fn is_mark(c: char) -> bool {
 }
 
 /// Whether a text was cut from the word before it.
-pub fn starts_with_mark(text: &str) -> bool {
+pub(super) fn starts_with_mark(text: &str) -> bool {
     text.starts_with(is_mark)
 }
 
 /// A word and the rest of it, whose marks belong behind its first letter.
-pub fn joined(word: &str, rest: &str) -> String {
+pub(super) fn joined(word: &str, rest: &str) -> String {
     let letters = rest.trim_start_matches(is_mark);
     let marks = &rest[..rest.len() - letters.len()];
     let mut letters = letters.chars();

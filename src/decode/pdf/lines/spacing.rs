@@ -11,7 +11,7 @@ const SPACE: f32 = 0.14;
 const SPACED_OUT: f32 = 0.05;
 
 /// Cuts a run of glyphs into words.
-pub fn words(glyphs: &[Glyph]) -> impl Iterator<Item = &[Glyph]> {
+pub(super) fn words(glyphs: &[Glyph]) -> impl Iterator<Item = &[Glyph]> {
     let gaps = gaps(glyphs);
     let usual = median(gaps.iter().flatten().copied().collect());
     let limit = usual.filter(|usual| *usual < SPACED_OUT).map(|usual| usual.max(0.0) + SPACE);
@@ -53,7 +53,7 @@ fn median(mut values: Vec<f32>) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Bbox;
+    use deckle_contract::document::Bbox;
 
     /// Glyphs of 5 points at 10 points, each behind a gap.
     fn run(text: &str, gaps: &[f32]) -> Vec<Glyph> {

@@ -4,19 +4,17 @@ use serde::Serialize;
 
 use super::{Card, PICTURES, Picture, STYLE, Shown, cards, count, duration, file_of};
 use crate::{
-    document::{Bbox, Table},
-    eval::{
-        compare::Passage,
-        diff::Span,
-        found::FoundPage,
-        tables::{self, PlacedTable, placed_cells, teds::teds},
-        text,
-        truth::Unit,
-    },
+    compare::Passage,
+    diff::Span,
+    found::FoundPage,
+    tables::{self, PlacedTable, placed_cells, teds::teds},
+    text,
+    truth::Unit,
 };
+use deckle_contract::document::{Bbox, Table};
 
 #[derive(Serialize)]
-pub struct Page {
+pub(super) struct Page {
     style: &'static str,
     name: String,
     set: String,
@@ -104,7 +102,7 @@ struct Cell {
 }
 
 /// What the template shows of the document at a place of the report, whose documents have these names.
-pub fn context(shown: &Shown<'_>, number: usize, names: &[&str]) -> Page {
+pub(super) fn context(shown: &Shown<'_>, number: usize, names: &[&str]) -> Page {
     let result = shown.result;
     let link = |number: usize| Some(Link { href: file_of(number), name: (*names.get(number)?).to_owned() });
     let spreads = spreads(shown);
@@ -288,8 +286,9 @@ fn rows(table: &Table, other: Option<&Table>, class: &str) -> Vec<Vec<Cell>> {
             if is_covered[row][column] {
                 continue;
             }
-            let at =
-                |cell: &&crate::document::Cell| cell.row_index as usize == row && cell.column_index as usize == column;
+            let at = |cell: &&deckle_contract::document::Cell| {
+                cell.row_index as usize == row && cell.column_index as usize == column
+            };
             let Some(cell) = table.cells.iter().find(at) else {
                 cells.push(Cell { text: String::new(), row_span: 1, column_span: 1, class: String::new() });
                 continue;

@@ -8,18 +8,16 @@ use super::{
     seconds,
 };
 use crate::{
-    eval::{
-        measure::Measure,
-        report::{DocumentResult, Group, Report, without_pictures},
-    },
-    record::Status,
+    measure::Measure,
+    report::{DocumentResult, Group, Report, without_pictures},
 };
+use deckle_contract::record::Status;
 
 /// Bars of one plot: more cannot be taken in, and the table below has all.
 const MOST_BARS: usize = 60;
 
 #[derive(Serialize)]
-pub struct Index {
+pub(super) struct Index {
     style: &'static str,
     counts: String,
     version: String,
@@ -75,7 +73,7 @@ struct Meaning {
 }
 
 /// What the template shows.
-pub fn context(report: &Report) -> Index {
+pub(super) fn context(report: &Report) -> Index {
     let measured: Vec<Measure> =
         Measure::ALL.into_iter().filter(|measure| report.total.figures.contains_key(measure)).collect();
     // What F1 is made of would make the tables wide.

@@ -14,7 +14,7 @@ use minijinja::Environment;
 use serde::Serialize;
 
 use super::{DocumentResult, Figures, Report};
-use crate::eval::{compare::Comparison, found::Found, measure::Measure};
+use crate::{compare::Comparison, found::Found, measure::Measure};
 
 /// Folder of pictures below the report's own.
 pub const PICTURES: &str = "pictures";

@@ -2,18 +2,18 @@
 
 use serde::Serialize;
 
-use crate::eval::{bootstrap::Interval, calibration::Calibration};
+use crate::{bootstrap::Interval, calibration::Calibration};
 
 /// A mark on an axis.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Tick {
+pub(super) struct Tick {
     at: f64,
     label: String,
 }
 
 /// Bars from top to bottom.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Bars {
+pub(super) struct Bars {
     title: String,
     caption: String,
     width: f64,
@@ -45,7 +45,7 @@ struct Placed {
 
 /// What a bar shows.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Bar {
+pub(super) struct Bar {
     /// What it is of.
     pub label: String,
     /// Where a click leads.
@@ -56,7 +56,7 @@ pub struct Bar {
     pub text: String,
     /// The length of an outline around it.
     pub second: Option<f64>,
-    /// Whiskers.
+    /// The interval, drawn as whiskers.
     pub interval: Option<Interval>,
     /// Drawn as a loss.
     pub lost: bool,
@@ -64,7 +64,7 @@ pub struct Bar {
 
 /// How values become lengths.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Scale {
+pub(super) enum Scale {
     /// In proportion.
     Linear,
     /// Square roots: small errors can be told from each other beside a document that was lost.
@@ -93,7 +93,7 @@ const LABEL_HEIGHT: f64 = 15.0;
 const LABEL: usize = 42;
 
 /// Places bars; `ticks` are values with their labels, of which those beyond the longest bar are left out.
-pub fn bars(title: &str, caption: &str, bars: &[Bar], scale: Scale, ticks: &[(f64, &str)]) -> Bars {
+pub(super) fn bars(title: &str, caption: &str, bars: &[Bar], scale: Scale, ticks: &[(f64, &str)]) -> Bars {
     let reach = |bar: &Bar| bar.interval.map_or(bar.value, |it| it.high.max(bar.value)).max(bar.second.unwrap_or(0.0));
     let longest = bars.iter().map(reach).fold(0.0, f64::max);
     // The axis ends at the first mark that no bar passes, so that a reader can tell the longest one too.
@@ -172,7 +172,7 @@ fn round(value: f64) -> f64 {
 
 /// Dots in a square.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Dots {
+pub(super) struct Dots {
     title: String,
     caption: String,
     width: f64,
@@ -228,7 +228,7 @@ fn square(title: &str, across: (&str, &[(f64, &str)], f64), up: (&str, &[(f64, &
 }
 
 /// Words by their confidence: the share of right ones, the area of a dot in proportion to their number.
-pub fn reliability(calibration: &Calibration) -> Option<Dots> {
+pub(super) fn reliability(calibration: &Calibration) -> Option<Dots> {
     let error = calibration.error()?;
     let mut plot = square(
         "Words by their confidence",
@@ -267,7 +267,7 @@ pub fn reliability(calibration: &Calibration) -> Option<Dots> {
 
 /// A document as a dot.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Document {
+pub(super) struct Document {
     /// Its name.
     pub name: String,
     /// Where a click leads.
@@ -279,7 +279,7 @@ pub struct Document {
 }
 
 /// Documents by confidence and character error rate.
-pub fn scatter(documents: &[Document]) -> Option<Dots> {
+pub(super) fn scatter(documents: &[Document]) -> Option<Dots> {
     if documents.is_empty() {
         return None;
     }
@@ -315,7 +315,7 @@ pub fn scatter(documents: &[Document]) -> Option<Dots> {
 }
 
 /// Marks for error rates.
-pub const RATES: [(f64, &str); 12] = [
+pub(super) const RATES: [(f64, &str); 12] = [
     (0.0, "0"),
     (0.001, "0.1 %"),
     (0.005, "0.5 %"),
@@ -331,7 +331,7 @@ pub const RATES: [(f64, &str); 12] = [
 ];
 
 /// Marks of seconds up to and beyond the longest.
-pub fn seconds(longest: f64) -> Vec<(f64, String)> {
+pub(super) fn seconds(longest: f64) -> Vec<(f64, String)> {
     let step = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0]
         .into_iter()
         .find(|step| longest / step <= 8.0)

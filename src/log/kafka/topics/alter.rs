@@ -39,7 +39,8 @@ pub(super) fn alter<C: ClientContext>(
             queue.pointer(),
         );
     }
-    // SAFETY: the queue is alive. Without a limit, because every request ends with an event, at the latest by its timeout.
+    // SAFETY: the queue is alive. Without a limit, because every request ends with an event, at the latest by its
+    // timeout.
     let event = Owned::new(unsafe { rd::rd_kafka_queue_poll(queue.pointer(), -1) }, rd::rd_kafka_event_destroy)?;
     refused(&event)
 }

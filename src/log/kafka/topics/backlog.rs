@@ -15,7 +15,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use crate::log::{
+use crate::{
     Position,
     kafka::{Config, client},
 };

@@ -22,9 +22,9 @@ use super::{
     backlog,
     plan::{Action, Difference, Found, FoundTopic, Plan, plan},
 };
-use crate::{
+use crate::kafka::{Config, client};
+use deckle_contract::{
     error::{Failure, Result},
-    log::kafka::{Config, client},
     record::topics::TopicConfig,
 };
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::{
+use deckle_contract::{
     error::{Failure, Result},
     record::topics::{Cleanup, Timestamps, TopicConfig},
 };
@@ -88,7 +88,7 @@ pub enum Action {
     },
     /// It should be otherwise, but only an operator may change it, or not now.
     Refuse {
-        /// What.
+        /// The setting's name, as the broker spells it.
         setting: &'static str,
         /// As it is.
         from: String,
@@ -99,7 +99,7 @@ pub enum Action {
     },
     /// It is more than deckle asks for, which is an operator's right.
     Keep {
-        /// What.
+        /// The setting's name, as the broker spells it.
         setting: &'static str,
         /// As it is and stays.
         from: String,

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use crate::store::DocumentKey;
+use crate::DocumentKey;
 
 /// Clocks of nodes may differ, and a write may be on its way, by so much. A row later than this goes unseen until its
 /// document is published again, found stale by a search, or the index is loaded anew.
@@ -61,7 +61,7 @@ impl Cursor {
         self.done.contains(entry)
     }
 
-    /// Moves to a look that began at `now` and did with `entries`. Rows before its overlap are forgotten.
+    /// Moves to a look that began at `now` and did with `entries`. FlatVectorIndex before its overlap are forgotten.
     pub(super) fn advance(&mut self, now: i64, entries: impl IntoIterator<Item = Entry>) {
         self.done.extend(entries);
         self.since = self.since.max(now - OVERLAP_US);

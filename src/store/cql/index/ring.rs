@@ -7,11 +7,9 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::Shown;
-use crate::{
-    error::Result,
-    store::{Current, DocumentKey, cql::session::Session, json::decode},
-};
+use super::VisibleVersion;
+use crate::{DocumentKey, PublishedVersion, cql::session::Session, json::decode};
+use deckle_contract::error::Result;
 
 /// Parts that the ring of tokens is read in. Each holds the current runs of its documents in memory while it is read.
 const RANGES: i64 = 64;
@@ -28,7 +26,7 @@ pub(super) type Range = (i64, i64);
 /// Reads every part of the ring, some at once, and hands `read` what is current there; parts without any are left out.
 pub(super) async fn read_ring<F: Future<Output = Result<()>>>(
     session: &Session,
-    read: impl Fn(Range, HashMap<DocumentKey, Shown>) -> F,
+    read: impl Fn(Range, HashMap<DocumentKey, VisibleVersion>) -> F,
 ) -> Result<()> {
     let read = &read;
     stream::iter(ranges())
@@ -52,7 +50,7 @@ fn ranges() -> impl Iterator<Item = Range> {
 type HeaderRow = (String, String, Option<i64>, Option<String>, Option<i64>, Option<i64>);
 
 /// The current runs of all documents in a part of the ring.
-async fn shown(session: &Session, range: Range) -> Result<HashMap<DocumentKey, Shown>> {
+async fn shown(session: &Session, range: Range) -> Result<HashMap<DocumentKey, VisibleVersion>> {
     let select = "SELECT tenant, document_id, run, current, erased_at, removed_below FROM documents \
                   WHERE token(tenant, document_id) > ? AND token(tenant, document_id) <= ?";
     let mut headers = session.stream::<HeaderRow, _>(select, range, PAGE);
@@ -65,7 +63,7 @@ async fn shown(session: &Session, range: Range) -> Result<HashMap<DocumentKey, S
         let document = DocumentKey { tenant, document_id };
         // Runs come from the newest on.
         if let Entry::Vacant(entry) = shown.entry(document) {
-            entry.insert(Shown::from(&decode::<Current>(&current)?));
+            entry.insert(VisibleVersion::from(&decode::<PublishedVersion>(&current)?));
         }
     }
     Ok(shown)

@@ -8,46 +8,45 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Contents, DOCUMENTS, Headers, Place, Shown, compute, ring::read_ring, rows::Rows};
-use crate::{
-    error::Result,
-    store::{
-        DocumentKey, Header, RunKey, SearchFilter,
-        cql::{
-            read,
-            session::Session,
-            spaces::{self, Space, Spaces},
-            vectors,
-        },
-        similarity::Found,
-    },
-    telemetry,
+use super::{
+    Contents, DOCUMENTS, Headers, Place, VisibleVersion, compute, flat_vectors::FlatVectorIndex, ring::read_ring,
 };
+use crate::{
+    DocumentKey, Header, RunKey, SearchFilter,
+    cql::{
+        read,
+        session::Session,
+        spaces::{self, Space, Spaces},
+        vectors,
+    },
+    similarity::Scored,
+};
+use deckle_contract::{error::Result, telemetry};
 
 /// The vectors of one model, of all current runs.
 #[derive(Debug)]
-pub(in crate::store::cql) struct ModelVectors {
+pub(in crate::cql) struct ModelVectors {
     model: String,
-    rows: Arc<RwLock<Rows>>,
+    rows: Arc<RwLock<FlatVectorIndex>>,
 }
 
 impl ModelVectors {
-    pub(in crate::store::cql) fn new(model: String, dimension: u32) -> Self {
-        Self { model, rows: Arc::new(RwLock::new(Rows::new(dimension))) }
+    pub(in crate::cql) fn new(model: String, dimension: u32) -> Self {
+        Self { model, rows: Arc::new(RwLock::new(FlatVectorIndex::new(dimension))) }
     }
 
     /// The `depth` nearest to a vector of length 1, best first.
-    pub(in crate::store::cql) async fn nearest(
+    pub(in crate::cql) async fn nearest(
         &self,
         unit: &Arc<[f32]>,
         filter: &SearchFilter,
         depth: usize,
-    ) -> Result<Vec<Found<Place>>> {
+    ) -> Result<Vec<Scored<Place>>> {
         let (rows, unit, filter) = (Arc::clone(&self.rows), Arc::clone(unit), filter.clone());
         compute(move || rows.read().unwrap_or_else(PoisonError::into_inner).nearest(&unit, &filter, depth)).await
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Rows) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut FlatVectorIndex) -> T) -> T {
         change(&mut self.rows.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -55,7 +54,7 @@ impl ModelVectors {
 #[async_trait]
 impl Contents for ModelVectors {
     async fn load(&self, session: &Session, spaces: &Spaces) -> Result<()> {
-        self.change(|rows| *rows = Rows::new(rows.dimension()));
+        self.change(|rows| *rows = FlatVectorIndex::new(rows.dimension()));
         let spaces = spaces.of_model(session, &self.model).await?;
         read_ring(session, async |range, shown| {
             for space in &spaces {
@@ -94,7 +93,7 @@ impl Contents for ModelVectors {
             self.change(|rows| {
                 rows.remove(&document);
                 if let Some(current) = header.as_ref().and_then(|header| header.current.as_ref()) {
-                    let shown = Shown::from(current);
+                    let shown = VisibleVersion::from(current);
                     vectors.iter().for_each(|(chunk_no, vector)| rows.add(&document, &shown, *chunk_no, vector));
                 }
             });
@@ -103,7 +102,7 @@ impl Contents for ModelVectors {
         Ok(headers)
     }
 
-    fn tell_size(&self) {
+    fn report_size(&self) {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         telemetry::search_index(&self.model, rows.len(), rows.bytes());
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Config, Migration, Replication, file, statements};
-use crate::error::{Failure, Result};
+use deckle_contract::error::{Failure, Result};
 
 /// What a keyspace remembers of a migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,12 +70,12 @@ pub enum Action {
     },
     /// Nothing: the keyspace is as an operator made it, and sound.
     Keep {
-        /// In words.
+        /// How the keyspace differs from what deckle would make, in one line for people.
         reason: String,
     },
-    /// Nothing: deckle cannot mend it, and does not start on it.
+    /// Nothing: deckle cannot repair it, and does not start on it.
     Refuse {
-        /// In words.
+        /// Why deckle cannot work on the keyspace, in one line for people.
         reason: String,
     },
 }
@@ -168,7 +168,7 @@ fn keyspace(config: &Config, found: &Found) -> Option<Action> {
             });
         }
     };
-    if let Err(reason) = replication.check(config) {
+    if let Err(reason) = replication.check(config.read_consistency, config.write_consistency, &config.datacenter) {
         return Some(Action::Refuse { reason });
     }
     let others = replication

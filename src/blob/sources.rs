@@ -1,0 +1,514 @@
+//! Where uploads may come from: files below configured folders, objects below configured prefixes, and bytes inside
+//! the event itself.
+//!
+//! The law: nothing outside the roots is ever read, whatever a producer writes. An address is compared name by name
+//! ([`Address`]); a file is looked at again once it is held open, so that neither a symlink nor a folder swapped
+//! meanwhile leads out. A root with the name `{tenant}` gives each tenant a part of its own; one without is open to
+//! all tenants. Which tenant an event speaks for is its producer's word: who may produce decides on that.
+
+mod folder;
+mod refusal;
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use object_store::{ObjectStoreExt, path::Path as Key};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+
+use self::{
+    folder::{Folder, copy, open_within, path_of},
+    refusal::{away, invalid, missing, no_room, outside, too_large},
+};
+use crate::{Address, Blobs, Bucket, ObjectError, Options, Scheme};
+use deckle_contract::{
+    document::BlobRef,
+    error::{Failure, Result, code},
+    record::{Uploaded, wire},
+};
+
+/// What stands for the event's tenant in a root.
+const TENANT: &str = "{tenant}";
+/// What a source is called that lies in the event.
+const INLINE: &str = "inline:";
+/// What is imported is sniffed later.
+const UNKNOWN_TYPE: &str = "application/octet-stream";
+
+/// Where uploads may come from, besides the blob store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `file:///srv/incoming`, `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`; a name `{tenant}`
+    /// in it stands for the event's tenant. Empty = none.
+    pub roots: Vec<String>,
+    /// Bytes that an event may carry itself.
+    pub max_inline_bytes: usize,
+    /// Options of the object stores among the roots; each takes those that it knows.
+    pub options: Options,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // Half of what an event may have: the rest of it has room beside.
+        Self { roots: Vec::new(), max_inline_bytes: wire::MAX_OWN_BYTES / 2, options: Options::default() }
+    }
+}
+
+impl Config {
+    /// Checks the roots, the names of the options and the limit.
+    ///
+    /// # Errors
+    /// One line that names the key.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        if self.max_inline_bytes >= wire::MAX_OWN_BYTES {
+            let limit = wire::MAX_OWN_BYTES;
+            return Err(format!("`sources.max_inline_bytes` must be below {limit}, which a whole event may have"));
+        }
+        let roots = self.addresses()?;
+        match self.options.names().find(|name| !roots.iter().any(|root| root.scheme.knows_option(name))) {
+            Some(name) => Err(format!("`sources.options.{name}` is an option of none of `sources.roots`")),
+            None => Ok(()),
+        }
+    }
+
+    fn addresses(&self) -> std::result::Result<Vec<Address>, String> {
+        let address = |root: &String| {
+            let wrong = |why: &str| format!("`sources.roots`: \"{root}\": {why}");
+            let address = Address::parse(root).map_err(|why| wrong(&why))?;
+            if address.names.iter().any(|name| name.contains(TENANT) && name != TENANT) {
+                return Err(wrong("`{tenant}` must be a whole name between slashes"));
+            }
+            if address.scheme == Scheme::File && address.names.is_empty() {
+                return Err(wrong("the whole file system is no root"));
+            }
+            Ok(address)
+        };
+        self.roots.iter().map(address).collect()
+    }
+}
+
+/// The configured roots that uploads may be fetched from.
+pub struct Sources {
+    roots: Vec<Root>,
+    max_inline_bytes: usize,
+    max_bytes: u64,
+    /// Copies lie here until they are in the blob store.
+    folder: PathBuf,
+}
+
+struct Root {
+    address: Address,
+    /// None for a folder.
+    bucket: Option<Bucket>,
+}
+
+/// The bytes of an upload, read once and held where nobody changes them.
+pub struct Fetched {
+    content: Content,
+    /// Lower-case hex.
+    pub sha256: String,
+    /// Length in bytes.
+    pub size_bytes: u64,
+}
+
+enum Content {
+    Memory(Bytes),
+    /// A file without a name, so that a crash leaves nothing.
+    File(File),
+}
+
+impl Sources {
+    /// Opens the roots; copies are made in `folder`, which must exist, and files above `max_bytes` are refused.
+    ///
+    /// # Errors
+    /// One line that names the key.
+    pub fn open(config: &Config, max_bytes: u64, folder: PathBuf) -> std::result::Result<Self, String> {
+        let root = |address: Address| {
+            let bucket = match address.scheme {
+                Scheme::File => None,
+                _ => Some(Bucket::open(&address, &config.options).map_err(|why| {
+                    format!("`sources.roots`: {}://{}: {why}", address.scheme.as_str(), address.bucket)
+                })?),
+            };
+            Ok(Root { address, bucket })
+        };
+        let roots = config.addresses()?.into_iter().map(root).collect::<std::result::Result<_, String>>()?;
+        Ok(Self { roots, max_inline_bytes: config.max_inline_bytes, max_bytes, folder })
+    }
+
+    /// Reads what an upload brings or names, up to the limit, and checks size and hash where the event names them (a
+    /// size of 0 and an empty hash name nothing).
+    ///
+    /// # Errors
+    /// Rejected as `source.outside`, `source.invalid`, `source.missing`, `source.mismatch` or `limit.bytes`;
+    /// `Unavailable` while a root is away.
+    pub async fn fetch(&self, upload: &Uploaded) -> Result<Fetched> {
+        let uri = upload.source.uri.as_str();
+        let fetched = match &upload.content {
+            Some(content) if uri.is_empty() || uri.starts_with(INLINE) => self.inline(content)?,
+            Some(_) => return Err(invalid(format!("the event brings bytes and names the source `{uri}`: which one?"))),
+            None if uri.is_empty() || uri.starts_with(INLINE) => {
+                return Err(invalid("the event names no source and brings no bytes".to_owned()));
+            }
+            None => self.referenced(&upload.envelope.tenant, uri).await?,
+        };
+        fetched.check(upload)?;
+        Ok(fetched)
+    }
+
+    fn inline(&self, content: &[u8]) -> Result<Fetched> {
+        if content.len() > self.max_inline_bytes {
+            let message = format!(
+                "the event brings {} bytes, the limit is {} (`sources.max_inline_bytes`); send a reference instead",
+                content.len(),
+                self.max_inline_bytes
+            );
+            return Err(Failure::rejected(code::LIMIT_BYTES, message));
+        }
+        let sha256 = hex::encode(Sha256::digest(content));
+        let content = Bytes::copy_from_slice(content);
+        Ok(Fetched { sha256, size_bytes: content.len() as u64, content: Content::Memory(content) })
+    }
+
+    async fn referenced(&self, tenant: &str, uri: &str) -> Result<Fetched> {
+        let address = Address::parse(uri).map_err(|why| invalid(format!("the source `{uri}`: {why}")))?;
+        let roots: Vec<&Root> = self.roots.iter().filter(|root| root.holds(tenant, &address)).collect();
+        let Some(first) = roots.first() else {
+            return Err(outside(uri, "lies in none of `sources.roots`"));
+        };
+        if let Some(bucket) = &first.bucket {
+            return self.object(bucket, &address, uri).await;
+        }
+        let folders = roots.iter().map(|root| root.folder(tenant)).collect();
+        let (max_bytes, copies, uri) = (self.max_bytes, self.folder.clone(), uri.to_owned());
+        let copying = tokio::task::spawn_blocking(move || {
+            let mut file = open_within(folders, &address.path(), &uri)?;
+            let (copy, sha256, size_bytes) = copy(&mut file, &copies, max_bytes, &uri)?;
+            Ok(Fetched { content: Content::File(copy), sha256, size_bytes })
+        });
+        copying.await.map_err(|error| Failure::defect(format!("reading a source ended early: {error}")))?
+    }
+
+    async fn object(&self, bucket: &Bucket, address: &Address, uri: &str) -> Result<Fetched> {
+        let failure = |error: object_store::Error| match ObjectError::from(error) {
+            ObjectError::Missing => missing(uri, "is missing"),
+            ObjectError::Denied(_) => missing(uri, "may not be read with the credentials of deckle"),
+            ObjectError::Unavailable(why) => away(uri, &why),
+        };
+        let key = Key::parse(address.key()).map_err(|error| invalid(format!("the source `{uri}`: {error}")))?;
+        let object = bucket.store.get(&key).await.map_err(failure)?;
+        if object.meta.size > self.max_bytes {
+            return Err(too_large(uri, self.max_bytes));
+        }
+        let here = |error: io::Error| no_room(&self.folder, &error);
+        let file = tempfile::tempfile_in(&self.folder).map_err(here)?;
+        let mut copy = tokio::fs::File::from_std(file);
+        let mut bytes = object.into_stream();
+        let (mut hash, mut size_bytes) = (Sha256::new(), 0);
+        while let Some(piece) = futures::TryStreamExt::try_next(&mut bytes).await.map_err(failure)? {
+            size_bytes += piece.len() as u64;
+            if size_bytes > self.max_bytes {
+                return Err(too_large(uri, self.max_bytes));
+            }
+            hash.update(&piece);
+            copy.write_all(&piece).await.map_err(here)?;
+        }
+        copy.flush().await.map_err(here)?;
+        let content = Content::File(copy.into_std().await);
+        Ok(Fetched { content, sha256: hex::encode(hash.finalize()), size_bytes })
+    }
+}
+
+impl Fetched {
+    fn check(&self, upload: &Uploaded) -> Result<()> {
+        let named = &upload.source;
+        if !named.sha256.is_empty() && named.sha256 != self.sha256 {
+            let message = format!("the event names the SHA-256 {}, the bytes have {}", named.sha256, self.sha256);
+            return Err(Failure::rejected(code::SOURCE_MISMATCH, message));
+        }
+        if named.size_bytes != 0 && u64::try_from(named.size_bytes) != Ok(self.size_bytes) {
+            let message =
+                format!("the event names a size of {} bytes, there are {}", named.size_bytes, self.size_bytes);
+            return Err(Failure::rejected(code::SOURCE_MISMATCH, message));
+        }
+        Ok(())
+    }
+
+    /// Puts the bytes into the blob store.
+    ///
+    /// # Errors
+    /// As the blob store's.
+    pub async fn import(self, blobs: &dyn Blobs, tenant: &str, document_id: &str) -> Result<BlobRef> {
+        let blob = match &self.content {
+            Content::Memory(bytes) => blobs.put(tenant, document_id, UNKNOWN_TYPE, bytes.clone()).await?,
+            Content::File(copy) => blobs.put_file(tenant, document_id, UNKNOWN_TYPE, &path_of(copy)).await?,
+        };
+        if blob.sha256 != self.sha256 {
+            return Err(Failure::transient("the copy of the source changed on its way to the blob store"));
+        }
+        Ok(blob)
+    }
+}
+
+impl Root {
+    /// Whether an address lies below this root, as this tenant sees it.
+    fn holds(&self, tenant: &str, address: &Address) -> bool {
+        let is_same = |(root, name): (&String, &String)| if root == TENANT { name == tenant } else { name == root };
+        let root = &self.address;
+        root.scheme == address.scheme
+            && root.bucket == address.bucket
+            && address.names.len() > root.names.len()
+            && root.names.iter().zip(&address.names).all(is_same)
+    }
+
+    /// The folder of a tenant, after [`Root::holds`] saw that its name is a plain one.
+    fn folder(&self, tenant: &str) -> Folder {
+        let names = &self.address.names;
+        let shared = names.iter().position(|name| name == TENANT).unwrap_or(names.len());
+        let path = |names: &mut dyn Iterator<Item = &str>| Path::new("/").join(names.collect::<PathBuf>());
+        let as_tenant = |name: &str| if name == TENANT { tenant.to_owned() } else { name.to_owned() };
+        let own: Vec<String> = names[shared..].iter().map(|name| as_tenant(name)).collect();
+        Folder { shared: path(&mut names[..shared].iter().map(String::as_str)), own: own.iter().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::unix::fs::symlink};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use deckle_contract::record::{Envelope, Lane, Options as Wishes, Source};
+
+    /// Folders `in/acme`, `in/other`, `outside` with a file `secret` in each, and what leads from one to another.
+    struct Disk {
+        folder: tempfile::TempDir,
+    }
+
+    const MINE: &str = "mine";
+    const OTHERS: &str = "not mine";
+
+    impl Disk {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in [("in/acme/deep", MINE), ("in/other", OTHERS), ("outside", OTHERS)] {
+                let at = folder.path().join(name);
+                std::fs::create_dir_all(&at).unwrap();
+                std::fs::write(at.join("secret"), text).unwrap();
+            }
+            let acme = folder.path().join("in/acme");
+            std::fs::write(acme.join("a b%.txt"), MINE).unwrap();
+            symlink("deep/secret", acme.join("inner")).unwrap();
+            symlink(acme.join("deep"), acme.join("absolute")).unwrap();
+            symlink("../../outside", acme.join("out")).unwrap();
+            symlink(folder.path().join("outside/secret"), acme.join("leak")).unwrap();
+            symlink("..", acme.join("up")).unwrap();
+            symlink("loop", acme.join("loop")).unwrap();
+            Self { folder }
+        }
+
+        fn uri(&self, below: &str) -> String {
+            format!("file://{}/{below}", self.folder.path().display())
+        }
+
+        fn sources(&self, roots: &[&str]) -> Sources {
+            let roots = roots.iter().map(|root| self.uri(root)).collect();
+            let config = Config { roots, ..Config::default() };
+            config.check().unwrap();
+            Sources::open(&config, 1_000, self.folder.path().to_owned()).unwrap()
+        }
+    }
+
+    fn upload(tenant: &str, uri: &str) -> Uploaded {
+        Uploaded {
+            envelope: Envelope::new("e".to_owned(), tenant, "", Lane::Bulk),
+            source: Source { uri: uri.to_owned(), ..Source::unknown() },
+            options: Wishes::default(),
+            content: None,
+        }
+    }
+
+    fn text(fetched: &Fetched) -> String {
+        match &fetched.content {
+            Content::Memory(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Content::File(copy) => std::fs::read_to_string(path_of(copy)).unwrap(),
+        }
+    }
+
+    fn fetch(sources: &Sources, upload: &Uploaded) -> Result<Fetched> {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(sources.fetch(upload))
+    }
+
+    fn code_of(sources: &Sources, upload: &Uploaded) -> String {
+        fetch(sources, upload).err().unwrap_or_else(|| panic!("{} was read", upload.source.uri)).code().to_owned()
+    }
+
+    #[test]
+    fn what_lies_below_a_root_is_read_whatever_way_leads_there() {
+        let disk = Disk::new();
+        let sources = disk.sources(&["in/{tenant}"]);
+        for below in
+            ["deep/secret", "deep/../deep/./secret", "inner", "absolute/secret", "up/acme/inner", "a%20b%25.txt"]
+        {
+            let fetched = fetch(&sources, &upload("acme", &disk.uri(&format!("in/acme/{below}"))));
+            assert_eq!(text(&fetched.unwrap_or_else(|failure| panic!("{below}: {failure}"))), MINE);
+        }
+    }
+
+    #[test]
+    fn nothing_outside_the_roots_is_read() {
+        let disk = Disk::new();
+        let sources = disk.sources(&["in/{tenant}"]);
+        let cases = [
+            ("acme", "outside/secret"),
+            ("acme", "in/other/secret"),
+            ("acme", "in/acme/../other/secret"),
+            ("acme", "in/acme/%2e%2e/other/secret"),
+            ("acme", "in/acme/out/secret"),
+            ("acme", "in/acme/leak"),
+            ("acme", "in/acme/up/other/secret"),
+            ("acme", "in/acmes/secret"),
+            ("acme", "in/acme"),
+            ("ACME", "in/acme/deep/secret"),
+            ("", "in/acme/deep/secret"),
+            ("..", "outside/secret"),
+            (".", "in/acme/deep/secret"),
+            ("acme/deep", "in/acme/deep/secret"),
+            ("{tenant}", "in/acme/deep/secret"),
+        ];
+        for (tenant, below) in cases {
+            assert_eq!(code_of(&sources, &upload(tenant, &disk.uri(below))), code::SOURCE_OUTSIDE, "{tenant}: {below}");
+        }
+        let none = Sources::open(&Config::default(), 1_000, disk.folder.path().to_owned()).unwrap();
+        for uri in [disk.uri("in/acme/inner"), "s3://bucket/key".to_owned()] {
+            assert_eq!(code_of(&none, &upload("acme", &uri)), code::SOURCE_OUTSIDE);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_told_apart() {
+        let disk = Disk::new();
+        let sources = disk.sources(&["in/{tenant}", "gone"]);
+        let acme = disk.folder.path().join("in/acme");
+        let fifo = std::ffi::CString::new(acme.join("fifo").to_str().unwrap()).unwrap();
+        // SAFETY: the path is a valid string that ends in a zero.
+        assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+        std::fs::write(acme.join("large"), vec![b'x'; 1_001]).unwrap();
+        let cases = [
+            ("in/acme/nothing", code::SOURCE_MISSING),
+            ("in/acme/inner/below", code::SOURCE_MISSING),
+            ("in/acme/deep", code::SOURCE_INVALID),
+            ("in/acme/fifo", code::SOURCE_INVALID),
+            ("in/acme/loop", code::SOURCE_INVALID),
+            ("in/acme/large", code::LIMIT_BYTES),
+            // A root that is not there is a disk that was not mounted, and all wait for it.
+            ("gone/file", code::UNAVAILABLE),
+        ];
+        for (below, expected) in cases {
+            assert_eq!(code_of(&sources, &upload("acme", &disk.uri(below))), expected, "{below}");
+        }
+        assert_eq!(code_of(&sources, &upload("nobody", &disk.uri("in/nobody/file"))), code::SOURCE_MISSING);
+    }
+
+    #[test]
+    fn a_folder_swapped_for_a_symlink_meanwhile_leads_nowhere() {
+        let disk = Disk::new();
+        let acme = disk.folder.path().join("in/acme");
+        let folder = || Folder { shared: disk.folder.path().join("in"), own: PathBuf::from("acme") };
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let order = std::sync::atomic::Ordering::Relaxed;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (door, aside) = (acme.join("door"), acme.join("aside"));
+                std::fs::create_dir(&door).unwrap();
+                std::fs::write(door.join("secret"), MINE).unwrap();
+                while !stop.load(order) {
+                    std::fs::rename(&door, &aside).unwrap();
+                    symlink("../../outside", &door).unwrap();
+                    std::fs::remove_file(&door).unwrap();
+                    std::fs::rename(&aside, &door).unwrap();
+                }
+            });
+            let mut found = std::collections::BTreeSet::new();
+            for _ in 0..20_000 {
+                if let Ok(mut file) = open_within(vec![folder()], &acme.join("door/secret"), "door") {
+                    let mut text = String::new();
+                    let read = file.read_to_string(&mut text);
+                    found.insert(read.map(|_| text).map_err(|error| error.to_string()));
+                }
+            }
+            stop.store(true, order);
+            assert_eq!(found, [Ok(MINE.to_owned())].into());
+        });
+    }
+
+    #[test]
+    fn bytes_come_from_one_place_and_are_what_the_event_says() {
+        let disk = Disk::new();
+        let sources = Sources { max_inline_bytes: 10, ..disk.sources(&["in/{tenant}"]) };
+        let inline = |uri: &str, content: &[u8]| Uploaded { content: Some(content.to_vec()), ..upload("acme", uri) };
+        for uri in ["", "inline:", "inline:note.txt"] {
+            assert_eq!(text(&fetch(&sources, &inline(uri, b"0123456789")).unwrap()), "0123456789");
+        }
+        assert_eq!(code_of(&sources, &inline("", b"0123456789x")), code::LIMIT_BYTES);
+        assert_eq!(code_of(&sources, &inline(&disk.uri("in/acme/inner"), b"x")), code::SOURCE_INVALID);
+        assert_eq!(code_of(&sources, &upload("acme", "")), code::SOURCE_INVALID);
+        assert_eq!(code_of(&sources, &upload("acme", "inline:")), code::SOURCE_INVALID);
+
+        let said = |size_bytes, sha256: &str| {
+            let mut upload = upload("acme", &disk.uri("in/acme/inner"));
+            (upload.source.size_bytes, upload.source.sha256) = (size_bytes, sha256.to_owned());
+            upload
+        };
+        let sha256 = hex::encode(Sha256::digest(MINE));
+        fetch(&sources, &said(4, &sha256)).unwrap();
+        assert_eq!(code_of(&sources, &said(5, &sha256)), code::SOURCE_MISMATCH);
+        assert_eq!(code_of(&sources, &said(-1, &sha256)), code::SOURCE_MISMATCH);
+        assert_eq!(code_of(&sources, &said(4, &"0".repeat(64))), code::SOURCE_MISMATCH);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever path is made of the pieces that matter: what is read is the tenant's own.
+        #[test]
+        fn no_path_escapes(pieces in prop::collection::vec(prop::sample::select(vec![
+            "/", "/", "/", "..", ".", "%2e", "%2E%2e", "%2f", "%252e", "in", "acme", "other", "outside", "secret", "deep",
+            "out", "leak", "up", "inner", "absolute", "{tenant}", "%00", "?", "#", "\\", "",
+        ]), 0..12)) {
+            let disk = Disk::new();
+            let sources = disk.sources(&["in/{tenant}"]);
+            for start in ["", "in/acme/"] {
+                let upload = upload("acme", &disk.uri(&format!("{start}{}", pieces.concat())));
+                match fetch(&sources, &upload) {
+                    Ok(fetched) => prop_assert_eq!(text(&fetched), MINE),
+                    Err(failure) => prop_assert!(matches!(failure, Failure::Rejected { .. }), "{failure}"),
+                }
+            }
+        }
+
+        /// An object lies below a root exactly when its names begin with the root's.
+        #[test]
+        fn a_root_holds_what_begins_with_its_names(
+            root in prop::collection::vec("[ab]|\\{tenant\\}", 0..4),
+            key in prop::collection::vec("[ab]", 0..6),
+            tenant in "[abc]",
+        ) {
+            let address = |names: &[String]| Address {
+                scheme: Scheme::S3, bucket: "bucket".to_owned(), names: names.to_vec(),
+            };
+            let filled: Vec<_> = root.iter().map(|name| name.replace(TENANT, &tenant)).collect();
+            let holds = Root { address: address(&root), bucket: None }.holds(&tenant, &address(&key));
+            prop_assert_eq!(holds, key.len() > filled.len() && key.starts_with(&filled));
+            let elsewhere = Address { bucket: "bucket2".to_owned(), ..address(&key) };
+            let root = Root { address: address(&root), bucket: None };
+            prop_assert!(!root.holds(&tenant, &elsewhere));
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Why a source is not read: what its record ends with, or waits for.
+
+use std::{io, path::Path};
+
+use deckle_contract::error::{Failure, code};
+
+pub(super) fn invalid(message: String) -> Failure {
+    Failure::rejected(code::SOURCE_INVALID, message)
+}
+
+pub(super) fn outside(uri: &str, how: &str) -> Failure {
+    Failure::rejected(code::SOURCE_OUTSIDE, format!("the source `{uri}` {how}"))
+}
+
+pub(super) fn missing(uri: &str, how: &str) -> Failure {
+    Failure::rejected(code::SOURCE_MISSING, format!("the source `{uri}` {how}"))
+}
+
+pub(super) fn too_large(uri: &str, max_bytes: u64) -> Failure {
+    let message = format!("the source `{uri}` has more than {max_bytes} bytes (`decode.max_bytes`)");
+    Failure::rejected(code::LIMIT_BYTES, message)
+}
+
+pub(super) fn away(uri: &str, why: &str) -> Failure {
+    Failure::unavailable("source", format!("`{uri}`: {why}"))
+}
+
+/// The disk of copies is what every upload needs.
+pub(super) fn no_room(folder: &Path, error: &io::Error) -> Failure {
+    Failure::unavailable("source", format!("no copy can be made in {}: {error}", folder.display()))
+}
+
+/// One file's own trouble is the end of its record; a disk's is not.
+pub(super) fn unreadable(uri: &str, error: &io::Error) -> Failure {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    match (error.kind(), error.raw_os_error()) {
+        (NotFound | NotADirectory, _) => missing(uri, "is missing"),
+        (PermissionDenied, _) => missing(uri, "may not be read by deckle"),
+        (_, Some(libc::ELOOP | libc::ENAMETOOLONG)) => invalid(format!("the source `{uri}`: {error}")),
+        _ => away(uri, &error.to_string()),
+    }
+}

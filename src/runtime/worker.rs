@@ -1,0 +1,425 @@
+//! The one worker loop, shared by all stages: read → admit → run up to N records at once → complete in any order →
+//! commit.
+//!
+//! The laws:
+//! - Completions come before admissions, so that what is finished leaves before more comes in.
+//! - A step holds whole records only: outputs and the positions past their inputs, or neither.
+//! - On revoke: stop admitting, commit what is complete, drop the rest, forget, acknowledge.
+//! - A failure never ends the loop, save one: too many defects in a row of records stop the worker instead of
+//!   emptying the topic into dead letters.
+
+mod attempt;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, task::AbortHandle};
+
+use self::attempt::{Attempt, End, RETRY};
+use crate::{journal::Journal, readiness};
+use deckle_contract::{
+    error::{Failure, Result},
+    telemetry,
+};
+use deckle_log::{
+    CommitError, Event, NewRecord, Partition, Reader, Record, Step, Writer,
+    ledger::{Admission, Ledger, Limits, Pauses, Ticket},
+};
+use deckle_stages::{AnyStage, Output};
+
+/// How a worker runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Records admitted and not committed, at most.
+    pub max_in_flight: usize,
+    /// Their bytes, at most.
+    pub max_in_flight_bytes: usize,
+    /// A failure of the moment is retried for so long before it becomes a dead letter.
+    pub retry_s: u64,
+    /// Documents with a defect among the last `defect_window` records that stop the worker.
+    pub max_defects: usize,
+    /// Records over which defects are counted.
+    pub defect_window: usize,
+    /// Time for records in flight to end after a request to stop.
+    pub drain_s: u64,
+    /// Time for the commit when partitions are taken away; shorter than the session timeout.
+    pub revoke_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 1_000,
+            max_in_flight_bytes: 64 << 20,
+            retry_s: 60,
+            max_defects: 25,
+            defect_window: 50,
+            drain_s: 30,
+            revoke_s: 5,
+        }
+    }
+}
+
+/// One stage's membership in its group.
+pub struct Worker {
+    stage: Arc<dyn AnyStage>,
+    reader: Box<dyn Reader>,
+    /// `None` while a commit runs with it.
+    writer: Option<Box<dyn Writer>>,
+    journal: Arc<Journal>,
+    config: Config,
+    concurrency: usize,
+    ledger: Ledger,
+    running: FuturesUnordered<BoxFuture<'static, Finished>>,
+    handles: HashMap<Ticket, AbortHandle>,
+    committing: Option<BoxFuture<'static, Committed>>,
+    /// When an aborted step is committed again.
+    replay_at: Option<Instant>,
+    aborts: u32,
+    /// Of the latest records, the document of each defect.
+    defects: VecDeque<Option<String>>,
+    /// Why the worker stops by itself, once it has drained.
+    fatal: Option<Failure>,
+}
+
+/// A record's end.
+struct Finished {
+    ticket: Ticket,
+    queued: Duration,
+    busy: Duration,
+    /// Of which document it was.
+    document: String,
+    /// An error when it was dropped with its partition (`false`), or panicked outside the stage (`true`).
+    end: std::result::Result<End, bool>,
+}
+
+struct Committed {
+    writer: Box<dyn Writer>,
+    outputs: usize,
+    took: Duration,
+    result: std::result::Result<(), CommitError>,
+}
+
+impl Worker {
+    /// A worker for a stage on a membership that was just joined.
+    pub fn new(
+        stage: Arc<dyn AnyStage>,
+        (reader, writer): (Box<dyn Reader>, Box<dyn Writer>),
+        journal: Arc<Journal>,
+        config: Config,
+        concurrency: usize,
+    ) -> Self {
+        let limits = Limits { records: config.max_in_flight, bytes: config.max_in_flight_bytes, ..Limits::default() };
+        Self {
+            stage,
+            reader,
+            writer: Some(writer),
+            journal,
+            config,
+            concurrency,
+            ledger: Ledger::new(limits),
+            running: FuturesUnordered::new(),
+            handles: HashMap::new(),
+            committing: None,
+            replay_at: None,
+            aborts: 0,
+            defects: VecDeque::new(),
+            fatal: None,
+        }
+    }
+
+    /// Works until told to stop, then drains, commits and leaves.
+    ///
+    /// # Errors
+    /// When the log is broken, or when too many records in a row were defects.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        let name = self.stage.name();
+        let mut drain_until: Option<Instant> = None;
+        loop {
+            if self.fatal.is_some() {
+                // What was complete before is committed; what runs stays for a worker that is well.
+                drain_until = Some(Instant::now());
+            }
+            let draining = drain_until.is_some();
+            if !draining {
+                self.start_what_may_run();
+                self.apply_pauses();
+            }
+            self.start_commit_when_due(draining);
+            if draining
+                && self.committing.is_none()
+                && (self.is_drained() || drain_until.is_some_and(|at| at <= Instant::now()))
+            {
+                break;
+            }
+            let in_flight = self.ledger.in_flight();
+            telemetry::in_flight(name, in_flight.records(), in_flight.bytes);
+            let wake = self.wake_at(drain_until);
+            tokio::select! {
+                biased;
+                Some(finished) = self.running.next() => self.finish(finished),
+                committed = pending_or(&mut self.committing) => self.committed(committed).await?,
+                () = sleep_until(wake) => {}
+                () = asked_to_stop(&mut stop), if !draining => {
+                    tracing::debug!(stage = name, in_flight = in_flight.records(), "draining");
+                    drain_until = Some(Instant::now() + Duration::from_secs(self.config.drain_s));
+                }
+                event = self.reader.next() => self.take_in(event?, draining).await?,
+            }
+        }
+        for (_, handle) in self.handles.drain() {
+            handle.abort();
+        }
+        let left = self.reader.leave().await;
+        self.fatal.map_or(left, Err)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.running.is_empty() && self.ledger.step().is_none() && self.ledger.in_flight().completed == 0
+    }
+
+    fn start_what_may_run(&mut self) {
+        while self.running.len() < self.concurrency {
+            let Some((ticket, record)) = self.ledger.start() else { break };
+            let attempt = Attempt {
+                stage: Arc::clone(&self.stage),
+                journal: Arc::clone(&self.journal),
+                retry: Duration::from_secs(self.config.retry_s),
+                record,
+            };
+            let (queued, document) = (attempt.queued(), attempt.document());
+            let started = Instant::now();
+            let task = tokio::spawn(attempt.run());
+            self.handles.insert(ticket, task.abort_handle());
+            let finished = task.map(move |end| {
+                let end = end.map_err(|error| error.is_panic());
+                Finished { ticket, document, queued, busy: started.elapsed(), end }
+            });
+            self.running.push(finished.boxed());
+        }
+    }
+
+    fn apply_pauses(&mut self) {
+        let Pauses { pause, resume } = self.ledger.pauses();
+        if !pause.is_empty() {
+            self.reader.pause(&pause);
+        }
+        if !resume.is_empty() {
+            self.reader.resume(&resume);
+        }
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        self.handles.remove(&finished.ticket);
+        if self.fatal.is_some() {
+            return;
+        }
+        let end = match finished.end {
+            Ok(end) => end,
+            Err(panicked) => {
+                if panicked {
+                    self.fatal =
+                        Some(Failure::defect(format!("stage {}: the worker itself panicked", self.stage.name())));
+                }
+                return;
+            }
+        };
+        let outputs = end.outputs.into_iter().map(into_record).collect();
+        if !self.ledger.complete(finished.ticket, outputs, Instant::now()) {
+            return;
+        }
+        telemetry::record_finished(self.stage.name(), end.outcome, finished.busy, finished.queued);
+        self.count_defect((end.outcome == "defect").then_some(finished.document));
+    }
+
+    /// Stops the worker when many documents among the latest records had defects: something is wrong with deckle, not
+    /// with them. One document whose every page is a defect stops nothing.
+    fn count_defect(&mut self, of_document: Option<String>) {
+        self.defects.push_back(of_document);
+        if self.defects.len() > self.config.defect_window {
+            self.defects.pop_front();
+        }
+        let count = self.defects.iter().flatten().collect::<HashSet<_>>().len();
+        if count >= self.config.max_defects && self.fatal.is_none() {
+            self.fatal = Some(Failure::defect(format!(
+                "stage {} stopped: {count} documents had defects among its last {} records (`worker.max_defects`); \
+                 look at `deckle dead-letters list`",
+                self.stage.name(),
+                self.defects.len()
+            )));
+        }
+    }
+
+    fn start_commit_when_due(&mut self, draining: bool) {
+        let now = Instant::now();
+        if self.writer.is_none() || self.replay_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let due = draining || self.ledger.step_due(now).is_some_and(|at| at <= now);
+        let step = match self.ledger.step() {
+            Some(step) => Some(step),
+            None if due => self.ledger.take_step(),
+            None => None,
+        };
+        if let Some(step) = step
+            && let Some(writer) = self.writer.take()
+        {
+            self.replay_at = None;
+            self.committing = Some(commit(writer, step).boxed());
+        }
+    }
+
+    async fn committed(&mut self, committed: Committed) -> Result<()> {
+        self.committing = None;
+        let mut writer = committed.writer;
+        match committed.result {
+            Ok(()) => {
+                telemetry::step_committed(self.stage.name(), committed.outputs, committed.took);
+                self.aborts = 0;
+                self.ledger.confirm();
+            }
+            Err(error @ (CommitError::Aborted(_) | CommitError::Fenced(_))) => self.replay_later(&error),
+            Err(error @ CommitError::Defect(_)) => {
+                return Err(Failure::defect(format!("stage {} stopped: {error}", self.stage.name())));
+            }
+            Err(error @ CommitError::Unknown(_)) => {
+                let partitions: Vec<Partition> =
+                    self.ledger.step().map(|step| step.positions.keys().cloned().collect()).unwrap_or_default();
+                // Waits as long as the log is away: until it is known what became visible, nothing can be committed.
+                let positions = loop {
+                    match writer.committed(&partitions).await {
+                        Ok(positions) => break positions,
+                        Err(failure @ Failure::Unavailable { .. }) => {
+                            tracing::warn!(stage = self.stage.name(), %failure, "positions cannot be read back yet");
+                            let waiting = readiness::waiting_for(&failure);
+                            tokio::time::sleep(RETRY.1).await;
+                            drop(waiting);
+                        }
+                        Err(other) => return Err(other),
+                    }
+                };
+                self.ledger.reconcile(&positions);
+                self.stage.forget();
+                self.replay_later(&error);
+            }
+        }
+        if self.ledger.step().is_none() {
+            self.replay_at = None;
+        }
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// The step stays in memory and is committed again; if we were fenced, the revoke that follows drops it.
+    fn replay_later(&mut self, error: &CommitError) {
+        self.aborts += 1;
+        let wait = RETRY.0.saturating_mul(1 << self.aborts.min(6)).min(RETRY.1);
+        tracing::warn!(stage = self.stage.name(), %error, attempt = self.aborts, "step not committed, will be tried again");
+        telemetry::retried(self.stage.name(), "commit");
+        self.replay_at = Some(Instant::now() + wait);
+    }
+
+    fn wake_at(&self, drain_until: Option<Instant>) -> Option<Instant> {
+        if self.writer.is_none() {
+            return drain_until;
+        }
+        let commit = if self.ledger.step().is_some() { self.replay_at } else { self.ledger.step_due(Instant::now()) };
+        commit.into_iter().chain(drain_until).min()
+    }
+
+    async fn take_in(&mut self, event: Event, draining: bool) -> Result<()> {
+        match event {
+            Event::Records(records) if draining => drop(records),
+            Event::Records(records) => records.into_iter().for_each(|record| self.admit(record)),
+            Event::Assigned(partitions) => {
+                self.stage.forget();
+                for (partition, position) in partitions {
+                    self.ledger.assign(partition, position);
+                }
+            }
+            Event::Revoked { partitions, lost, ack } => {
+                self.give_up(&partitions, lost).await?;
+                // A dropped receiver means that the reader gave up waiting; there is nobody left to tell.
+                let _ = ack.send(());
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, record: Record) {
+        let order = self.stage.order(&record.value).unwrap_or_else(|| deckle_stages::Order {
+            key: format!("{}@{}", record.partition, record.offset),
+            interactive: false,
+        });
+        match self.ledger.admit(record, order.key, order.interactive) {
+            Admission::Admitted(_) => {}
+            Admission::Covered | Admission::Unassigned => {
+                tracing::debug!(stage = self.stage.name(), "a record that is complete or not ours came, dropped");
+            }
+        }
+    }
+
+    /// Commits what is complete of all partitions, within the deadline, then drops what was taken away.
+    async fn give_up(&mut self, partitions: &[Partition], lost: bool) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(self.config.revoke_s);
+        if let Some(committing) = self.committing.take() {
+            // A commit under way is never cut off: its outcome would be unknown.
+            let committed = committing.await;
+            self.committed(committed).await?;
+        }
+        while !lost && tokio::time::Instant::now() < deadline {
+            self.replay_at = None;
+            self.start_commit_when_due(true);
+            let Some(committing) = self.committing.take() else { break };
+            let committed = committing.await;
+            let fenced = matches!(committed.result, Err(CommitError::Fenced(_)));
+            self.committed(committed).await?;
+            if fenced {
+                break;
+            }
+        }
+        for ticket in self.ledger.revoke(partitions) {
+            if let Some(handle) = self.handles.remove(&ticket) {
+                handle.abort();
+            }
+        }
+        self.stage.forget();
+        Ok(())
+    }
+}
+
+/// Ends when told to stop, or when nobody is left who could tell.
+async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone: stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn commit(mut writer: Box<dyn Writer>, step: Arc<Step>) -> Committed {
+    let started = Instant::now();
+    let result = writer.commit(&step).await;
+    Committed { writer, outputs: step.outputs.len(), took: started.elapsed(), result }
+}
+
+fn into_record(output: Output) -> NewRecord {
+    NewRecord { topic: output.topic.into(), key: output.key, headers: output.headers, value: output.value }
+}
+
+async fn pending_or<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => futures::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => futures::future::pending().await,
+    }
+}

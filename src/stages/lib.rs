@@ -1,0 +1,305 @@
+//! The stages: each turns one event into others, and knows nothing of offsets, partitions or topics' brokers.
+//!
+//! The law: a stage is at-least-once inside and once in effect. Whatever it writes is idempotent and a pure function
+//! of its input; its outputs become visible together with its progress, or not at all.
+
+pub mod assemble;
+pub mod dead_letters;
+pub mod files;
+pub mod language;
+pub mod ocr;
+pub mod publish;
+pub mod split;
+pub mod vision;
+
+use std::{collections::BTreeMap, marker::PhantomData, sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use deckle_blob::Blobs;
+use deckle_contract::{
+    error::{Failure, Result},
+    record::{
+        Event, Lane, TrailEntry,
+        wire::{self, Headers},
+    },
+};
+use deckle_decode::Decoders;
+use deckle_models::{embedders::Embedders, layout::Detector, on_demand::OnDemand, ppocr::Readers};
+use deckle_store::Store;
+
+/// Lists the stages, each by its module and type, in the order of a document's path.
+macro_rules! stages {
+    ($($module:ident::$stage:ident),* $(,)?) => {
+        /// The names of all stages, in the order of a document's path; the one of its failures is the last.
+        pub const NAMES: &[&str] = &[$($module::NAME),*];
+
+        /// All stages, in the order of a document's path.
+        pub fn all(parts: &Parts) -> Vec<Arc<dyn AnyStage>> {
+            vec![$(erase($module::$stage::new(parts))),*]
+        }
+    };
+}
+
+stages! {
+    split::Split,
+    ocr::Ocr,
+    vision::Vision,
+    assemble::Assemble,
+    language::Language,
+    publish::Publish,
+    dead_letters::DeadLetters,
+}
+
+/// What stages are made of; each takes what it needs.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where files are and large results go.
+    pub blobs: Arc<dyn Blobs>,
+    /// Where results go.
+    pub store: Arc<dyn Store>,
+    /// What reads, renders and recognises.
+    pub decoders: Decoders,
+    /// The embedding models, each loaded on first use.
+    pub embedders: Embedders,
+    /// What reads text on pictures, loaded on first use.
+    pub readers: Readers,
+    /// What stands pages upright, its model loaded on first use.
+    pub upright: deckle_recognition::upright::Upright,
+    /// The model of page layout.
+    pub detector: OnDemand<Detector>,
+    /// Which embedding models embed.
+    pub active_models: Arc<deckle_store::active_models::ActiveModels>,
+    /// Source files of late, shared by the stages that read them.
+    pub files: Arc<files::Files>,
+    /// Where uploads may come from.
+    pub sources: Arc<deckle_blob::sources::Sources>,
+    /// Settings that stages need to know.
+    pub settings: Settings,
+}
+
+/// Settings that stages need to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Hash of what changes results; stands in every trail.
+    pub config_hash: String,
+    /// Files above this size are rejected.
+    pub max_bytes: u64,
+    /// A rendered page has no more pixels than this.
+    pub max_pixels: u64,
+    /// How text is recognised.
+    pub ocr: deckle_recognition::engine::Config,
+    /// Optional topics that publish feeds.
+    pub publish: publish::Config,
+    /// Sandbox children, which bound how many pages can be read at once.
+    pub children: usize,
+}
+
+/// One stage.
+#[async_trait]
+pub trait Stage: Send + Sync + 'static {
+    /// What it consumes.
+    type Input: Event;
+
+    /// Its name, which is also its consumer group's.
+    fn name(&self) -> &'static str;
+
+    /// Turns one event into others.
+    async fn process(&self, headers: &Headers, input: Self::Input) -> Result<Vec<Output>>;
+
+    /// What goes on when a record failed for good, besides its dead letter. `input` is `None` when it could not be
+    /// decoded; then the headers are all there is.
+    fn on_failure(&self, headers: &Headers, input: Option<&Self::Input>, failure: &Failure) -> Result<Vec<Output>>;
+
+    /// Records worked on at once, unless `concurrency` in the configuration says otherwise.
+    fn concurrency(&self) -> usize {
+        4
+    }
+
+    /// Throws away what was remembered between records: partitions went to, or came from, someone else.
+    fn forget(&self) {}
+}
+
+/// An encoded output; its type was its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Where it goes.
+    pub topic: &'static str,
+    /// What it is partitioned by.
+    pub key: String,
+    /// CloudEvents and trace headers.
+    pub headers: BTreeMap<String, String>,
+    /// The encoded event.
+    pub value: Bytes,
+}
+
+impl Output {
+    /// Encodes an event of a stage.
+    ///
+    /// # Errors
+    /// A defect when it does not fit its schema or is larger than an event may be.
+    pub fn new<T: Event>(producer: &str, event: &T) -> Result<Self> {
+        let headers = wire::headers(event, producer, None);
+        Ok(Self { topic: T::TOPIC, key: event.order_key(), headers, value: wire::encode(event)? })
+    }
+}
+
+/// What the worker needs to know of a record before it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Records of one key run one at a time and in order.
+    pub key: String,
+    /// Whether a person waits.
+    pub interactive: bool,
+}
+
+/// A stage with its input type erased: what the one worker loop drives.
+#[async_trait]
+pub trait AnyStage: Send + Sync + 'static {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// The topic it consumes.
+    fn topic(&self) -> &'static str;
+    /// How a record is ordered among others; `None` when it cannot be decoded (then it is ordered with nothing).
+    fn order(&self, value: &[u8]) -> Option<Order>;
+    /// Whose a record is: what its headers tell, and where it can be decoded, what it says itself.
+    fn identity(&self, headers: &Headers, value: &[u8]) -> Headers;
+    /// Decodes and processes.
+    async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>>;
+    /// What goes on when a record failed for good.
+    fn on_failure(&self, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>>;
+    /// See [`Stage::concurrency`].
+    fn concurrency(&self) -> usize;
+    /// See [`Stage::forget`].
+    fn forget(&self);
+}
+
+/// Erases the input type of a stage.
+pub fn erase<S: Stage>(stage: S) -> Arc<dyn AnyStage> {
+    Arc::new(Erased { stage, input: PhantomData })
+}
+
+struct Erased<S: Stage> {
+    stage: S,
+    input: PhantomData<fn() -> S::Input>,
+}
+
+impl<S: Stage> Erased<S> {
+    /// Decodes an event. An upload gets its run here: the time at which the log took it first, which a redrive of
+    /// bytes that could not be read then names in the headers, with the version of any such record.
+    fn decode(headers: &Headers, value: &[u8]) -> Result<S::Input> {
+        let mut input: S::Input = wire::decode(value)?;
+        let envelope = input.envelope_mut();
+        if envelope.run == 0 {
+            envelope.run = if headers.run == 0 { headers.appended_at_us } else { headers.run };
+        }
+        envelope.version = envelope.version.max(headers.version).max(envelope.run);
+        Ok(input)
+    }
+}
+
+#[async_trait]
+impl<S: Stage> AnyStage for Erased<S> {
+    fn name(&self) -> &'static str {
+        self.stage.name()
+    }
+
+    fn topic(&self) -> &'static str {
+        S::Input::TOPIC
+    }
+
+    fn order(&self, value: &[u8]) -> Option<Order> {
+        let input: S::Input = wire::decode(value).ok()?;
+        Some(Order { key: input.order_key(), interactive: input.envelope().lane == Lane::Interactive })
+    }
+
+    fn identity(&self, headers: &Headers, value: &[u8]) -> Headers {
+        match Self::decode(headers, value) {
+            Ok(input) => Headers::parse(&wire::headers(&input, self.name(), None), headers.appended_at_us),
+            Err(_) => headers.clone(),
+        }
+    }
+
+    async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>> {
+        self.stage.process(headers, Self::decode(headers, value)?).await
+    }
+
+    fn on_failure(&self, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>> {
+        let input = Self::decode(headers, value).ok();
+        self.stage.on_failure(headers, input.as_ref(), failure)
+    }
+
+    fn concurrency(&self) -> usize {
+        self.stage.concurrency()
+    }
+
+    fn forget(&self) {
+        self.stage.forget();
+    }
+}
+
+/// A page number or count of the headers as events carry it; 0 when unknown.
+fn number(of_headers: Option<u32>) -> i32 {
+    of_headers.and_then(|number| i32::try_from(number).ok()).unwrap_or(0)
+}
+
+/// Measures what a stage spends on one record, for its trail.
+pub struct Meter {
+    started: Instant,
+    entry: TrailEntry,
+}
+
+impl Meter {
+    /// Starts the clock of a stage whose result-changing settings hash to `config_hash`.
+    pub fn start(stage: &str, config_hash: &str) -> Self {
+        let entry = TrailEntry {
+            stage: stage.to_owned(),
+            deckle_version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_hash: config_hash.to_owned(),
+            ..TrailEntry::default()
+        };
+        Self { started: Instant::now(), entry }
+    }
+
+    /// Adds processor time.
+    pub fn cpu(&mut self, us: i64) -> &mut Self {
+        self.entry.cpu_us += us;
+        self
+    }
+
+    /// Adds accelerator time.
+    pub fn gpu(&mut self, us: i64) -> &mut Self {
+        self.entry.gpu_us += us;
+        self
+    }
+
+    /// Names the model that worked.
+    pub fn model(&mut self, name: &str, weights_sha256: Option<&str>) -> &mut Self {
+        self.entry.model = Some(name.to_owned());
+        self.entry.weights_sha256 = weights_sha256.map(str::to_owned);
+        self
+    }
+
+    /// Adds pages, bytes and tokens.
+    pub fn count(&mut self, pages: usize, bytes: usize, tokens: usize) -> &mut Self {
+        self.entry.pages += pages as i64;
+        self.entry.bytes += bytes as i64;
+        self.entry.tokens += tokens as i64;
+        self
+    }
+
+    /// Takes note of what was decided about a page's text, and from what.
+    pub fn decided(&mut self, decision: &str, signals: &BTreeMap<String, f32>) -> &mut Self {
+        *self.entry.decisions.entry(decision.to_owned()).or_default() += 1;
+        let finite = signals.iter().filter(|(_, value)| value.is_finite());
+        self.entry.signals = finite.map(|(name, value)| (name.clone(), f64::from(*value))).collect();
+        self
+    }
+
+    /// Stops the clock.
+    pub fn finish(mut self) -> TrailEntry {
+        self.entry.wall_us = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.entry
+    }
+}
