@@ -11,7 +11,7 @@ export DECKLE_HOME := $(CURDIR)/.deckle
 export OMP_THREAD_LIMIT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run broker database test check bench soak clean distclean
+.PHONY: help setup setup-test run broker database test check bench soak licences clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ setup-test:
 	@deploy/setup/setup.sh test
 
 run: setup ## process the sample documents into out/
-	cargo build
+	cargo build # the program with all its rooms; tests are built by `make test`
 	target/debug/deckle process $(SAMPLES) --out out
 
 broker: setup-test ## start a Kafka broker to try deckle on, until Ctrl-C
@@ -35,24 +35,28 @@ database: setup-test ## start a Cassandra node to try deckle on, until Ctrl-C
 # Servers that all tests share run beside them; a test that kills its broker starts its own (tests/suite/support/servers.rs).
 # The runner with the summary comes last, so that the output ends in the count of tests.
 test: setup-test ## run all tests
-	cargo test --quiet --doc
-	$(SERVERS) with kafka cassandra registry s3 azure -- $(TOOLS)/cargo-nextest nextest run
+	cargo test --workspace --quiet --doc
+	$(SERVERS) with kafka cassandra registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --workspace
 
 check: setup-test ## format, lints, licences, documentation, unused dependencies, spelling, scripts
-	cargo fmt --check
-	cargo clippy --quiet --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --quiet --all-targets -- -D warnings
 	$(TOOLS)/cargo-deny --log-level error check bans licenses sources
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --quiet --no-deps --document-private-items
 	$(TOOLS)/cargo-shear
 	$(TOOLS)/typos
 	$(TOOLS)/shellcheck deploy/setup/*.sh .ci/run
-	$(TOOLS)/python -m py_compile deploy/setup/*.py tests/*.py
+	$(TOOLS)/python -m py_compile deploy/*.py deploy/setup/*.py tests/*.py
 
 bench: setup-test ## measure embedding (batched beside one by one), the store and Kafka (exactly once beside a bare loop)
-	$(SERVERS) with kafka cassandra -- cargo bench
+	$(SERVERS) with kafka cassandra -- cargo bench -p deckle
 
 soak: setup-test ## run the long tests that `make test` leaves out
-	$(SERVERS) with kafka cassandra registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --profile soak --run-ignored only
+	$(SERVERS) with kafka cassandra registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --workspace --profile soak --run-ignored only
+
+licences: setup ## list the licence of every crate, library and model that a copy of deckle carries
+	cargo build --quiet
+	@python3 deploy/licences.py --program target/debug/deckle
 
 clean: ## remove what was built and produced, keep libraries and models
 	rm -rf target out .deckle/data

@@ -9,7 +9,7 @@ lib=.deckle/lib
 if cmp -s "$pins" "$lib/libraries.txt"; then exit 0; fi
 
 if [ "$(uname -s) $(uname -m)" != "Linux x86_64" ]; then
-    echo "only Linux on x86-64 is set up for now (this is $(uname -s) on $(uname -m))." >&2
+    echo "only Linux on x86-64 is set up (this is $(uname -s) on $(uname -m))." >&2
     echo "Elsewhere put libonnxruntime.so 1.20 or later and libpdfium.so build 8125 or later into $lib yourself (and" >&2
     echo "libheif.so.1, without which HEIC photographs are refused)," >&2
     echo "then: cp $pins $lib/" >&2

@@ -14,7 +14,7 @@ for done in .deckle/setup-test .deckle/setup-run; do
     if [ "$scope" = test ]; then break; fi
 done
 if [ "$(uname -s) $(uname -m)" != "Linux x86_64" ]; then
-    echo "only Linux on x86-64 is set up for now; README.md says what other systems need" >&2
+    echo "only Linux on x86-64 is set up; README.md says what other systems need" >&2
     exit 1
 fi
 mkdir -p .deckle
