@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Parts, Stage};
+use super::{Meter, Output, Parts, Stage, count};
 use deckle_blob::{Blobs, claim_check};
 use deckle_contract::{
     document::{BlobRef, Chunk, Document},
@@ -45,7 +45,7 @@ pub struct Language {
 }
 
 impl Language {
-    /// Takes its parts.
+    /// Makes the stage from the parts that it needs.
     pub fn new(parts: &Parts) -> Self {
         Self {
             blobs: Arc::clone(&parts.blobs),
@@ -81,14 +81,14 @@ impl Stage for Language {
 
     fn on_failure(&self, headers: &Headers, input: Option<&Assembled>, failure: &Failure) -> Result<Vec<Output>> {
         if input.is_some_and(|input| !input.embed_with.is_empty()) {
-            // What is published stays so; the dead letter tells what it lacks.
+            // What is published stays so; the dead letter records what it lacks.
             return Ok(Vec::new());
         }
         let cause = input.map_or_else(|| headers.envelope(), |input| input.envelope.clone());
         let source = input.map_or_else(Source::unknown, |input| input.source.clone());
         let reasons = vec![failure.reason(NAME, None)];
         let mut event = Enriched::without_results(cause.caused(Enriched::TOPIC, ""), source, Status::Failed, reasons);
-        event.page_count = input.map_or(super::number(headers.page_count), |input| input.page_count);
+        event.page_count = input.map_or(headers.page_count.unwrap_or(0), |input| input.page_count);
         Ok(vec![Output::new(NAME, &event)?])
     }
 }
@@ -108,7 +108,7 @@ impl Language {
             (language_of(&document), chunking::chunk(&document.blocks, counter.max_tokens(), &count))
         })
         .await?;
-        meter.cpu(cpu_us).count(assembled.page_count.max(0) as usize, 0, 0);
+        meter.cpu(cpu_us).count(assembled.page_count as usize, 0, 0);
         let mut envelope = assembled.envelope.caused(Enriched::TOPIC, "");
         let chunk_parts = self.put_chunks(&envelope, &chunks).await?;
         let vectors = self.embed(&envelope, &models, &chunks, &mut meter).await?;
@@ -121,7 +121,7 @@ impl Language {
             failed_pages: assembled.failed_pages,
             document: Some(assembled.document),
             chunks: chunk_parts,
-            chunk_count: count_of(&chunks)?,
+            chunk_count: count(chunks.len())?,
             vectors,
             language,
             reasons: assembled.reasons,
@@ -162,7 +162,7 @@ impl Language {
             failed_pages: assembled.failed_pages,
             document: current.document,
             chunks: Vec::new(),
-            chunk_count: count_of(&published.chunks)?,
+            chunk_count: count(published.chunks.len())?,
             vectors,
             language: current.language,
             reasons: Vec::new(),
@@ -240,20 +240,15 @@ impl Language {
             parts.push(VectorPart {
                 model: embedder.name().to_owned(),
                 chunking: chunking::NAME.to_owned(),
-                dimension: i32::try_from(dimension).map_err(|_| Failure::defect("a model of 2^31 dimensions"))?,
+                dimension: embedder.dimension(),
                 normalized: true,
-                first_chunk_no: i32::try_from(index * rows_per_part)
-                    .map_err(|_| Failure::defect("more than 2^31 chunks"))?,
-                count: i32::try_from(part.len() / dimension).map_err(|_| Failure::defect("more than 2^31 vectors"))?,
+                first_chunk_no: count(index * rows_per_part)?,
+                count: count(part.len() / dimension)?,
                 blob,
             });
         }
         Ok(parts)
     }
-}
-
-fn count_of(chunks: &[Chunk]) -> Result<i32> {
-    i32::try_from(chunks.len()).map_err(|_| Failure::defect("more than 2^31 chunks"))
 }
 
 /// BCP 47 of the document's text, judged on its first 20,000 bytes; `und` when the detector is not sure.
@@ -273,77 +268,28 @@ fn language_of(document: &Document) -> String {
 
 /// ISO 639-1 where there is one, as BCP 47 wants the shortest code.
 fn bcp47(language: whatlang::Lang) -> &'static str {
+    // The detector names these by the language meant, and two letters exist for the languages they belong to only.
+    let code = match language {
+        whatlang::Lang::Cmn => "zho",
+        whatlang::Lang::Pes => "fas",
+        other => other.code(),
+    };
+    isolang::Language::from_639_3(code).map_or("und", |language| language.to_639_1().unwrap_or(language.to_639_3()))
+}
+
+#[cfg(test)]
+mod tests {
     use whatlang::Lang;
-    match language {
-        Lang::Eng => "en",
-        Lang::Deu => "de",
-        Lang::Fra => "fr",
-        Lang::Spa => "es",
-        Lang::Ita => "it",
-        Lang::Por => "pt",
-        Lang::Nld => "nl",
-        Lang::Swe => "sv",
-        Lang::Dan => "da",
-        Lang::Nob => "nb",
-        Lang::Fin => "fi",
-        Lang::Pol => "pl",
-        Lang::Ces => "cs",
-        Lang::Slk => "sk",
-        Lang::Slv => "sl",
-        Lang::Hun => "hu",
-        Lang::Ron => "ro",
-        Lang::Bul => "bg",
-        Lang::Rus => "ru",
-        Lang::Ukr => "uk",
-        Lang::Bel => "be",
-        Lang::Srp => "sr",
-        Lang::Hrv => "hr",
-        Lang::Mkd => "mk",
-        Lang::Ell => "el",
-        Lang::Tur => "tr",
-        Lang::Aze => "az",
-        Lang::Ara => "ar",
-        Lang::Heb => "he",
-        Lang::Yid => "yi",
-        Lang::Pes => "fa",
-        Lang::Urd => "ur",
-        Lang::Hin => "hi",
-        Lang::Ben => "bn",
-        Lang::Pan => "pa",
-        Lang::Guj => "gu",
-        Lang::Mar => "mr",
-        Lang::Nep => "ne",
-        Lang::Tam => "ta",
-        Lang::Tel => "te",
-        Lang::Kan => "kn",
-        Lang::Mal => "ml",
-        Lang::Ori => "or",
-        Lang::Sin => "si",
-        Lang::Mya => "my",
-        Lang::Tha => "th",
-        Lang::Khm => "km",
-        Lang::Vie => "vi",
-        Lang::Ind => "id",
-        Lang::Jav => "jv",
-        Lang::Tgl => "tl",
-        Lang::Cmn => "zh",
-        Lang::Jpn => "ja",
-        Lang::Kor => "ko",
-        Lang::Kat => "ka",
-        Lang::Hye => "hy",
-        Lang::Est => "et",
-        Lang::Lav => "lv",
-        Lang::Lit => "lt",
-        Lang::Cat => "ca",
-        Lang::Epo => "eo",
-        Lang::Lat => "la",
-        Lang::Afr => "af",
-        Lang::Uzb => "uz",
-        Lang::Tuk => "tk",
-        Lang::Amh => "am",
-        Lang::Aka => "ak",
-        Lang::Zul => "zu",
-        Lang::Sna => "sn",
-        _ => "und",
+
+    use super::bcp47;
+
+    #[test]
+    fn every_language_that_the_detector_knows_has_two_letters() {
+        for language in Lang::all() {
+            assert_eq!(bcp47(*language).len(), 2, "{language:?}");
+        }
+        for (language, code) in [(Lang::Deu, "de"), (Lang::Cmn, "zh"), (Lang::Pes, "fa"), (Lang::Nob, "nb")] {
+            assert_eq!(bcp47(language), code);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What a picture's metadata says about its geometry: orientation and resolution, from EXIF, JFIF, the chunks of PNG and
 //! the headers of BMP and TIFF. Anything odd is taken as not said.
 
+use ::exif::{In, Reader, Tag, Value};
+
 /// What the metadata says.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Geometry {
@@ -15,6 +17,12 @@ const SANE_DPI: std::ops::RangeInclusive<f32> = 30.0..=4800.0;
 
 const INCHES_PER_CENTIMETRE: f32 = 2.54;
 
+/// `ResolutionUnit` of TIFF for pixels per inch, which holds where a file names none.
+const PER_INCH: u16 = 2;
+
+/// What stands before EXIF in a JPEG's segment.
+const JPEG_MARK: &[u8] = b"Exif\0\0";
+
 /// What a JPEG's segments say: EXIF before JFIF.
 pub(super) fn of_jpeg(bytes: &[u8]) -> Geometry {
     let mut exif = Geometry::default();
@@ -24,7 +32,7 @@ pub(super) fn of_jpeg(bytes: &[u8]) -> Geometry {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let Some(content) = length.checked_sub(2).and_then(|n| tail.get(..n)) else { break };
         match marker {
-            0xE1 if content.starts_with(b"Exif\0\0") && exif == Geometry::default() => exif = of_exif(content),
+            0xE1 if content.starts_with(JPEG_MARK) && exif == Geometry::default() => exif = of_exif(content),
             0xE0 if content.starts_with(b"JFIF\0") => jfif = of_jfif(content),
             0xDA => break,
             _ => {}
@@ -95,45 +103,29 @@ fn of_jfif(content: &[u8]) -> Option<f32> {
     }
 }
 
-/// The first directory of a TIFF structure, which is what EXIF is; some writers put JPEG's mark in front.
-pub(super) fn of_exif(exif: &[u8]) -> Geometry {
-    directory(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif)).unwrap_or_default()
-}
-
-fn directory(tiff: &[u8]) -> Option<Geometry> {
-    let big = match tiff.get(..2)? {
-        b"MM" => true,
-        b"II" => false,
-        _ => return None,
+/// The first directory of a TIFF structure, which is what EXIF is; some writers put JPEG's mark in front. Of a damaged
+/// one, what is whole counts.
+pub(super) fn of_exif(chunk: &[u8]) -> Geometry {
+    let tiff = chunk.strip_prefix(JPEG_MARK).unwrap_or(chunk);
+    let read = Reader::new().continue_on_error(true).read_raw(tiff.to_vec());
+    let Ok(exif) = read.or_else(|error| error.distill_partial_result(|_| ())) else { return Geometry::default() };
+    let value = |tag| exif.get_field(tag, In::PRIMARY).map(|field| &field.value);
+    let number = |tag| value(tag).and_then(|value| value.get_uint(0)).and_then(|number| u16::try_from(number).ok());
+    let resolution = match value(Tag::XResolution) {
+        Some(Value::Rational(fractions)) => fractions.first().map(|fraction| fraction.to_f32()),
+        _ => None,
     };
-    let u16_at = |at: usize| -> Option<u16> {
-        let pair = *tiff.get(at..)?.first_chunk::<2>()?;
-        Some(if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) })
-    };
-    let u32_at = |at: usize| -> Option<u32> {
-        let four = *tiff.get(at..)?.first_chunk::<4>()?;
-        Some(if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) })
-    };
-    let start = u32_at(4)? as usize;
-    let (mut orientation, mut resolution, mut unit) = (None, None, 2);
-    for entry in (0..usize::from(u16_at(start)?)).map(|i| start + 2 + i * 12) {
-        match u16_at(entry)? {
-            0x0112 => orientation = Some(u16_at(entry + 8)?).filter(|o| (1..=8).contains(o)),
-            0x011A => {
-                let at = u32_at(entry + 8)? as usize;
-                resolution = u32_at(at).zip(u32_at(at + 4)).map(|(n, d)| n as f32 / d as f32);
-            }
-            0x0128 => unit = u16_at(entry + 8)?,
-            _ => {}
-        }
+    let unit = number(Tag::ResolutionUnit).unwrap_or(PER_INCH);
+    Geometry {
+        orientation: number(Tag::Orientation).filter(|orientation| (1..=8).contains(orientation)),
+        dpi: resolution.and_then(|resolution| tiff_dpi(resolution, unit)),
     }
-    Some(Geometry { orientation, dpi: resolution.and_then(|resolution| tiff_dpi(resolution, unit)) })
 }
 
 /// A resolution in a unit of TIFF: 2 is per inch, 3 per centimetre, 1 says no more than the shape of a pixel.
 pub(super) fn tiff_dpi(resolution: f32, unit: u16) -> Option<f32> {
     match unit {
-        2 => sane(resolution),
+        PER_INCH => sane(resolution),
         3 => sane(resolution * INCHES_PER_CENTIMETRE),
         _ => None,
     }
@@ -167,6 +159,26 @@ mod tests {
             assert_eq!(of_exif(exif), Geometry { orientation: Some(6), dpi: None });
             // Cut anywhere, it says less and breaks nothing.
             (0..exif.len()).for_each(|n| assert!(of_exif(&exif[..n]).dpi.is_none()));
+            let in_jpeg = [JPEG_MARK, exif].concat();
+            assert_eq!(of_exif(&in_jpeg), of_exif(exif));
+        }
+    }
+
+    #[test]
+    fn a_resolution_is_read_in_inches_and_centimetres_and_a_bad_entry_hides_no_good_one() {
+        // Three entries: the resolution (a fraction at byte 50), its unit, and a tag whose value lies outside.
+        let exif = |resolution: [u8; 4], unit: u8| {
+            let mut exif = b"II*\0\x08\0\0\0\x03\0".to_vec();
+            exif.extend(b"\x1A\x01\x05\0\x01\0\0\0\x32\0\0\0");
+            exif.extend([0x28, 1, 3, 0, 1, 0, 0, 0, unit, 0, 0, 0]);
+            exif.extend(b"\x31\x01\x02\0\xFF\0\0\0\xF0\xFF\0\0");
+            exif.extend([0; 4]);
+            exif.extend(resolution);
+            exif.extend(1_u32.to_le_bytes());
+            exif
+        };
+        for (resolution, unit, dpi) in [(300, 2, Some(300.0)), (118, 3, Some(299.72)), (300, 1, None), (1, 2, None)] {
+            assert_eq!(of_exif(&exif(u32::to_le_bytes(resolution), unit)).dpi, dpi, "{resolution} in unit {unit}");
         }
     }
 

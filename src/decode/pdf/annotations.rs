@@ -71,7 +71,7 @@ fn lines_of(value: &str) -> impl Iterator<Item = String> {
     value.split(['\r', '\n', '\u{2028}', '\u{2029}']).filter_map(metadata::line)
 }
 
-/// A value as lines from the top of its box downwards; where it is wrapped inside, nobody tells.
+/// A value as lines from the top of its box downwards; where it is wrapped inside is not known.
 fn written(value: &str, bbox: Bbox, font_size: Option<f32>) -> Vec<Line> {
     /// Height of a line in font sizes.
     const LEADING: f32 = 1.2;

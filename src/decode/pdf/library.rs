@@ -257,8 +257,8 @@ impl PdfPage<'_> {
 /// Texts of more bytes are left out: no title or value is that long.
 const LONGEST_TEXT: c_ulong = 1 << 20;
 
-/// Reads a UTF-16LE text by PDFium's custom: asked with nothing, it tells the length in bytes with the final NUL. It
-/// writes only where the buffer holds all of it.
+/// Reads a UTF-16LE text by PDFium's custom: asked with no buffer, it returns the length in bytes with the final NUL.
+/// It writes only where the buffer holds all of it.
 fn utf16(mut get: impl FnMut(*mut FPDF_WCHAR, c_ulong) -> c_ulong) -> String {
     let bytes = get(std::ptr::null_mut(), 0).min(LONGEST_TEXT);
     let mut units = vec![0u16; (bytes / 2) as usize];

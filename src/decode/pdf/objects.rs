@@ -139,7 +139,7 @@ struct Reader<'a, 'p> {
 }
 
 impl<'p> Reader<'_, 'p> {
-    /// Reads all characters into lines, counts them, and tells which text objects they came from and where ink is.
+    /// Reads all characters into lines, counts them, and records which text objects they came from and where ink is.
     fn read(&mut self, signals: &mut Signals, seen: &mut HashSet<Object<'p>>, ink: &mut Vec<Bbox>) -> Vec<Line> {
         let mut glyphs = Vec::new();
         let mut high_surrogate = None;

@@ -1,7 +1,7 @@
 //! What a child may not do: write, read other files than its libraries, open a connection, outlive its parent.
 //!
 //! All of it is applied by the child to itself before it sees its first byte of input, so that starting one needs no
-//! code between fork and exec. What the kernel does not offer is left out and told by [`confinement`].
+//! code between fork and exec. What the kernel does not offer is left out and reported by [`confinement`].
 
 use std::{path::PathBuf, sync::OnceLock};
 

@@ -88,7 +88,7 @@ pub struct Answer {
     pub cpu_us: i64,
 }
 
-/// What the parent tells a child about its limits, once, through [`LIMITS_VARIABLE`].
+/// The limits of a child, which the parent hands to it once, through [`LIMITS_VARIABLE`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Limits {
     memory_mb: u64,

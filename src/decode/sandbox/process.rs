@@ -21,7 +21,7 @@ use super::{
     frame::{AnswerHeader, CallHeader, FILE_HELD, FILE_NONE, FILE_SENT, Held, STATUS_OK},
 };
 
-/// How much of a child's standard error is remembered, to tell how it died.
+/// How much of a child's standard error is remembered, to report how it died.
 const TAIL_BYTES: usize = 4096;
 
 /// How much of a child's standard error is logged in its life; more is noise.
@@ -158,7 +158,7 @@ impl Process {
         self.held.has(&file.sha256)
     }
 
-    /// Whether it is still there, as far as the system tells now.
+    /// Whether it still runs, by what the system says now.
     pub(super) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -212,7 +212,7 @@ impl Process {
         Ok(Answer { reply, payload, cpu_us: i64::try_from(header.cpu_us).unwrap_or(i64::MAX) })
     }
 
-    /// Waits for the end of a child whose pipe broke, and tells how it died.
+    /// Waits for the end of a child whose pipe broke, and returns how it died.
     pub(super) async fn death(mut self) -> Death {
         let status = match tokio::time::timeout(LAST_WORDS, self.child.wait()).await {
             Ok(status) => status.ok(),

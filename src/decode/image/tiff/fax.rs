@@ -117,7 +117,7 @@ impl<R: Iterator<Item = std::result::Result<u8, Infallible>>> Strip<R> {
         self.by_runs()
     }
 
-    /// A row told by where it differs from the one above (T.4, 4.2.1.3; T.6, 2.2).
+    /// Reads a row that is coded by where it differs from the one above (T.4, 4.2.1.3; T.6, 2.2).
     fn by_difference(&mut self) -> Option<()> {
         self.row.clear();
         let (mut at, mut is_black) = (None, false);
@@ -142,7 +142,7 @@ impl<R: Iterator<Item = std::result::Result<u8, Infallible>>> Strip<R> {
 
     /// Reads a run from `at` on, and notes where it ends.
     fn change(&mut self, at: u16, is_black: bool) -> Option<u16> {
-        /// Longer runs are told in several codes, of which the last is shorter than this.
+        /// Longer runs are written in several codes, of which the last is shorter than this.
         const LAST: u16 = 64;
         let mut end = at;
         loop {

@@ -1,6 +1,6 @@
 //! Strips and tiles, put together to rows; no more than a row of tiles is held at a time.
 
-use std::io::{Cursor, Read, Seek};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 
 use tiff::decoder::{Decoder, DecodingResult};
 
@@ -22,11 +22,11 @@ pub(super) fn read<R: Read + Seek>(
     if directory.photometric != photometric::PALETTE {
         return Rows { decoder, directory, canvas }.read();
     }
-    // The crate reads no palettes, but would give their numbers as greys.
+    // The crate refuses palettes (as of 0.11.3), and gives their numbers where the directory says grey.
     let pointer = decoder.ifd_pointer();
-    let as_grey = pointer.and_then(|pointer| with_photometric(file, pointer.0, photometric::BLACK_IS_ZERO));
+    let as_grey = pointer.and_then(|pointer| AsGrey::new(file, pointer.0));
     let as_grey = as_grey.ok_or_else(|| super::whole::incomplete(super::NAME))?;
-    let mut decoder = Decoder::new(Cursor::new(as_grey)).map_err(|e| damaged(&e))?.with_limits(super::limits());
+    let mut decoder = Decoder::new(as_grey).map_err(|e| damaged(&e))?.with_limits(super::limits());
     while decoder.ifd_pointer() != pointer {
         // Others of the chain may be beyond reading.
         let next = decoder.next_image();
@@ -37,22 +37,52 @@ pub(super) fn read<R: Read + Seek>(
     Rows { decoder, directory, canvas }.read()
 }
 
-/// A copy of the file in which the directory at an offset says another `PhotometricInterpretation`.
-fn with_photometric(file: &[u8], directory: u64, value: u16) -> Option<Vec<u8>> {
-    const TAG: u16 = 262;
-    let is_big_endian = file.starts_with(b"MM");
-    let u16_at = |at: usize| -> Option<u16> {
-        let two = *file.get(at..)?.first_chunk::<2>()?;
-        Some(if is_big_endian { u16::from_be_bytes(two) } else { u16::from_le_bytes(two) })
-    };
-    // BigTIFF has wider fields: the number of entries in 8 bytes, entries of 20 of which the value comes after 12.
-    let (head, entry, value_at) = if u16_at(2)? == 43 { (8, 20, 12) } else { (2, 12, 8) };
-    let start = usize::try_from(directory).ok()?.checked_add(head)?;
-    let tag_at = (0..4096).map(|i| start + i * entry).find(|at| u16_at(*at) == Some(TAG))?;
-    let mut copy = file.to_vec();
-    let bytes = if is_big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
-    copy.get_mut(tag_at + value_at..tag_at + value_at + 2)?.copy_from_slice(&bytes);
-    Some(copy)
+/// A file as it would be if one of its directories said `BlackIsZero`.
+struct AsGrey<'a> {
+    file: Cursor<&'a [u8]>,
+    /// Where the tag's value stands.
+    value_at: u64,
+    value: [u8; 2],
+}
+
+impl<'a> AsGrey<'a> {
+    /// `None` where the directory at that offset has no `PhotometricInterpretation`.
+    fn new(file: &'a [u8], directory: u64) -> Option<Self> {
+        const TAG: u16 = 262;
+        const BIG_TIFF: u16 = 43;
+        let is_big_endian = file.starts_with(b"MM");
+        let u16_at = |at: usize| -> Option<u16> {
+            let two = *file.get(at..)?.first_chunk::<2>()?;
+            Some(if is_big_endian { u16::from_be_bytes(two) } else { u16::from_le_bytes(two) })
+        };
+        // BigTIFF has wider fields: the number of entries in 8 bytes, entries of 20 of which the value comes after 12.
+        let (head, entry, value_at) = if u16_at(2)? == BIG_TIFF { (8, 20, 12) } else { (2, 12, 8) };
+        let start = usize::try_from(directory).ok()?.checked_add(head)?;
+        let tag_at = (0..4096).map(|i| start + i * entry).find(|at| u16_at(*at) == Some(TAG))?;
+        let value = photometric::BLACK_IS_ZERO;
+        let value = if is_big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+        Some(Self { file: Cursor::new(file), value_at: (tag_at + value_at) as u64, value })
+    }
+}
+
+impl Read for AsGrey<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let from = self.file.position();
+        let length = self.file.read(bytes)?;
+        for (at, value) in (self.value_at..).zip(self.value) {
+            let there = at.checked_sub(from).and_then(|there| bytes[..length].get_mut(there as usize));
+            if let Some(byte) = there {
+                *byte = value;
+            }
+        }
+        Ok(length)
+    }
+}
+
+impl Seek for AsGrey<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.file.seek(to)
+    }
 }
 
 struct Rows<'a, R: Read + Seek> {

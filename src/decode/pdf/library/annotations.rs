@@ -1,4 +1,4 @@
-//! What PDFium tells of the links and form fields of a page.
+//! What PDFium reads of the links and form fields of a page.
 
 use std::ffi::c_int;
 
@@ -36,7 +36,7 @@ pub(crate) struct Widget {
     pub kind: FormFieldKind,
     /// Its full name.
     pub name: String,
-    /// What people are told that it is.
+    /// What the form says to people that it is.
     pub label: String,
     /// What was filled in; of a button what it stands for when it is on. Empty for passwords, which are not asked for.
     pub value: String,

@@ -1,4 +1,4 @@
-//! What PDFium tells of a document as a whole. Texts are as long as the file makes them: callers bound them.
+//! What PDFium reads of a document as a whole. Texts are as long as the file makes them: callers bound them.
 
 use std::ffi::{c_int, c_ulong};
 
@@ -213,7 +213,7 @@ impl Embedded<'_> {
         utf16(|buffer, len| unsafe { self.pdfium.FPDFAttachment_GetAFRelationship(self.handle, buffer, len) })
     }
 
-    /// Its length; PDFium unpacks it to tell.
+    /// Its length in bytes; PDFium unpacks it to find out.
     pub(crate) fn len(&self) -> Option<u64> {
         let mut len: c_ulong = 0;
         // SAFETY: as above; with no buffer only the length is written.

@@ -10,7 +10,7 @@ use super::{Matrix, PdfPage, Rect};
 const SEGMENT_BEZIER: i32 = 1;
 const SEGMENT_MOVE: i32 = 2;
 
-/// Colours whose every channel is this bright cannot be told from the paper.
+/// Colours whose every channel is this bright cannot be distinguished from the paper.
 const PAPER_WHITE: u32 = 250;
 
 /// What is less opaque (of 255) is not seen.
