@@ -1,5 +1,5 @@
-//! What every process does beside its work: it tells how far its stages are behind, trims what they are past, and makes
-//! sure of erasures.
+//! What every process does beside its work: it reports how far its stages are behind, trims what they are past, and
+//! makes sure of erasures.
 
 use std::{sync::Arc, time::Duration};
 

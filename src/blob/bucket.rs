@@ -76,7 +76,7 @@ fn retries() -> RetryConfig {
     }
 }
 
-/// Why an object cannot be had.
+/// The reason why an object cannot be read or written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectError {
     /// There is no such object.

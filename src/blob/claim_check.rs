@@ -10,7 +10,7 @@ use deckle_contract::{
 };
 
 const JSON: &str = "application/json";
-/// What leads the address of a source in the blob store.
+/// The prefix of the address of a source in the blob store.
 const BLOB: &str = "blob:";
 
 /// Stores a value as JSON.

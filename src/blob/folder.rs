@@ -188,7 +188,7 @@ impl Blobs for Folder {
     }
 }
 
-/// Removes a file that was written before a time; tells whether it was.
+/// Removes a file that was written before a time (µs since 1970); returns whether it was.
 fn remove_older(entry: &DirEntry, before: i64) -> io::Result<bool> {
     let is_older = before == i64::MAX || {
         let written = entry.metadata()?.modified()?;

@@ -27,7 +27,7 @@ use deckle_contract::{
     error::{Failure, Result, code},
 };
 
-/// Where blobs lie.
+/// The settings of the blob store.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -54,7 +54,7 @@ impl Config {
         }
     }
 
-    /// `None` for the folder in the home.
+    /// The address of the blob store; `None` for the folder in the home.
     fn address(&self) -> std::result::Result<Option<Address>, String> {
         if self.url.is_empty() {
             return Ok(None);
@@ -99,7 +99,7 @@ pub async fn check(blobs: &dyn Blobs) -> Result<()> {
 /// The blob store.
 #[async_trait]
 pub trait Blobs: Send + Sync {
-    /// Stores bytes under `tenant/document/sha256` and tells where they lie. Twice is once.
+    /// Stores bytes under `tenant/document/sha256` and returns where they lie. Storing the same again changes nothing.
     async fn put(&self, tenant: &str, document_id: &str, media_type: &str, bytes: Bytes) -> Result<BlobRef>;
     /// The same for a file of any size, in constant memory. A missing file is `source.missing`.
     async fn put_file(&self, tenant: &str, document_id: &str, media_type: &str, path: &Path) -> Result<BlobRef>;
@@ -120,7 +120,7 @@ pub trait Blobs: Send + Sync {
 /// Azure drops. A name that is empty or too long for a file name is `%-` and its SHA-256, which no other name is encoded
 /// to.
 pub fn encode_name(name: &str) -> String {
-    /// Bytes; file systems end at 255.
+    /// The longest encoded name, in bytes; file systems end at 255.
     const LONGEST: usize = 200;
 
     let mut encoded = String::with_capacity(name.len());
@@ -162,7 +162,7 @@ fn check_key(blob: &BlobRef) -> Result<()> {
     Err(Failure::rejected(code::SOURCE_INVALID, format!("{:?} is no key of the blob store", blob.key)))
 }
 
-/// Whose blob it is, and what.
+/// The document that a blob belongs to, and its media type.
 struct Place {
     /// `tenant/document`, encoded.
     prefix: String,

@@ -33,9 +33,9 @@ const AT_ONCE: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Remote {
     bucket: Bucket,
-    /// What leads every key.
+    /// The names that lead every key.
     prefix: Vec<String>,
-    /// Names it in messages.
+    /// The name of the store in messages.
     name: String,
 }
 
@@ -105,7 +105,7 @@ impl Remote {
         }
     }
 
-    /// What is written is never missing.
+    /// The failure of a write, where a missing object is no answer of a store that works.
     fn unwritten(&self, error: object_store::Error) -> Failure {
         match ObjectError::from(error) {
             ObjectError::Missing => self.away("the object vanished while it was written"),
@@ -226,7 +226,7 @@ impl Reading {
         (hex::encode(self.hash.clone().finalize()), self.size_bytes)
     }
 
-    /// From the beginning.
+    /// Starts reading and hashing from the beginning of the file.
     fn again(mut self) -> Result<Self> {
         self.file.rewind().map_err(|error| away(&self.path, &error))?;
         Ok(Self { hash: Sha256::new(), size_bytes: 0, ..self })

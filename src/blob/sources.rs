@@ -32,11 +32,11 @@ use deckle_contract::{
     record::{Uploaded, wire},
 };
 
-/// What stands for the event's tenant in a root.
+/// The name in a root that stands for the event's tenant.
 const TENANT: &str = "{tenant}";
-/// What a source is called that lies in the event.
+/// The address of a source that lies in the event itself.
 const INLINE: &str = "inline:";
-/// What is imported is sniffed later.
+/// The media type of an imported file, whose real one is found later.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// Where uploads may come from, besides the blob store.
@@ -97,20 +97,20 @@ pub struct Sources {
     roots: Vec<Root>,
     max_inline_bytes: usize,
     max_bytes: u64,
-    /// Copies lie here until they are in the blob store.
+    /// The folder in which copies lie until they are in the blob store.
     folder: PathBuf,
 }
 
 struct Root {
     address: Address,
-    /// None for a folder.
+    /// The open bucket; `None` for a folder.
     bucket: Option<Bucket>,
 }
 
 /// The bytes of an upload, read once and held where nobody changes them.
 pub struct Fetched {
     content: Content,
-    /// Lower-case hex.
+    /// SHA-256 of the bytes, in lower-case hex.
     pub sha256: String,
     /// Length in bytes.
     pub size_bytes: u64,

@@ -112,7 +112,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
     };
     let request = Request { what, tenant: args.tenant, since: args.since, until: args.until, vectors };
     let bar = spinner(json);
-    let show = |written: Written| bar.set_message(told(what, written));
+    let show = |written: Written| bar.set_message(summary(what, written));
     let mut stops = StopSignals::listen()?;
     let written = tokio::select! {
         written = export::export(&*app.store, &*app.blobs, &request, format, target, show) => {
@@ -133,14 +133,14 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
     };
     if to_stdout {
         if !json {
-            warn(format_args!("{}, {}", told(what, written), size(written)));
+            warn(format_args!("{}, {}", summary(what, written), size(written)));
         }
     } else if json {
         print_json(&json!({
             "out": args.out, "documents": written.documents, "rows": written.rows, "bytes": written.bytes,
         }))?;
     } else {
-        print(format_args!("{}, {} in {name}", told(what, written), size(written)))?;
+        print(format_args!("{}, {} in {name}", summary(what, written), size(written)))?;
     }
     Ok(Outcome::Done)
 }
@@ -157,7 +157,7 @@ fn format(args: &Args) -> anyhow::Result<Format> {
 }
 
 /// `100000 chunks of 1000 documents`.
-fn told(what: What, written: Written) -> String {
+fn summary(what: What, written: Written) -> String {
     let rows = table::count(written.rows, what.noun());
     match what {
         What::Documents => rows,
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn counts_read_well() {
         let written = Written { documents: 1, rows: 2_000, bytes: 0 };
-        assert_eq!(told(What::Chunks, written), "2000 chunks of 1 document");
-        assert_eq!(told(What::Documents, Written { rows: 1, ..written }), "1 document");
+        assert_eq!(summary(What::Chunks, written), "2000 chunks of 1 document");
+        assert_eq!(summary(What::Documents, Written { rows: 1, ..written }), "1 document");
     }
 }

@@ -78,7 +78,7 @@ async fn activate(app: &App, json: bool, name: &str, force: bool) -> anyhow::Res
     );
     let now = now();
     let decided = change_models(&*app.store, |models| Some(models.activate(name, default, now))).await?;
-    tell(json, name, decided.as_ref())?;
+    report(json, name, decided.as_ref())?;
     Ok(Outcome::Done)
 }
 
@@ -107,7 +107,7 @@ async fn drop_model(app: &App, json: bool, name: &str) -> anyhow::Result<Outcome
     let decided = change_models(&*app.store, |models| models.give_up(name, default, now)).await?;
     anyhow::ensure!(decided.is_some(), "searches ask {name}: `deckle models activate` another one first");
     app.store.delete_vectors(name).await?;
-    tell(json, name, decided.as_ref())?;
+    report(json, name, decided.as_ref())?;
     Ok(Outcome::Done)
 }
 
@@ -120,7 +120,7 @@ async fn wait(duration: Duration, until: &str) {
 }
 
 /// Says what is so from now on.
-fn tell(json: bool, name: &str, decided: Option<&Models>) -> anyhow::Result<()> {
+fn report(json: bool, name: &str, decided: Option<&Models>) -> anyhow::Result<()> {
     let state = decided.and_then(|models| models.state(name));
     if json {
         return print_json(&json!({ "name": name, "state": state }));

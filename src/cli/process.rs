@@ -121,7 +121,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
     let app = context.open()?;
-    // From before the first submission on, so that no end is missed; the store tells what ended earlier.
+    // From before the first submission on, so that no end is missed; the store has what ended earlier.
     let tail = app.log.tail(&[Topic::from(PageAnalysed::TOPIC), Topic::from(Published::TOPIC)], log::From::End).await?;
     let request = submit::Request { force: args.force, lane: Lane::Interactive, options: options(&args) };
     let submissions: Vec<Submission> = stream::iter(inputs)
@@ -242,8 +242,8 @@ fn name(row: &Row) -> String {
     row.submission.input.relative.display().to_string()
 }
 
-/// Takes note of what the log tells. A record of another version of deckle, which cannot be decoded, is passed over:
-/// the store tells the end of its document too.
+/// Takes note of records of the log. A record of another version of deckle, which cannot be decoded, is passed over:
+/// the store has the end of its document too.
 fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) {
     for record in records {
         if &*record.partition.topic == PageAnalysed::TOPIC {
@@ -353,7 +353,7 @@ fn summarise(rows: &[Row], headers: &[Header], took: Duration, out: Option<&Path
     print(format_args!("{} in {took}{exports}", counts.join(", ")))
 }
 
-/// What a person is told: a document that failed before is failed, not unchanged.
+/// The status to show to a person: a document that failed before is failed, not unchanged.
 fn outcome(row: &Row, header: &Header) -> Status {
     match row.status {
         Some(Status::Unchanged) if header.status() != Status::Published => header.status(),

@@ -29,7 +29,7 @@ pub(super) struct Progress {
 
 struct Document {
     name: String,
-    pages: HashSet<i32>,
+    pages: HashSet<u32>,
     bar: Option<ProgressBar>,
 }
 
@@ -50,12 +50,12 @@ impl Progress {
     }
 
     /// A page of a document was analysed, or failed.
-    pub(super) fn page(&mut self, document_id: &str, page_no: i32, page_count: i32) {
+    pub(super) fn page(&mut self, document_id: &str, page_no: u32, page_count: u32) {
         let shown = self.documents.values().filter(|document| document.bar.is_some()).count();
         let Some(document) = self.documents.get_mut(document_id) else { return };
         // A document of one page is done before its bar could be read.
         if document.bar.is_none() && shown < BARS && page_count > 1 {
-            let bar = self.bars.insert_before(&self.total, ProgressBar::new(u64::try_from(page_count).unwrap_or(0)));
+            let bar = self.bars.insert_before(&self.total, ProgressBar::new(u64::from(page_count)));
             bar.set_style(bar_style("{bar:30.cyan/dim} {pos:>5}/{len:<5} pages  {wide_msg}"));
             bar.set_message(document.name.clone());
             document.bar = Some(bar);

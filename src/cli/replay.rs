@@ -90,7 +90,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
 
     let bar = progress(found.lacking, json);
     let (mut embedded, mut left, mut stalled) = (0, Vec::new(), false);
-    let mut tell = |step| match step {
+    let mut report = |step| match step {
         Step::Embedded(more) => {
             embedded += more;
             bar.inc(more as u64);
@@ -108,7 +108,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         }
     };
     let mut stops = StopSignals::listen()?;
-    let replay = Replay::new(&*app.log, &*app.store, &choice, model, args.rate, &mut tell);
+    let replay = Replay::new(&*app.log, &*app.store, &choice, model, args.rate, &mut report);
     let interrupted = tokio::select! {
         worked = replay.run(&decided) => {
             worked?;
@@ -129,11 +129,11 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         }))?;
     } else {
         let took = table::duration(i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX));
-        let mut told = format!("{} embedded by {model} in {took}, {had} had its vectors", documents(embedded as u64));
+        let mut line = format!("{} embedded by {model} in {took}, {had} had its vectors", documents(embedded as u64));
         if !left.is_empty() {
-            told += &format!(", {} left", left.len());
+            line += &format!(", {} left", left.len());
         }
-        print(told)?;
+        print(line)?;
         if !interrupted && left.is_empty() && state == ModelState::Building {
             print(format_args!("`deckle models activate {model}` switches searches to it"))?;
         }

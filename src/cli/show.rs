@@ -220,8 +220,8 @@ fn decisions(run: &DocumentRun) -> anyhow::Result<()> {
     let mut decisions: Vec<_> = trail.flat_map(|entry| &entry.decisions).collect();
     // What the files themselves say first, then what was recognised.
     decisions.sort_by_key(|(decision, _)| !decision.starts_with("text_layer"));
-    let told: Vec<String> = decisions.iter().map(|(why, pages)| format!("{pages} {}", in_words(why))).collect();
-    if told.is_empty() { Ok(()) } else { print(format_args!("pages: {}", told.join(", "))) }
+    let parts: Vec<String> = decisions.iter().map(|(why, pages)| format!("{pages} {}", in_words(why))).collect();
+    if parts.is_empty() { Ok(()) } else { print(format_args!("pages: {}", parts.join(", "))) }
 }
 
 /// A decision of [`crate::decode::text_layer`] for people; an unknown one is why a page was recognised.

@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C, for commands that have something to finish or to tell when they are stopped.
+//! SIGTERM and Ctrl-C, for commands that have something to finish or to report when they are stopped.
 
 use std::io;
 

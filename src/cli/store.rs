@@ -91,7 +91,7 @@ async fn show_plan(config: &cql::Config, json: bool) -> anyhow::Result<Outcome> 
         value["differences"] = serde_json::to_value(&plan.differences)?;
         print_json(&value)?;
     } else {
-        tell(&plan.differences, verb)?;
+        report(&plan.differences, verb)?;
         print(summary(config, &plan))?;
     }
     Ok(if plan.is_in_order() { Outcome::Done } else { Outcome::Differs })
@@ -118,8 +118,8 @@ async fn apply(config: &cql::Config, json: bool) -> anyhow::Result<Outcome> {
             "store": "scylla", "keyspace": config.keyspace, "in_order": is_sound, "applied": done, "left": left,
         }))?;
     } else {
-        tell(&done, verb_done)?;
-        tell(&left, verb)?;
+        report(&done, verb_done)?;
+        report(&left, verb)?;
         print(match (done.len(), is_sound) {
             (_, false) => "nothing was applied: deckle cannot mend what is refused".to_owned(),
             (0, true) => format!("keyspace {} was as deckle wants it already", config.keyspace),
@@ -194,7 +194,7 @@ pub(super) fn in_words(config: &cql::Config, found: &Found) -> String {
 }
 
 /// One row for each difference.
-fn tell(differences: &[Difference], verb: impl Fn(&Action) -> Cell) -> anyhow::Result<()> {
+fn report(differences: &[Difference], verb: impl Fn(&Action) -> Cell) -> anyhow::Result<()> {
     if differences.is_empty() {
         return Ok(());
     }

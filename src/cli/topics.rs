@@ -80,7 +80,7 @@ async fn show_plan(config: &Config, json: bool) -> anyhow::Result<Outcome> {
             "log": "kafka", "in_order": plan.is_in_order(), "differences": plan.differences,
         }))?;
     } else {
-        tell(plan.differences.iter().map(|difference| (difference, None)))?;
+        report(plan.differences.iter().map(|difference| (difference, None)))?;
         print(summary(&plan))?;
     }
     Ok(if plan.is_in_order() { Outcome::Done } else { Outcome::Differs })
@@ -115,7 +115,7 @@ async fn apply(config: &kafka::Config, json: bool) -> anyhow::Result<Outcome> {
     if json {
         print_json(&serde_json::json!({ "log": "kafka", "in_order": in_order, "applied": applied, "left": left }))?;
     } else {
-        tell(applied.iter().map(|one| (&one.difference, Some(one))).chain(left.into_iter().map(|one| (one, None))))?;
+        report(applied.iter().map(|one| (&one.difference, Some(one))).chain(left.into_iter().map(|one| (one, None))))?;
         print(match (applied.len() - failed, in_order) {
             (0, true) => "the topics were as deckle wants them already".to_owned(),
             (done, true) => {
@@ -141,7 +141,7 @@ async fn check(config: &kafka::Config, json: bool) -> anyhow::Result<Outcome> {
 }
 
 /// One row for each difference; with what became of it, where something was done.
-fn tell<'a>(differences: impl Iterator<Item = (&'a Difference, Option<&'a Applied>)>) -> anyhow::Result<()> {
+fn report<'a>(differences: impl Iterator<Item = (&'a Difference, Option<&'a Applied>)>) -> anyhow::Result<()> {
     let mut rows = table::Rows::new(&[
         ("topic", Fit::Keep),
         ("", Fit::Keep),

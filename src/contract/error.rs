@@ -1,4 +1,4 @@
-//! What can go wrong with a record, and how it is told to people.
+//! What can go wrong with a record, and how it is reported to people.
 //!
 //! The law: every failure of a stage is one of four kinds, and the kind alone decides what the worker does. Nothing
 //! else in deckle decides between "try again", "wait" and "dead letter".

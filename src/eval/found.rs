@@ -297,15 +297,15 @@ mod tests {
         let legend = Block { prov: around(6.0, 7.0), ..block("in all seas", &[2]) };
         let lines = vec![line("above", 1.0), line("Year", 4.0), line("in all seas", 6.0), line("lost", 9.0)];
         let page = Page { page_no: 1, lines, blocks: vec![text, chart, legend], ..Page::default() };
-        let told = |scope: &Scope| {
+        let scoped = |scope: &Scope| {
             let found = Found::of_pages([&page], scope);
             let words: Vec<String> = found.words().map(|word| word.text.clone()).collect();
             (words.join(" "), found.pages[0].flowing.clone(), found.picture_words_left_out)
         };
         let all = ("above Year in all seas lost".to_owned(), "above\nYear\nin all seas".to_owned(), None);
-        assert_eq!(told(&Scope::default()), all);
+        assert_eq!(scoped(&Scope::default()), all);
         let without = Scope { pictures: false, ..Scope::default() };
-        assert_eq!(told(&without), ("above lost".to_owned(), "above".to_owned(), Some(4)));
+        assert_eq!(scoped(&without), ("above lost".to_owned(), "above".to_owned(), Some(4)));
         assert_eq!(Found::of_pages([&Page::default()], &without).picture_words_left_out, Some(0));
     }
 

@@ -390,7 +390,7 @@ mod tests {
         folder
     }
 
-    fn told(pairing: &Pairing) -> Vec<(&str, &str)> {
+    fn pairs(pairing: &Pairing) -> Vec<(&str, &str)> {
         pairing.pairs.iter().map(|pair| (pair.set.as_str(), pair.name.as_str())).collect()
     }
 
@@ -420,13 +420,13 @@ mod tests {
         ]);
         let pairing = find(&[here.path().to_owned()], None, &[]).unwrap();
         let set = here.path().file_name().unwrap().to_str().unwrap();
-        assert_eq!(told(&pairing), [(set, "a.pdf"), (set, "page.webp"), (set, "us-001.pdf")]);
+        assert_eq!(pairs(&pairing), [(set, "a.pdf"), (set, "page.webp"), (set, "us-001.pdf")]);
         assert_eq!(pairing.pairs[2].truths.len(), 2, "regions and cells are one truth");
         assert_eq!(names(&pairing.truths_without_document), ["nothing.txt"]);
         assert_eq!(names(&pairing.documents_without_truth), ["alone.png"]);
         assert_eq!(names(&pairing.not_read), ["fields.json"]);
         let one = find(&[here.path().join("a.txt")], None, &[]).unwrap();
-        assert_eq!((told(&one).len(), one.documents_without_truth.len()), (1, 0));
+        assert_eq!((pairs(&one).len(), one.documents_without_truth.len()), (1, 0));
     }
 
     #[test]
@@ -440,7 +440,7 @@ mod tests {
         ]);
         let rule = SetRule { name: "pictures".into(), pattern: glob::Pattern::new("image/*").unwrap() };
         let pairing = find(&[here.path().join("truth")], Some(here.path()), &[rule]).unwrap();
-        assert_eq!(told(&pairing), [("pictures", "image/a.tif"), ("scan", "scan/a.pdf")]);
+        assert_eq!(pairs(&pairing), [("pictures", "image/a.tif"), ("scan", "scan/a.pdf")]);
         assert_eq!(names(&pairing.documents_without_truth), ["b.tif"]);
         assert_eq!(names(&pairing.not_read), ["notes.md"]);
     }
@@ -451,7 +451,7 @@ mod tests {
         let roundabout = here.path().join("scan/../truth");
         for truths in [roundabout.clone(), roundabout.join("a.txt")] {
             let pairing = find(&[truths], Some(here.path()), &[]).unwrap();
-            assert_eq!(told(&pairing), [("scan", "scan/a.pdf")]);
+            assert_eq!(pairs(&pairing), [("scan", "scan/a.pdf")]);
         }
         assert_eq!(find(&[roundabout.join("a.txt")], None, &[]).unwrap().pairs, []);
     }
@@ -471,7 +471,7 @@ mod tests {
         ]);
         let truth = here.path().join("truth");
         let pairing = find(std::slice::from_ref(&truth), Some(&here.path().join("doc")), &[]).unwrap();
-        assert_eq!(told(&pairing), [("doc", "four.pdf page 3"), ("doc", "other.pdf"), ("turned", "four.pdf page 2")]);
+        assert_eq!(pairs(&pairing), [("doc", "four.pdf page 3"), ("doc", "other.pdf"), ("turned", "four.pdf page 2")]);
         assert_eq!(
             (&pairing.pairs[2].languages, &pairing.pairs[2].scope),
             (&vec!["de".to_owned()], &Scope { pages: vec![2], pictures: false })

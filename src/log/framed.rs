@@ -26,15 +26,15 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Framed {
     log: Arc<dyn Log>,
     config: registry::Config,
-    /// Leads the names of subjects.
+    /// The prefix of the names of subjects in the registry.
     prefix: String,
     edge: OnceCell<Arc<Edge>>,
 }
 
-/// Where records are framed.
+/// The place where records are framed on their way in and out, once the registry is connected.
 struct Edge {
     registry: Registry,
-    /// Why a reader waits now.
+    /// The failure for which a reader waits now, if one does.
     away: Mutex<Option<Failure>>,
 }
 
@@ -130,11 +130,11 @@ impl Log for Framed {
 struct FramedReader {
     reader: Box<dyn Reader>,
     edge: Arc<Edge>,
-    /// Read, and not translated yet.
+    /// Records that were read, and are not translated yet.
     coming: VecDeque<Record>,
-    /// Translated, and not given yet.
+    /// Records that were translated, and are not given to the worker yet.
     come: Vec<Record>,
-    /// A partition may be paused between the two.
+    /// Records of partitions that were paused between the two.
     held_back: HeldBack,
 }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Partition, Record};
 
-/// What a reader holds back.
+/// The records that a reader holds back because their partitions are paused.
 #[derive(Default)]
 pub(super) struct HeldBack {
     paused: BTreeSet<Partition>,
     /// Read before the pause was known to the thread; they come first when the partition is resumed.
     records: BTreeMap<Partition, Vec<Record>>,
-    /// Held back once, and to be given now.
+    /// Records that were held back, and are to be given now.
     resumed: VecDeque<Vec<Record>>,
 }
 
@@ -26,7 +26,7 @@ impl HeldBack {
         }
     }
 
-    /// What was held back and may be given now.
+    /// Takes the next records that were held back and may be given now.
     pub(super) fn resumed(&mut self) -> Option<Vec<Record>> {
         while let Some(records) = self.resumed.pop_front() {
             let records = self.sift(records);
@@ -37,7 +37,7 @@ impl HeldBack {
         None
     }
 
-    /// What of some records may be given now.
+    /// Returns those records that may be given now, and holds back the rest.
     pub(super) fn sift(&mut self, records: Vec<Record>) -> Vec<Record> {
         if self.paused.is_empty() {
             return records;
@@ -50,7 +50,7 @@ impl HeldBack {
         free
     }
 
-    /// Nothing of these partitions is ours any more.
+    /// Drops all records of partitions that are not ours any more.
     pub(super) fn forget(&mut self, partitions: &[Partition]) {
         for partition in partitions {
             self.paused.remove(partition);

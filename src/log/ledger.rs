@@ -28,7 +28,7 @@ pub use pausing::Pauses;
 /// One start in so many goes to a bulk record although interactive ones wait, so that bulk never starves.
 const BULK_TURN: u64 = 4;
 
-/// Where the ledger draws its lines.
+/// The limits of what is in flight and of what closes a step.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Records in flight, over all partitions, before reading pauses.
@@ -61,7 +61,7 @@ impl Default for Limits {
     }
 }
 
-/// Names one admitted record, within one assignment of its partition.
+/// The name of one admitted record, within one assignment of its partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket {
     /// The assignment; never used twice in a ledger, so it names the partition too.
@@ -70,7 +70,7 @@ pub struct Ticket {
     pub offset: i64,
 }
 
-/// What became of a record that was handed in.
+/// The answer to a record that was handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// It waits for its turn.
@@ -81,16 +81,16 @@ pub enum Admission {
     Unassigned,
 }
 
-/// What is in flight, for limits and metrics.
+/// The number of records in flight by their state, for limits and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InFlight {
-    /// Admitted and not started.
+    /// Records that were admitted and have not started.
     pub waiting: usize,
-    /// Started and not complete.
+    /// Records that have started and are not complete.
     pub running: usize,
-    /// Complete and in no step yet.
+    /// Records that are complete and in no step yet.
     pub completed: usize,
-    /// In the outstanding step.
+    /// Records in the outstanding step.
     pub outstanding: usize,
     /// Bytes of all of them: of the input until it is complete, of its outputs from then on.
     pub bytes: usize,
@@ -116,11 +116,11 @@ pub struct Ledger {
     /// The partition that started last, and how many starts there were: the next turn goes to the one after it.
     last_started: u64,
     starts: u64,
-    /// In order of completion, which is the order of the outputs.
+    /// Completed records that are in no step, in order of completion, which is the order of the outputs.
     completed: VecDeque<Completed>,
     outputs_completed: usize,
     output_bytes_completed: usize,
-    /// The first interactive completion that no step holds.
+    /// The time of the first interactive completion that no step holds.
     interactive_since: Option<Instant>,
     outstanding: Option<Outstanding>,
     /// Nothing that is complete fits the positions; only a further completion or a revoke can change that.
@@ -133,12 +133,12 @@ pub struct Ledger {
 struct PartitionState {
     partition: Partition,
     progress: Progress,
-    /// Admitted, and neither completed nor in a step.
+    /// Records that were admitted, and are neither completed nor in a step, by offset.
     open: BTreeMap<i64, Open>,
     /// Offsets that may start, one set per lane, lowest first: what is low holds the position back.
     runnable_interactive: BTreeSet<i64>,
     runnable_bulk: BTreeSet<i64>,
-    /// Completed, and in no step.
+    /// Offsets of records that are completed, and in no step.
     completed: BTreeSet<i64>,
     records: usize,
     bytes: usize,
@@ -153,7 +153,7 @@ struct Open {
     key: Arc<str>,
     interactive: bool,
     bytes: usize,
-    /// Until it starts.
+    /// The record itself, until it starts.
     waiting: Option<Record>,
 }
 
@@ -358,7 +358,7 @@ impl Ledger {
         self.interactive_since = self.completed.iter().filter(|done| done.interactive).map(|done| done.at).min();
     }
 
-    /// What is in flight.
+    /// The number of records in flight, by their state.
     pub fn in_flight(&self) -> InFlight {
         self.in_flight
     }

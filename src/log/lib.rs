@@ -58,7 +58,7 @@ pub type RawHeaders = BTreeMap<String, String>;
 /// A record to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRecord {
-    /// Where it goes.
+    /// The topic that it is appended to.
     pub topic: Topic,
     /// Decides the partition: the same key always goes to the same one.
     pub key: String,
@@ -71,9 +71,9 @@ pub struct NewRecord {
 /// A committed record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Where it lies.
+    /// The partition that it lies in.
     pub partition: Partition,
-    /// Its place there.
+    /// Its offset in the partition.
     pub offset: i64,
     /// When the log took it, µs since 1970, UTC. Within the partition it never goes back by a millisecond or more, and
     /// any 1,000 records in a row have different ones (Kafka counts milliseconds; the offset tells records apart).
@@ -82,7 +82,7 @@ pub struct Record {
     pub key: String,
     /// Its headers.
     pub headers: RawHeaders,
-    /// Its bytes.
+    /// The encoded event.
     pub value: Bytes,
 }
 
@@ -111,7 +111,7 @@ pub struct Step {
     pub positions: BTreeMap<Partition, Position>,
 }
 
-/// What a reader tells.
+/// An event that a reader returns.
 #[derive(Debug)]
 pub enum Event {
     /// Committed records, in order within each partition. Never empty.
@@ -122,9 +122,9 @@ pub enum Event {
     Revoked {
         /// The partitions that are taken away.
         partitions: Vec<Partition>,
-        /// They may already belong to someone else: nothing can be committed.
+        /// Whether they may already belong to someone else, so that nothing of them can be committed.
         lost: bool,
-        /// Dropping it acknowledges too.
+        /// Sent when the worker has let go of the partitions; dropping it acknowledges too.
         ack: oneshot::Sender<()>,
     },
 }
@@ -149,7 +149,7 @@ pub enum CommitError {
 /// How far a group is behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lag {
-    /// Which topic.
+    /// The topic that the group reads.
     pub topic: String,
     /// 0 when all are complete; else no fewer than the records that are not, summed over its partitions (offsets have
     /// holes, and nobody counts them).
@@ -192,9 +192,9 @@ pub trait Log: Send + Sync {
 pub trait Reader: Send {
     /// The next event; waits for one. Cancel safe.
     async fn next(&mut self) -> Result<Event>;
-    /// No records of these partitions until resumed.
+    /// Pauses partitions: no records of them come until they are resumed.
     fn pause(&mut self, partitions: &[Partition]);
-    /// Records again, in order, none lost.
+    /// Resumes partitions: their records come again, in order, none lost.
     fn resume(&mut self, partitions: &[Partition]);
     /// Leaves the group, so that others take over at once.
     async fn leave(self: Box<Self>) -> Result<()>;

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 use super::Position;
 use deckle_contract::error::{Failure, Result};
 
-/// Leads the text, so that another form can be told apart one day.
+/// The first character of the text, so that another form can be told apart one day.
 const FORM: char = '1';
 
 /// Each digit carries five bits of a number and one that says "more follow" (as in source maps): small numbers, which
@@ -113,15 +113,15 @@ fn take_number(rest: &mut &[u8]) -> Option<u64> {
 /// ```
 #[derive(Debug)]
 pub(super) struct Progress {
-    /// Above the last offset that the log delivered.
+    /// The offset above the last one that the log delivered.
     frontier: i64,
     /// What the position that we started from had done above the frontier.
     beyond: Vec<RangeInclusive<i64>>,
     /// Delivered and not complete; the flag: complete ones lie between it and the open one below it.
     open: BTreeMap<i64, bool>,
-    /// Complete ones lie between the last open one and the frontier.
+    /// Whether complete records lie between the last open one and the frontier.
     done_at_end: bool,
-    /// Above the highest complete one.
+    /// The offset above the highest complete one.
     done_to: i64,
 }
 
@@ -152,7 +152,7 @@ impl Progress {
         !covered
     }
 
-    /// The record is complete and its outputs are in a step.
+    /// Takes note that a record is complete and its outputs are in a step.
     pub(super) fn close(&mut self, offset: i64) {
         if self.open.remove(&offset).is_none() {
             return;

@@ -50,7 +50,7 @@ const IDS: usize = 10_000;
 /// not become a flood of calls, short enough for a registry whose replica lags behind.
 const UNUSABLE: Duration = Duration::from_secs(30);
 
-/// Which registry, if any, and how deckle treats it.
+/// The settings of the schema registry: its address, if there is one, and how deckle uses it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -58,17 +58,17 @@ pub struct Config {
     pub url: Option<String>,
     /// Whether deckle registers its schemas; if not, they must be there.
     pub register: bool,
-    /// Basic authentication.
+    /// User of basic authentication.
     pub user: Option<String>,
-    /// Secret: never in logs.
+    /// Password of basic authentication; a secret, never in logs.
     pub password: Option<String>,
     /// Certificates (PEM) of authorities to be trusted besides the system's.
     pub ca: Option<PathBuf>,
     /// Our own certificate (PEM), for a registry that wants one.
     pub certificate: Option<PathBuf>,
-    /// Its key (PEM, PKCS#8).
+    /// Key of our own certificate (PEM, PKCS#8).
     pub key: Option<PathBuf>,
-    /// Time for one call.
+    /// Time for one call, in milliseconds.
     pub timeout_ms: u64,
 }
 
@@ -147,14 +147,14 @@ pub enum ConnectError {
 pub struct Registry {
     api: Api,
     url: String,
-    /// What we write: the id of each topic's current schema.
+    /// The id of the schema that we write each topic with.
     own: HashMap<String, (Fingerprint, u32)>,
     known: RwLock<Known>,
     /// Held while an id is asked for, so that many records of a new schema make one call.
     asking: tokio::sync::Mutex<()>,
 }
 
-/// What was learnt of schemas, per topic.
+/// The schemas that were learnt, by topic.
 #[derive(Default)]
 struct Known {
     by_id: HashMap<(String, u32), Schema>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deckle_contract::error::{Failure, Result};
 
-/// Runs a closure off the async threads; tells the processor time it took, in microseconds.
+/// Runs a closure off the async threads; returns with its answer the processor time it took, in microseconds.
 ///
 /// # Errors
 /// A defect when it panics.

@@ -17,7 +17,7 @@ use super::{
 use crate::inference;
 use deckle_contract::{error::Result, telemetry};
 
-/// Cheap to clone; all clones share the models.
+/// The embedding models, each loaded on first use. Cheap to clone; all clones share the models.
 #[derive(Clone)]
 pub struct Embedders {
     shared: Arc<Shared>,
@@ -26,7 +26,7 @@ pub struct Embedders {
 struct Shared {
     folder: PathBuf,
     config: inference::Config,
-    /// By name.
+    /// The models by their names in the catalogue.
     embedders: Mutex<HashMap<String, OnDemand<Embedder>>>,
     counter: OnDemand<Counter>,
 }

@@ -24,7 +24,7 @@ use crate::inference::Provider;
 /// The task of models that turn texts into vectors.
 pub const EMBED: &str = "embed";
 
-/// What `deploy/models.toml` says.
+/// The catalogue of models, as `deploy/models.toml` lists them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
@@ -40,7 +40,7 @@ pub struct Entry {
     pub name: String,
     /// The code that runs it.
     pub family: String,
-    /// What a stage asks for.
+    /// The task by which a stage asks for the model.
     pub task: String,
     /// The provider that runs it, where the settings have no say.
     pub provider: Option<Provider>,
@@ -48,7 +48,7 @@ pub struct Entry {
     pub dimension: Option<u32>,
     /// Longest input, special tokens included, where it reads text.
     pub max_tokens: Option<usize>,
-    /// SPDX expression.
+    /// Licence of the weights, as an SPDX expression.
     pub licence: String,
     /// The package that ships the weights, and what was done to them.
     pub source: String,
@@ -77,13 +77,13 @@ pub struct Tensor {
 pub struct ModelFile {
     /// Name in the model's folder.
     pub name: String,
-    /// In lower-case hex.
+    /// SHA-256 of the file, in lower-case hex.
     pub sha256: String,
     /// Length of the file in bytes.
     pub bytes: u64,
 }
 
-/// What is installed of one file.
+/// Whether one file of a model is installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelStatus {
     /// The model.

@@ -2,7 +2,7 @@
 //! (sentence-transformers/all-MiniLM-L6-v2, in f32 and in int8).
 //!
 //! The law: a vector has length 1 and no NaN, or the item is a defect; a text longer than the model reads is cut at
-//! its end, and the caller is told how much was cut.
+//! its end, and the answer says how much was cut.
 
 use std::{
     path::Path,
@@ -248,7 +248,7 @@ struct Shape {
     max_tokens: usize,
 }
 
-/// One session.
+/// One session of the network that embeds texts.
 struct Encoder {
     session: Session,
     dimension: usize,

@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use deckle_contract::error::{Failure, Result};
 
-/// Cheap to clone; all clones share the model.
+/// A model that is loaded on first use. Cheap to clone; all clones share it.
 pub struct OnDemand<T> {
     load: Arc<dyn Fn() -> anyhow::Result<T> + Send + Sync>,
     loaded: Arc<OnceCell<T>>,

@@ -54,7 +54,7 @@ struct Inner {
     weights_sha256: String,
 }
 
-/// What the model says of a page.
+/// How a page is turned, by the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Turned {
     /// Quarter turns clockwise by which the page is turned, 0 to 3; turning it on by `4 - quarters` makes it upright.
@@ -163,7 +163,7 @@ fn push(crop: &Pixmap, values: &mut Vec<f32>) {
     }
 }
 
-/// One session.
+/// One session of the network that finds how pages are turned.
 struct Classifier {
     session: Session,
     /// The crops of a batch, kept between runs.

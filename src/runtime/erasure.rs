@@ -64,7 +64,7 @@ pub async fn erase(log: &dyn Log, store: &dyn Store, blobs: &dyn Blobs, key: &Do
     Ok(Erased { erased_at, blobs })
 }
 
-/// The newest run or version that a header tells of.
+/// The newest run or version in a header, or the time of its erasure if that is later.
 fn newest(header: &Header) -> Option<i64> {
     let intake = header.intake.as_ref().map(|intake| intake.run);
     let current = header.current.as_ref().map(|current| current.version.max(current.run));
@@ -72,7 +72,8 @@ fn newest(header: &Header) -> Option<i64> {
     intake.max(current).max(ended).max(header.erased_at)
 }
 
-/// What consumers are told: of all runs and versions of the document the highest, and it is erased.
+/// The record by which consumers learn of an erasure: status `erased`, with a run and a version (the time of
+/// erasure) that no other of the document exceeds.
 fn end(key: &DocumentKey, erased_at: i64) -> Result<NewRecord> {
     let name = format!("{}\nerased\n{}\n{erased_at}", key.tenant, key.document_id);
     let event_id = Uuid::new_v5(&NAMESPACE, name.as_bytes()).to_string();

@@ -4,9 +4,9 @@
 //! The law: a record is blamed only when it was alone in flight. After a death everything that was in flight runs
 //! alone, one after the other; what is alone at two crashes is a defect.
 //!
-//! A crash is told from a kill, so that an operator who restarts a worker often does not turn a good document into a
-//! dead letter. A handler for SIGSEGV, SIGABRT, SIGBUS, SIGILL and SIGFPE writes a mark before the process dies; and
-//! when the kernel has killed for want of memory since the journal was opened (`oom_kill` in `/proc/vmstat`), an
+//! A crash is distinguished from a kill, so that an operator who restarts a worker often does not turn a good document
+//! into a dead letter. A handler for SIGSEGV, SIGABRT, SIGBUS, SIGILL and SIGFPE writes a mark before the process dies;
+//! and when the kernel has killed for want of memory since the journal was opened (`oom_kill` in `/proc/vmstat`), an
 //! unmarked death counts as a crash too. Lines are written without fsync: they survive the process, and after a power
 //! cut nothing needs to be blamed.
 
@@ -24,7 +24,7 @@ use std::{
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-/// Crashes alone in flight that make a record a defect.
+/// The number of crashes alone in flight that make a record a defect.
 pub const CRASHES: u32 = 2;
 /// The file is written anew above this size: some ten thousand records.
 const COMPACT_BYTES: usize = 1 << 20;
@@ -39,7 +39,7 @@ static MARK_FD: AtomicI32 = AtomicI32::new(-1);
 /// shared by its workers.
 pub struct Journal {
     state: Mutex<State>,
-    /// Held for reading by every record in flight, for writing by a suspect.
+    /// A lock held for reading by every record in flight, and for writing by a suspect, so that it runs alone.
     gate: Arc<RwLock<()>>,
 }
 
@@ -47,7 +47,7 @@ struct State {
     file: File,
     written: usize,
     in_flight: BTreeSet<String>,
-    /// By name: crashes that it was alone in.
+    /// The number of crashes that each suspect was alone in, by the name of its record.
     suspects: HashMap<String, u32>,
     oom_kills: u64,
 }
@@ -76,7 +76,7 @@ enum Gate {
 pub enum Verdict {
     /// Run it, and keep the entry until it ends.
     Run(Entry),
-    /// It was alone in flight at too many deaths.
+    /// Do not run it: it was alone in flight at too many deaths.
     Blamed {
         /// One line for its dead letter.
         message: String,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior};
 
-/// Records in a second.
+/// A limit on the records that are appended in a second.
 pub struct Rate {
     interval: Interval,
     period: Duration,

@@ -22,7 +22,7 @@ static WAITING: Mutex<BTreeMap<String, Unavailable>> = Mutex::new(BTreeMap::new(
 pub struct Unavailable {
     /// How many records, stages and such wait for it.
     pub waiting: usize,
-    /// What the last of them was told.
+    /// The message of the failure that the last of them met.
     pub why: String,
 }
 

@@ -52,23 +52,23 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// When nothing was done for so long, it is asked why.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Which of the published documents.
+/// A selection of the published documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// Only of this tenant.
+    /// Only documents of this tenant.
     pub tenant: Option<String>,
-    /// Only those published then or later, µs.
+    /// Only documents published at this time or later, µs since 1970, UTC.
     pub since: Option<i64>,
     /// These, instead of all; what is not known or not published is passed over.
     pub documents: Option<Vec<DocumentKey>>,
 }
 
-/// How far a model is.
+/// How far the published documents are embedded by a model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Published documents.
     pub documents: u64,
-    /// Those that lack vectors.
+    /// Those of them that lack vectors of the model.
     pub lacking: u64,
 }
 
@@ -86,10 +86,10 @@ pub async fn survey(store: &dyn Store, choice: &Choice, model: &str) -> Result<S
     Ok(survey)
 }
 
-/// What is told while it happens.
+/// A message of a replay about its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// So many more documents have their vectors.
+    /// This many more documents have their vectors.
     Embedded(usize),
     /// A document is left as it is by this replay, and why; the next one tries it again.
     Left(DocumentKey, String),
@@ -106,13 +106,13 @@ pub struct Replay<'a> {
     rate: Option<Rate>,
     in_flight: VecDeque<InFlight>,
     left: BTreeSet<DocumentKey>,
-    /// When one was done last.
+    /// The time at which a document was done last.
     moved: Instant,
-    /// When it was looked whether any is done.
+    /// The time of the last look whether any is done.
     looked: Instant,
     /// Whether both stages were past all when it was asked why nothing is done.
     drained: bool,
-    tell: &'a mut (dyn FnMut(Step) + Send),
+    report: &'a mut (dyn FnMut(Step) + Send),
 }
 
 /// A document whose record was appended.
@@ -129,11 +129,11 @@ impl<'a> Replay<'a> {
         choice: &'a Choice,
         model: &'a str,
         rate: Option<f64>,
-        tell: &'a mut (dyn FnMut(Step) + Send),
+        report: &'a mut (dyn FnMut(Step) + Send),
     ) -> Self {
         let rate = rate.map(Rate::per_second);
         let (in_flight, left, now) = (VecDeque::new(), BTreeSet::new(), Instant::now());
-        Self { log, store, choice, model, rate, in_flight, left, moved: now, looked: now, drained: false, tell }
+        Self { log, store, choice, model, rate, in_flight, left, moved: now, looked: now, drained: false, report }
     }
 
     /// Works until a look at all of the choice finds none that lacks vectors, but for those it gives up. `models` is
@@ -234,7 +234,7 @@ impl<'a> Replay<'a> {
             }
         }
         if done > 0 {
-            (self.tell)(Step::Embedded(done));
+            (self.report)(Step::Embedded(done));
         }
         Ok(done)
     }
@@ -255,7 +255,7 @@ impl<'a> Replay<'a> {
         let is_drained = self.is_drained().await?;
         let was_drained = std::mem::replace(&mut self.drained, is_drained);
         if !self.drained {
-            (self.tell)(Step::Stalled);
+            (self.report)(Step::Stalled);
             return Ok(());
         }
         // What a step of the first stage sent on may not count yet: so it was empty for some seconds.
@@ -271,7 +271,7 @@ impl<'a> Replay<'a> {
 
     fn leave(&mut self, key: DocumentKey, why: String) {
         self.left.insert(key.clone());
-        (self.tell)(Step::Left(key, why));
+        (self.report)(Step::Left(key, why));
     }
 
     /// What failed since the oldest record on its way, by document: when, and why.
@@ -402,8 +402,8 @@ fn record(header: &Header, model: &str) -> Result<NewRecord> {
             ..Envelope::new(Uuid::now_v7().to_string(), tenant, document_id, Lane::Bulk)
         },
         source: current.source.clone(),
-        page_count: i32::try_from(current.page_count).unwrap_or(i32::MAX),
-        failed_pages: i32::try_from(current.failed_pages).unwrap_or(i32::MAX),
+        page_count: current.page_count,
+        failed_pages: current.failed_pages,
         document,
         reasons: Vec::new(),
         embed_with: vec![model.to_owned()],

@@ -79,7 +79,7 @@ pub struct Worker {
     running: FuturesUnordered<BoxFuture<'static, Finished>>,
     handles: HashMap<Ticket, AbortHandle>,
     committing: Option<BoxFuture<'static, Committed>>,
-    /// When an aborted step is committed again.
+    /// The time at which an aborted step is committed again.
     replay_at: Option<Instant>,
     aborts: u32,
     /// Of the latest records, the document of each defect.
@@ -88,12 +88,12 @@ pub struct Worker {
     fatal: Option<Failure>,
 }
 
-/// A record's end.
+/// The end of a record's attempts, as its task returns it.
 struct Finished {
     ticket: Ticket,
     queued: Duration,
     busy: Duration,
-    /// Of which document it was.
+    /// The document that the record was of.
     document: String,
     /// An error when it was dropped with its partition (`false`), or panicked outside the stage (`true`).
     end: std::result::Result<End, bool>,

@@ -6,8 +6,8 @@
 //! that never became visible, and will come again too. They do not count yet; so exactly one page finds the set full,
 //! whatever was repeated.
 //!
-//! Pages that are redriven together come with one newer version, and the store was told before to await them: until
-//! the last of them is in, the set is not full, so that the document is built once and with all of them.
+//! Pages that are redriven together come with one newer version, and the store records beforehand that they are
+//! awaited: until the last of them is in, the set is not full, so that the document is built once and with all of them.
 //!
 //! Of a run that was erased the rows are gone, and with them the state: each of its pages says that it ends, and publish
 //! lets one of them through.
@@ -26,7 +26,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Meter, Output, Parts, Stage};
+use super::{Meter, Output, Parts, Stage, count};
 use deckle_blob::{Blobs, claim_check};
 use deckle_contract::{
     document::{Confidence, Document, Page, PageInfo, metadata::DocumentMetadata},
@@ -56,7 +56,7 @@ pub struct Assemble {
 }
 
 impl Assemble {
-    /// Takes its parts.
+    /// Makes the stage from the parts that it needs.
     pub fn new(parts: &Parts) -> Self {
         Self {
             blobs: Arc::clone(&parts.blobs),
@@ -77,7 +77,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Takes note of a page; tells its place, and the version to emit when the set is full with it.
+    /// Takes note of a page; returns its place, and the version to emit when the set is full with it.
     pub fn arrive(&mut self, page_no: u32, version: i64, page_count: u32) -> (u32, Option<i64>) {
         let seq = match self.pages.get(&page_no) {
             // A newer version of the page was here: this one changes nothing.
@@ -158,7 +158,7 @@ impl Stage for Assemble {
         // Without this page the document can never be whole: it ends here, once, with the reason.
         let cause = input.map_or_else(|| headers.envelope(), |input| input.envelope.clone());
         let source = input.map_or_else(Source::unknown, |input| input.source.clone());
-        let page_no = u32::try_from(input.map_or(super::number(headers.page_no), |input| input.page_no)).ok();
+        let page_no = input.map(|input| input.page_no).or(headers.page_no);
         let reasons = vec![failure.reason(NAME, page_no)];
         Ok(vec![Output::new(
             NAME,
@@ -178,7 +178,7 @@ enum Built {
 }
 
 impl Built {
-    /// The end of a run that was erased while it was on its way: nothing to build, and nothing to tell but that.
+    /// The end of a run that was erased while it was on its way: nothing to build, and nothing to publish but that.
     fn erased(last: &PageAnalysed) -> Self {
         let envelope = last.envelope.caused(Enriched::TOPIC, "");
         Self::Nothing(Box::new(Enriched::without_results(envelope, last.source.clone(), Status::Erased, Vec::new())))
@@ -268,7 +268,7 @@ impl Assemble {
         meter.cpu(cpu_us).count(document.pages.len(), 0, 0);
         let envelope = envelope.caused(Assembled::TOPIC, "");
         let document = claim_check::put_json(&*self.blobs, &envelope, &document).await?;
-        let failed_pages = i32::try_from(failed_pages).unwrap_or(i32::MAX);
+        let failed_pages = count(failed_pages)?;
         let source = last.source.clone();
         let page_count = last.page_count;
         let embed_with = Vec::new();
@@ -297,9 +297,9 @@ impl Assemble {
 }
 
 fn numbers(analysed: &PageAnalysed) -> Result<(u32, u32)> {
-    match (u32::try_from(analysed.page_no), u32::try_from(analysed.page_count)) {
-        (Ok(page_no), Ok(page_count)) if (1..=page_count).contains(&page_no) => Ok((page_no, page_count)),
-        _ => Err(Failure::defect(format!("page {} of {} cannot be", analysed.page_no, analysed.page_count))),
+    match (analysed.page_no, analysed.page_count) {
+        (page_no, page_count) if (1..=page_count).contains(&page_no) => Ok((page_no, page_count)),
+        (page_no, page_count) => Err(Failure::defect(format!("page {page_no} of {page_count} cannot be"))),
     }
 }
 
@@ -414,6 +414,6 @@ mod tests {
         }
         seen.awaited = BTreeMap::from([(1, 9), (2, 12)]);
         assert_eq!(seen.arrive(2, 12, 3), (4, None));
-        assert_eq!(seen.arrive(1, 9, 3), (5, Some(12)), "both are in it, told once");
+        assert_eq!(seen.arrive(1, 9, 3), (5, Some(12)), "both are in it, emitted once");
     }
 }

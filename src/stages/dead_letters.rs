@@ -1,7 +1,7 @@
 //! letters: writes each dead letter into the store, where people list, redrive and drop them.
 //!
-//! The law: the topic is the truth, the table is what was made of it. A letter that cannot be written is told in the
-//! logs and stays in the topic; a dead letter of a dead letter would fail again for ever.
+//! The law: the topic is the truth, the table is what was made of it. A letter that cannot be written is reported in
+//! the logs and stays in the topic; a dead letter of a dead letter would fail again for ever.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Takes its parts.
+    /// Makes the stage from the parts that it needs.
     pub fn new(parts: &Parts) -> Self {
         Self { store: Arc::clone(&parts.store) }
     }
@@ -58,11 +58,11 @@ fn row(event: DeadLetter, failed_at: i64) -> (DeadLetterRow, FailedRecord) {
         stage: event.stage,
         kind: event.kind,
         reason: event.reason,
-        attempts: event.attempts.unsigned_abs(),
+        attempts: event.attempts,
         document_id: envelope.document_id,
         run: envelope.run,
         version: envelope.version,
-        page_no: event.page_no.and_then(|page_no| u32::try_from(page_no).ok()),
+        page_no: event.page_no,
         topic: event.topic,
         partition: event.partition,
         offset: event.offset,

@@ -52,28 +52,28 @@ stages! {
     dead_letters::DeadLetters,
 }
 
-/// What stages are made of; each takes what it needs.
+/// The parts that stages are made of; each stage takes those that it needs.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where files are and large results go.
+    /// The blob store, where files are and large results go.
     pub blobs: Arc<dyn Blobs>,
-    /// Where results go.
+    /// The store, where results go.
     pub store: Arc<dyn Store>,
     /// What reads, renders and recognises.
     pub decoders: Decoders,
     /// The embedding models, each loaded on first use.
     pub embedders: Embedders,
-    /// What reads text on pictures, loaded on first use.
+    /// The models that read text on pictures, loaded on first use.
     pub readers: Readers,
-    /// What stands pages upright, its model loaded on first use.
+    /// Turns pages upright, with a model that is loaded on first use.
     pub upright: deckle_recognition::upright::Upright,
-    /// The model of page layout.
+    /// The model of page layout, loaded on first use.
     pub detector: OnDemand<Detector>,
-    /// Which embedding models embed.
+    /// The embedding models that are in use, as the store says.
     pub active_models: Arc<deckle_store::active_models::ActiveModels>,
-    /// Source files of late, shared by the stages that read them.
+    /// A cache of source files read lately, shared by the stages that read them.
     pub files: Arc<files::Files>,
-    /// Where uploads may come from.
+    /// The roots that uploads may be fetched from.
     pub sources: Arc<deckle_blob::sources::Sources>,
     /// Settings that stages need to know.
     pub settings: Settings,
@@ -96,10 +96,10 @@ pub struct Settings {
     pub children: usize,
 }
 
-/// One stage.
+/// One stage of the pipeline: it turns records of one topic into records of others.
 #[async_trait]
 pub trait Stage: Send + Sync + 'static {
-    /// What it consumes.
+    /// The event that it consumes.
     type Input: Event;
 
     /// Its name, which is also its consumer group's.
@@ -124,9 +124,9 @@ pub trait Stage: Send + Sync + 'static {
 /// An encoded output; its type was its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// Where it goes.
+    /// The topic that it goes to.
     pub topic: &'static str,
-    /// What it is partitioned by.
+    /// The key that it is partitioned by.
     pub key: String,
     /// CloudEvents and trace headers.
     pub headers: BTreeMap<String, String>,
@@ -145,12 +145,12 @@ impl Output {
     }
 }
 
-/// What the worker needs to know of a record before it runs.
+/// How a record is ordered among others, which the worker needs before it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// Records of one key run one at a time and in order.
     pub key: String,
-    /// Whether a person waits.
+    /// Whether a person waits, so that the record goes before others.
     pub interactive: bool,
 }
 
@@ -163,11 +163,11 @@ pub trait AnyStage: Send + Sync + 'static {
     fn topic(&self) -> &'static str;
     /// How a record is ordered among others; `None` when it cannot be decoded (then it is ordered with nothing).
     fn order(&self, value: &[u8]) -> Option<Order>;
-    /// Whose a record is: what its headers tell, and where it can be decoded, what it says itself.
+    /// Identity and context of a record: those of its event where it can be decoded, else those in its headers.
     fn identity(&self, headers: &Headers, value: &[u8]) -> Headers;
-    /// Decodes and processes.
+    /// Decodes a record and processes it; see [`Stage::process`].
     async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>>;
-    /// What goes on when a record failed for good.
+    /// See [`Stage::on_failure`]; decodes the record first.
     fn on_failure(&self, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>>;
     /// See [`Stage::concurrency`].
     fn concurrency(&self) -> usize;
@@ -239,9 +239,12 @@ impl<S: Stage> AnyStage for Erased<S> {
     }
 }
 
-/// A page number or count of the headers as events carry it; 0 when unknown.
-fn number(of_headers: Option<u32>) -> i32 {
-    of_headers.and_then(|number| i32::try_from(number).ok()).unwrap_or(0)
+/// How many things there are, as events and rows carry it.
+///
+/// # Errors
+/// A [`Failure::Defect`] above 2^32 - 1: no document has as many of anything.
+fn count(length: usize) -> Result<u32> {
+    u32::try_from(length).map_err(|_| Failure::defect(format!("{length} are more than events can count")))
 }
 
 /// Measures what a stage spends on one record, for its trail.

@@ -39,7 +39,7 @@ pub struct Ocr {
 }
 
 impl Ocr {
-    /// Takes its parts.
+    /// Makes the stage from the parts that it needs.
     pub fn new(parts: &Parts) -> Self {
         let settings = &parts.settings;
         Self {
@@ -82,22 +82,22 @@ impl Stage for Ocr {
             page_count: split.page_count,
             facts: split.facts,
             page: Some(blob),
-            reason: refused.map(|failure| failure.reason(NAME, u32::try_from(split.page_no).ok())),
+            reason: refused.map(|failure| failure.reason(NAME, Some(split.page_no))),
         };
         Ok(vec![Output::new(NAME, &read)?])
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&PageSplit>, failure: &Failure) -> Result<Vec<Output>> {
-        let page_no = input.map_or(super::number(headers.page_no), |input| input.page_no);
+        let page_no = input.map_or(headers.page_no.unwrap_or(0), |input| input.page_no);
         let cause = input.map_or_else(|| headers.envelope(), |input| input.envelope.clone());
         let read = PageRead {
             envelope: cause.caused(PageRead::TOPIC, &page_no.to_string()),
             source: input.map_or_else(Source::unknown, |input| input.source.clone()),
             page_no,
-            page_count: input.map_or(super::number(headers.page_count), |input| input.page_count),
+            page_count: input.map_or(headers.page_count.unwrap_or(0), |input| input.page_count),
             facts: input.and_then(|input| input.facts.clone()),
             page: None,
-            reason: Some(failure.reason(NAME, u32::try_from(page_no).ok())),
+            reason: Some(failure.reason(NAME, Some(page_no))),
         };
         Ok(vec![Output::new(NAME, &read)?])
     }
@@ -132,7 +132,7 @@ impl From<Page> for Read {
 impl Ocr {
     async fn read(&self, meter: &mut Meter, split: &PageSplit) -> Result<Read> {
         let blob = claim_check::source_blob(&split.envelope, &split.source)?;
-        let page_no = u32::try_from(split.page_no).map_err(|_| Failure::defect("a page number below zero"))?;
+        let page_no = split.page_no;
         let ask = Ask { file: self.files.get(&blob).await?, split, page_no };
         let password = split.options.password.as_deref();
         let content = self.decoders.read_page(&ask.file, &split.source.media_type, page_no, password).await?;
@@ -296,7 +296,7 @@ fn beside_text(page: Page, failure: Failure) -> Result<Read> {
     }
 }
 
-/// Cuts a box (points) out of a picture; tells the corner of the cut in points. `None` for less than 8 pixels a side.
+/// Cuts a box (points) out of a picture; returns the corner of the cut in points. `None` for less than 8 pixels a side.
 fn cut(raster: &PageImage, pixmap: &Pixmap, bbox: Bbox) -> Result<Option<(Picture, (f32, f32))>> {
     let scale = raster.dpi / 72.0;
     let pixel = |points: f32, limit: u32| ((points * scale).max(0.0) as u32).min(limit);

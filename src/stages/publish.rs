@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 pub use self::analytics::Config;
 use self::analytics::Feed;
-use super::{Meter, Output, Parts, Stage};
+use super::{Meter, Output, Parts, Stage, count};
 use deckle_blob::{Blobs, claim_check};
 use deckle_contract::{
     document::{Chunk, Document},
@@ -39,7 +39,7 @@ pub struct Publish {
 }
 
 impl Publish {
-    /// Takes its parts.
+    /// Makes the stage from the parts that it needs.
     pub fn new(parts: &Parts) -> Self {
         Self {
             blobs: Arc::clone(&parts.blobs),
@@ -84,7 +84,7 @@ impl Stage for Publish {
         let mut lacking = None;
         if matches!(published.status, Status::Published | Status::Partial) {
             let document = self.publish(&key, &enriched, headers.appended_at_us, &mut feed).await?;
-            published.block_count = i32::try_from(document.blocks.len()).unwrap_or(i32::MAX);
+            published.block_count = count(document.blocks.len())?;
             published.confidence = document.confidence;
             lacking = self.lacking(&enriched).await?;
         }
@@ -109,11 +109,11 @@ impl Stage for Publish {
 
     fn on_failure(&self, headers: &Headers, input: Option<&Enriched>, failure: &Failure) -> Result<Vec<Output>> {
         if input.is_some_and(|enriched| enriched.vectors_of.is_some()) {
-            // What is published stays so; the dead letter tells what it lacks.
+            // What is published stays so; the dead letter records what it lacks.
             return Ok(Vec::new());
         }
         if let Some(enriched) = input.filter(|enriched| enriched.status != Status::Failed) {
-            // Once more through here, as a failure: the header must tell of it too.
+            // Once more through here, as a failure: the header must record it too.
             let envelope = enriched.envelope.caused(Enriched::TOPIC, "failed");
             let reasons = vec![failure.reason(NAME, None)];
             let ended = Enriched::without_results(envelope, enriched.source.clone(), Status::Failed, reasons);
@@ -129,7 +129,7 @@ impl Stage for Publish {
 }
 
 impl Publish {
-    /// Ends a run that was erased while it was on its way, once, and tells nothing of what it was.
+    /// Ends a run that was erased while it was on its way, once, and publishes nothing of what it was.
     async fn end_erased(&self, enriched: Enriched, appended_at: i64, meter: Meter) -> Result<Vec<Output>> {
         let Envelope { tenant, document_id, run, version, .. } = &enriched.envelope;
         // An erasure hides `Completion` too, so the record that the log took first claims the end: the lowest claim
@@ -165,9 +165,7 @@ impl Publish {
         for part in &enriched.vectors {
             self.put_vectors(&run, envelope.version, part, feed).await?;
         }
-        let chunk_count =
-            u32::try_from(enriched.chunk_count).map_err(|_| Failure::defect("a chunk count below zero"))?;
-        self.store.trim_chunks(&run, envelope.version, chunk_count).await?;
+        self.store.trim_chunks(&run, envelope.version, enriched.chunk_count).await?;
         let figures = figures(&document.blocks);
         self.store.put_figures(&run, envelope.version, &figures).await?;
         self.store.put_fields(&run, envelope.version, &document.fields).await?;
@@ -177,12 +175,12 @@ impl Publish {
             status: enriched.status,
             fingerprint: envelope.fingerprint.clone(),
             source: enriched.source.clone(),
-            page_count: u32::try_from(enriched.page_count).unwrap_or(0),
-            failed_pages: u32::try_from(enriched.failed_pages).unwrap_or(0),
-            block_count: u32::try_from(document.blocks.len()).unwrap_or(u32::MAX),
-            chunk_count,
-            figure_count: u32::try_from(figures.len()).unwrap_or(u32::MAX),
-            field_count: u32::try_from(document.fields.len()).unwrap_or(u32::MAX),
+            page_count: enriched.page_count,
+            failed_pages: enriched.failed_pages,
+            block_count: count(document.blocks.len())?,
+            chunk_count: enriched.chunk_count,
+            figure_count: count(figures.len())?,
+            field_count: count(document.fields.len())?,
             language: enriched.language.clone(),
             title: document.title.clone(),
             confidence: document.confidence,
@@ -199,17 +197,15 @@ impl Publish {
 
     /// Writes a part of the vectors of a run.
     async fn put_vectors(&self, run: &RunKey, version: i64, part: &VectorPart, feed: &mut Feed<'_>) -> Result<()> {
-        let dimension = u32::try_from(part.dimension).map_err(|_| Failure::defect("a dimension below zero"))?;
         let space = VectorSpace {
             model: part.model.clone(),
             chunking: part.chunking.clone(),
-            dimension,
+            dimension: part.dimension,
             normalized: part.normalized,
         };
-        let first = u32::try_from(part.first_chunk_no).map_err(|_| Failure::defect("a chunk number below zero"))?;
         let bytes = self.blobs.get(&part.blob).await?;
-        let vectors = bytes.chunks_exact(4 * dimension as usize);
-        let rows: Vec<(u32, Vec<f32>)> = (first..)
+        let vectors = bytes.chunks_exact(4 * part.dimension as usize);
+        let rows: Vec<(u32, Vec<f32>)> = (part.first_chunk_no..)
             .zip(vectors.clone())
             .map(|(chunk_no, row)| (chunk_no, bytemuck::pod_collect_to_vec(row)))
             .collect();
@@ -230,7 +226,7 @@ fn is_second_end(enriched: &Enriched, appended_at: i64, header: Option<&Header>)
     })
 }
 
-/// What becomes of it, seen what the store knows.
+/// The status that a document ends with, given its header in the store.
 fn status(enriched: &Enriched, header: Option<&Header>) -> Status {
     let envelope = &enriched.envelope;
     let Some(header) = header else { return enriched.status };

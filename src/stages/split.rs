@@ -48,7 +48,7 @@ pub struct Split {
 type SubmissionKey = (String, String, i64);
 
 impl Split {
-    /// Takes its parts.
+    /// Makes the stage from the parts that it needs.
     pub fn new(parts: &Parts) -> Self {
         Self {
             blobs: Arc::clone(&parts.blobs),
@@ -245,9 +245,8 @@ impl Split {
 }
 
 fn pages(upload: &Uploaded, page_count: u32, facts: Option<BlobRef>, meter: Meter) -> Result<Vec<Output>> {
-    let count = i32::try_from(page_count).map_err(|_| Failure::defect("a document of more than 2^31 pages"))?;
     let mut trail = vec![meter.finish()];
-    (1..=count)
+    (1..=page_count)
         .map(|page_no| {
             let mut envelope = upload.envelope.caused(PageSplit::TOPIC, &page_no.to_string());
             // The cost of opening is the first page's, so that the sum over pages is right.
@@ -259,7 +258,7 @@ fn pages(upload: &Uploaded, page_count: u32, facts: Option<BlobRef>, meter: Mete
                     source: upload.source.clone(),
                     options: upload.options.clone(),
                     page_no,
-                    page_count: count,
+                    page_count,
                     facts: facts.clone(),
                 },
             )
@@ -273,7 +272,7 @@ fn ended(upload: &Uploaded, status: Status, reasons: Vec<Reason>) -> Result<Vec<
     Ok(vec![Output::new(NAME, &Enriched::without_results(envelope, upload.source.clone(), status, reasons))?])
 }
 
-/// Sees that an upload can be told from others; the id of the event stands for a missing one of the submission.
+/// Checks that an upload can be told from others; the id of the event stands for a missing one of the submission.
 fn complete(upload: &mut Uploaded) -> Result<()> {
     let envelope = &mut upload.envelope;
     if envelope.upload_id.is_empty() {

@@ -36,7 +36,7 @@ pub struct Vision {
 }
 
 impl Vision {
-    /// Takes its parts.
+    /// Makes the stage from the parts that it needs.
     pub fn new(parts: &Parts) -> Self {
         Self {
             blobs: Arc::clone(&parts.blobs),
@@ -160,15 +160,15 @@ impl Stage for Vision {
     }
 
     fn on_failure(&self, headers: &Headers, input: Option<&PageRead>, failure: &Failure) -> Result<Vec<Output>> {
-        let page_no = input.map_or(super::number(headers.page_no), |input| input.page_no);
+        let page_no = input.map_or(headers.page_no.unwrap_or(0), |input| input.page_no);
         let cause = input.map_or_else(|| headers.envelope(), |input| input.envelope.clone());
         let analysed = PageAnalysed {
             envelope: cause.caused(PageAnalysed::TOPIC, &page_no.to_string()),
             source: input.map_or_else(Source::unknown, |input| input.source.clone()),
             page_no,
-            page_count: input.map_or(super::number(headers.page_count), |input| input.page_count),
+            page_count: input.map_or(headers.page_count.unwrap_or(0), |input| input.page_count),
             page: None,
-            reason: Some(failure.reason(NAME, u32::try_from(page_no).ok())),
+            reason: Some(failure.reason(NAME, Some(page_no))),
             facts: input.and_then(|input| input.facts.clone()),
         };
         Ok(vec![Output::new(NAME, &analysed)?])

@@ -8,29 +8,29 @@ use serde::{Deserialize, Serialize};
 
 use deckle_contract::error::{Failure, Reason, Result};
 
-/// Names a dead letter.
+/// The name of a dead letter, unique in a store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeadLetterKey {
-    /// Leads every key; empty when not even the record's headers told it.
+    /// The tenant, which leads every key; empty when not even the record's headers name it.
     pub tenant: String,
     /// Event id of the letter: a function of the failed record, the stage and the place it lay at.
     pub letter_id: String,
 }
 
-/// What a dead letter says, its record's bytes left out.
+/// A dead letter as the store lists it: everything but the headers and bytes of its record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetterRow {
-    /// Names the dead letter.
+    /// The name of the dead letter.
     pub key: DeadLetterKey,
     /// Append time of the letter, µs since 1970, UTC.
     pub failed_at: i64,
     /// The stage that gave up.
     pub stage: String,
-    /// Which of the four failures.
+    /// The kind of failure: `rejected`, `transient`, `unavailable` or `defect`.
     pub kind: String,
     /// What was wrong.
     pub reason: Reason,
-    /// Attempts made.
+    /// How often the stage tried the record.
     pub attempts: u32,
     /// The document; empty when unknown.
     pub document_id: String,
@@ -40,11 +40,11 @@ pub struct DeadLetterRow {
     pub version: i64,
     /// The page, counted from 1.
     pub page_no: Option<u32>,
-    /// Where the record lay: its topic,
+    /// The topic that the failed record lies in.
     pub topic: String,
-    /// partition
+    /// The partition that the failed record lies in.
     pub partition: i32,
-    /// and offset.
+    /// The offset of the failed record in its partition.
     pub offset: i64,
     /// When the log took the record, µs since 1970, UTC.
     pub appended_at: i64,
@@ -53,9 +53,9 @@ pub struct DeadLetterRow {
 /// The record that failed, as it was. Its bytes may hold a password: show only what `record::wire` decodes of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedRecord {
-    /// Its headers.
+    /// The headers of the record.
     pub headers: std::collections::BTreeMap<String, String>,
-    /// Its bytes.
+    /// The encoded event, byte for byte.
     pub value: Bytes,
 }
 
@@ -68,7 +68,7 @@ pub struct FailedRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum DeadLetterState {
-    /// Nobody has seen to it.
+    /// Nobody has redriven or dropped it.
     Open,
     /// A redrive has claimed it, and did not say yet that the record is in its topic again.
     Redriving {
@@ -81,18 +81,18 @@ pub enum DeadLetterState {
     Redriven {
         /// The version it was given.
         version: i64,
-        /// When, µs since 1970, UTC.
+        /// When the redrive was confirmed, µs since 1970, UTC.
         at: i64,
     },
     /// Somebody decided that nothing is to be done.
     Dropped {
-        /// When, µs since 1970, UTC.
+        /// When it was dropped, µs since 1970, UTC.
         at: i64,
     },
 }
 
 impl DeadLetterState {
-    /// The state of three columns: its name, the version it has for ever, and the one time it tells.
+    /// The state of three columns: its name, the version it has for ever, and its one time (µs).
     pub(super) fn of_columns(name: &str, version: Option<i64>, at: Option<i64>) -> Result<Self> {
         let name = StateName::ALL.into_iter().find(|known| known.as_str() == name);
         let (version, at) = (version.unwrap_or_default(), at.unwrap_or_default());
@@ -104,7 +104,7 @@ impl DeadLetterState {
         }
     }
 
-    /// Which of them, without its details.
+    /// The name of the state, without its details.
     pub fn name(self) -> StateName {
         match self {
             Self::Open => StateName::Open,
@@ -153,49 +153,49 @@ pub struct ListedDeadLetter {
     pub state: DeadLetterState,
 }
 
-/// A wish to redrive a letter.
+/// A redrive's claim on a letter, made before anything is appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// The version to have, unless an earlier claim chose one.
+    /// The version to give the redriven record, unless an earlier claim chose one.
     pub version: i64,
-    /// An earlier claim that ran out before this is taken over; µs since 1970, UTC.
+    /// The present time, µs since 1970, UTC: an earlier claim that ran out before it is taken over.
     pub now: i64,
     /// When this claim runs out, µs since 1970, UTC.
     pub until: i64,
 }
 
-/// What a claim was answered with.
+/// The answer to a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
-    /// It is ours, and this is its version for ever.
+    /// The claim holds, and this is the version of the letter for ever.
     Ours {
-        /// Ours, or the one that a claim taken over had chosen.
+        /// The version of this claim, or the one that a claim taken over had chosen.
         version: i64,
     },
-    /// It is not: somebody else is at it, it is done, or it is not there (`None`).
+    /// The claim does not hold: somebody else redrives the letter, it is done, or it is not there (`None`).
     Not(Option<DeadLetterState>),
 }
 
-/// Which letters.
+/// A selection of dead letters: those that fit every field that is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
-    /// Of this tenant.
+    /// Only letters of this tenant.
     pub tenant: Option<String>,
-    /// Whose id starts so.
+    /// Only letters whose id starts with this.
     pub letter_id: Option<String>,
-    /// Of documents whose id starts so.
+    /// Only letters of documents whose id starts with this.
     pub document_id: Option<String>,
-    /// That this stage gave up on.
+    /// Only letters of records that this stage gave up on.
     pub stage: Option<String>,
-    /// Of this kind of failure.
+    /// Only letters of this kind of failure; see [`DeadLetterRow::kind`].
     pub kind: Option<String>,
-    /// With this reason code.
+    /// Only letters with this reason code.
     pub code: Option<String>,
-    /// That failed then or later, µs since 1970, UTC.
+    /// Only letters that failed at this time or later, µs since 1970, UTC.
     pub since: Option<i64>,
-    /// That failed before, µs since 1970, UTC.
+    /// Only letters that failed before this time, µs since 1970, UTC.
     pub until: Option<i64>,
-    /// In one of these states; any when empty.
+    /// Only letters in one of these states; in any when empty.
     pub states: Vec<StateName>,
     /// Rows at most; 0 = 100.
     pub limit: usize,
@@ -208,6 +208,6 @@ pub struct DeadLetterFilter {
 pub struct DeadLetterListing {
     /// Ordered by tenant, then time of failure, then id.
     pub letters: Vec<ListedDeadLetter>,
-    /// Opaque; `None` at the end.
+    /// The token that the next page starts behind, opaque; `None` at the end.
     pub next: Option<String>,
 }

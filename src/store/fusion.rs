@@ -17,13 +17,13 @@ pub(super) const DEPTH: usize = 100;
 /// A chunk that may become a hit.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Candidate<P> {
-    /// Where it belongs.
+    /// The chunk's place in the store.
     pub(super) place: P,
-    /// What candidates are ordered by.
+    /// The fused score that candidates are ordered by, higher first.
     pub(super) score: f32,
-    /// Cosine, where the vectors found it.
+    /// Cosine similarity, −1..1, where the vectors found it.
     pub(super) similarity: Option<f32>,
-    /// BM25, where the words found it.
+    /// BM25 score, where the words found it.
     pub(super) keyword_score: Option<f32>,
 }
 
@@ -59,14 +59,14 @@ pub(super) fn candidates<P: Ord + Clone>(
 
 fn fuse<P: Ord + Clone>(dense: Vec<Scored<P>>, lexical: Vec<Scored<P>>) -> Vec<Candidate<P>> {
     let mut fused: BTreeMap<P, Candidate<P>> = BTreeMap::new();
-    let mut add = |ranking: Vec<Scored<P>>, told: fn(&mut Candidate<P>) -> &mut Option<f32>| {
+    let mut add = |ranking: Vec<Scored<P>>, score_of: fn(&mut Candidate<P>) -> &mut Option<f32>| {
         let mut rank = 0.0;
         for Scored { score, place } in ranking {
             let new = || Candidate { place: place.clone(), score: 0.0, similarity: None, keyword_score: None };
             let candidate = fused.entry(place.clone()).or_insert_with(new);
-            if told(candidate).is_none() {
+            if score_of(candidate).is_none() {
                 rank += 1.0;
-                *told(candidate) = Some(score);
+                *score_of(candidate) = Some(score);
                 candidate.score += 1.0 / (K + rank);
             }
         }

@@ -5,17 +5,17 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{DocumentKey, Header};
 use deckle_contract::error::{Failure, Result};
 
-/// A row as the JSON that stands for it.
+/// Encodes a row as JSON.
 pub(super) fn encode(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|e| Failure::defect(format!("store: cannot encode a row: {e}")))
 }
 
-/// The same of some rows.
+/// Encodes several rows, each as JSON of its own.
 pub(super) fn encode_rows<T: Serialize>(rows: &[T]) -> Result<Vec<String>> {
     rows.iter().map(encode).collect()
 }
 
-/// A row's JSON as what it stands for.
+/// Decodes a row from its JSON; other text is a defect.
 pub(super) fn decode<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|e| Failure::defect(format!("store: a row cannot be decoded: {e}")))
 }

@@ -74,9 +74,9 @@ pub struct Submission {
     pub fingerprint: String,
     /// Pages; 0 for a file without pages.
     pub page_count: u32,
-    /// Opaque, filterable.
+    /// Attributes of the upload, opaque to deckle; searches filter by them.
     pub attributes: BTreeMap<String, String>,
-    /// Opaque principals, filterable in search.
+    /// Principals that may see the document, opaque to deckle; searches filter by them.
     pub access: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ pub struct PublishedVersion {
     pub version: i64,
     /// `published`, `partial` or `failed`.
     pub status: Status,
-    /// Of the intake of this run.
+    /// The fingerprint of this run's submission: of bytes, options and result-changing settings.
     pub fingerprint: String,
     /// The file of this run.
     pub source: Source,
@@ -101,17 +101,17 @@ pub struct PublishedVersion {
     pub block_count: u32,
     /// Number of chunks.
     pub chunk_count: u32,
-    /// Pictures and tables.
+    /// Number of pictures and tables.
     #[serde(default)]
     pub figure_count: u32,
-    /// Labelled values.
+    /// Number of labelled values.
     #[serde(default)]
     pub field_count: u32,
-    /// BCP 47, `und` when unknown.
+    /// Language of the document (BCP 47), `und` when unknown.
     pub language: String,
     /// The title, where one is known.
     pub title: Option<String>,
-    /// Over all pages; `None` for text layers.
+    /// Confidence of recognised text over all pages; `None` for text layers.
     pub confidence: Option<Confidence>,
     /// The document as JSON.
     pub document: Option<BlobRef>,
@@ -129,17 +129,17 @@ pub struct PublishedVersion {
     pub trail: Vec<TrailEntry>,
 }
 
-/// A list that has no principal: names are not empty.
+/// A list of access that admits no principal, since no principal has an empty name.
 fn nobody() -> Vec<String> {
     vec![String::new()]
 }
 
-/// How the newest run that ended did so, results or not.
+/// The end of the newest run that ended, whether with results or without.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
-    /// The run.
+    /// The run that ended.
     pub run: i64,
-    /// Its version.
+    /// The version in which it ended.
     pub version: i64,
     /// Names the submission.
     pub upload_id: String,
@@ -160,7 +160,7 @@ pub struct Completion {
 /// The header of a document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
-    /// Which document.
+    /// The document that the header belongs to.
     pub key: DocumentKey,
     /// The newest run that was taken in.
     pub intake: Option<Submission>,
@@ -194,7 +194,7 @@ impl Header {
         self.intake.as_ref().is_some_and(|intake| intake.upload_id == upload_id) && !self.is_ended()
     }
 
-    /// What a person is told of the document: what readers see, or else how the newest run ended.
+    /// The status to show for the document: that of what readers see, or else how the newest run ended.
     pub fn status(&self) -> Status {
         if self.intake.is_some() && !self.is_ended() {
             return Status::Processing;
@@ -258,7 +258,7 @@ pub struct PageRow {
     pub trail: Vec<TrailEntry>,
 }
 
-/// Which vectors: the model and how the text was cut.
+/// A set of vectors that can be compared: the same model on text cut in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VectorSpace {
     /// Model name.
@@ -267,7 +267,7 @@ pub struct VectorSpace {
     pub chunking: String,
     /// Floats per vector.
     pub dimension: u32,
-    /// Whether each has length 1.
+    /// Whether each vector has Euclidean length 1.
     pub normalized: bool,
 }
 
@@ -305,7 +305,7 @@ pub struct DocumentRun {
     pub fields: Vec<Field>,
 }
 
-/// In what order a listing goes.
+/// The order of a listing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListOrder {
@@ -450,12 +450,12 @@ pub trait Store: Send + Sync {
     async fn find_by_hash(&self, tenant: &str, sha256: &str) -> Result<Vec<Header>>;
     /// What was published since a cursor of this feed, oldest first, `limit` entries at most (0 = 100); without a
     /// cursor from as long ago as the feed is kept. Nothing is missed: what may still become readable late is held back
-    /// until it cannot. A publication may be told twice, and what was erased since is left out.
+    /// until it cannot. A publication may be listed twice, and what was erased since is left out.
     ///
     /// # Errors
     /// A rejection of a cursor that no feed gave, or of one so old that entries behind it are gone.
     async fn feed(&self, after: Option<&str>, limit: usize) -> Result<FeedPage>;
-    /// A cursor behind which the feed tells of all that is published from now on: taken before a listing of all there
+    /// A cursor behind which the feed lists all that is published from now on: taken before a listing of all there
     /// is, it lets a follower miss nothing.
     async fn feed_now(&self) -> Result<String>;
     /// The chunks that answer a question, best first, of current runs only.

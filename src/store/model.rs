@@ -46,11 +46,11 @@ impl ModelState {
 /// A model that something was decided about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownModel {
-    /// As in the catalogue of models.
+    /// The name that the model has in the catalogue of models.
     pub name: String,
     /// What its vectors are for.
     pub state: ModelState,
-    /// Since when, µs, by the clock of whoever decided.
+    /// When it came into this state, µs since 1970, by the clock of whoever decided.
     pub since: i64,
 }
 
@@ -58,19 +58,19 @@ pub struct KnownModel {
 /// user knows which to ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Models {
-    /// Counts the changes.
+    /// The number of changes made so far.
     pub revision: i64,
-    /// In the order they came; one at most is active.
+    /// The models in the order in which they were first decided about; one at most is active.
     pub models: Vec<KnownModel>,
 }
 
 impl Models {
-    /// What is known of a model.
+    /// A model's entry; `None` where nothing was decided about it.
     pub fn get(&self, name: &str) -> Option<&KnownModel> {
         self.models.iter().find(|model| model.name == name)
     }
 
-    /// A model's state.
+    /// A model's state; `None` where nothing was decided about it.
     pub fn state(&self, name: &str) -> Option<ModelState> {
         self.get(name).map(|model| model.state)
     }
@@ -80,7 +80,7 @@ impl Models {
         self.in_state(ModelState::Active).next()
     }
 
-    /// Models in a state.
+    /// The names of the models in a state.
     pub fn in_state(&self, state: ModelState) -> impl Iterator<Item = &str> {
         self.models.iter().filter(move |model| model.state == state).map(|model| model.name.as_str())
     }
@@ -109,7 +109,7 @@ impl Models {
         }
     }
 
-    /// Gives a model up; `None` for the one that searches ask.
+    /// Drops a model; `None` for the one that searches ask, which cannot be dropped.
     #[must_use]
     pub fn give_up(&self, name: &str, default: &str, now: i64) -> Option<Self> {
         let settled = self.settled(default, now);
@@ -120,7 +120,7 @@ impl Models {
         }
     }
 
-    /// The same with the default written down, where nothing was decided.
+    /// The same models; where none is active, with the default as the active one.
     fn settled(&self, default: &str, now: i64) -> Self {
         if self.active().is_some() { self.clone() } else { self.clone().with(default, ModelState::Active, now) }
     }
@@ -134,7 +134,7 @@ impl Models {
         self
     }
 
-    /// One revision after `before`, unless it says the same.
+    /// Sets the revision to one after that of `before`, or to the same one where the models are the same.
     fn counted(mut self, before: &Self) -> Self {
         self.revision = before.revision + i64::from(self.models != before.models);
         self

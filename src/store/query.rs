@@ -18,14 +18,14 @@ pub struct Query {
     /// Finds the chunks that have these words, as a person types them: one word is enough, rare ones count more, and
     /// what stands in double quotes must be there as it stands. Beside a vector, common words say nothing.
     pub keywords: Option<String>,
-    /// Which chunks may be found at all.
+    /// The chunks that may be found at all.
     pub filter: SearchFilter,
-    /// Hits at most.
+    /// The largest number of hits.
     pub k: usize,
 }
 
 impl Query {
-    /// What is asked, for metrics.
+    /// The mode of the search, as a label of metrics.
     pub(super) fn mode(&self) -> &'static str {
         match (&self.vector, &self.keywords) {
             (Some(_), Some(_)) => "hybrid",
@@ -41,24 +41,24 @@ impl Query {
 pub struct QueryVector {
     /// The model that made it: only vectors of the same one are compared.
     pub model: String,
-    /// Of any length but 0.
+    /// The vector, of any Euclidean length but 0.
     pub vector: Vec<f32>,
 }
 
-/// Which chunks may be found. The empty filter admits all.
+/// A condition on the chunks that may be found: every field that is set must hold. The empty filter admits all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchFilter {
-    /// Only of this tenant.
+    /// Only chunks of this tenant.
     pub tenant: Option<String>,
-    /// Only of documents in one of these languages (BCP 47), if any is named; `zh` includes `zh-Hans`.
+    /// Only chunks of documents in one of these languages (BCP 47), if any is named; `zh` includes `zh-Hans`.
     pub languages: Vec<String>,
-    /// Only of files of one of these types, if any is named; `image/*` includes `image/png`.
+    /// Only chunks of files of one of these media types, if any is named; `image/*` includes `image/png`.
     pub media_types: Vec<String>,
-    /// Only of runs published at or after, µs.
+    /// Only chunks of runs published at or after this time, µs since 1970, UTC.
     pub since: Option<i64>,
-    /// Only of runs published before, µs.
+    /// Only chunks of runs published before this time, µs since 1970, UTC.
     pub until: Option<i64>,
-    /// Only of documents that have all of these.
+    /// Only chunks of documents that have all of these attributes.
     pub attributes: BTreeMap<String, String>,
     /// Who asks. `None` is trusted and sees all; these principals see documents whose list of access is empty or has
     /// one of them.
@@ -66,7 +66,7 @@ pub struct SearchFilter {
 }
 
 impl SearchFilter {
-    /// Admits what a tenant has.
+    /// A filter that admits all chunks of one tenant.
     pub fn of_tenant(tenant: impl Into<String>) -> Self {
         Self { tenant: Some(tenant.into()), ..Self::default() }
     }

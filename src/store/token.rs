@@ -3,15 +3,15 @@
 use super::{DeadLetterRow, DocumentKey, FeedEntry, Header};
 use deckle_contract::error::{Failure, Result, code};
 
-/// Rows of a listing that names no limit.
+/// The limit of a listing that names none, in rows.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Rows of a listing at most.
+/// The limit of a listing in rows, where 0 asks for the default.
 pub(super) fn limit(asked: usize) -> usize {
     if asked == 0 { DEFAULT_LIMIT } else { asked }
 }
 
-/// The place behind a document.
+/// The token that a listing goes on behind, after this document.
 pub(super) fn of_document(key: &DocumentKey) -> String {
     hex::encode(names(key))
 }
@@ -38,12 +38,12 @@ fn to_names(names: &str) -> Result<DocumentKey> {
 /// The place of a document in a listing by time, which goes from the greatest down.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TimePlace {
-    /// [`Header::at`].
+    /// The document's time, [`Header::at`], µs.
     pub(super) at: i64,
     pub(super) key: DocumentKey,
 }
 
-/// The place behind a document in a listing by time.
+/// The token that a listing by time goes on behind, after this document.
 pub(super) fn of_time(header: &Header) -> String {
     hex::encode(format!("at {}\0{}", header.at(), names(&header.key)))
 }
@@ -58,7 +58,7 @@ pub(super) fn to_time(token: &str) -> Result<TimePlace> {
     Ok(TimePlace { at: at.parse().map_err(|_| foreign())?, key: to_names(names)? })
 }
 
-/// The place behind a numbered entry of a feed.
+/// The cursor behind a numbered entry of a feed.
 pub(super) fn of_seq(seq: i64) -> String {
     hex::encode(format!("seq {seq}"))
 }
@@ -71,7 +71,7 @@ pub(super) fn to_seq(token: &str) -> Result<i64> {
     plain(token)?.strip_prefix("seq ").and_then(|seq| seq.parse().ok()).ok_or_else(foreign)
 }
 
-/// The place behind an entry of a feed by time.
+/// The cursor behind an entry of a feed by time.
 pub(super) fn of_entry(entry: &FeedEntry) -> String {
     hex::encode(format!("feed {}\0{}\0{}\0{}", entry.at, entry.run, entry.version, names(&entry.key)))
 }
@@ -89,7 +89,7 @@ pub(super) fn to_entry(token: &str) -> Result<FeedEntry> {
     Ok(FeedEntry { at, key: to_names(part()?)?, run, version })
 }
 
-/// The place of a letter in the order of listings.
+/// The place of a dead letter in the order of listings.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LetterPlace {
     pub(super) tenant: String,
@@ -97,7 +97,7 @@ pub(super) struct LetterPlace {
     pub(super) letter_id: String,
 }
 
-/// The place behind a letter.
+/// The token that a listing of dead letters goes on behind, after this one.
 pub(super) fn of_letter(letter: &DeadLetterRow) -> String {
     hex::encode(format!("{}\0{}\0{}", letter.failed_at, letter.key.letter_id, letter.key.tenant))
 }

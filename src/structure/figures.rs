@@ -69,10 +69,10 @@ mod tests {
             block(BlockKind::Picture, "alone"),
         ];
         let found = figures(&blocks);
-        let told: Vec<_> =
+        let summary: Vec<_> =
             found.iter().map(|figure| (figure.figure_no, figure.kind.as_str(), figure.caption.as_deref())).collect();
         assert_eq!(
-            told,
+            summary,
             [(0, "picture", Some("Figure 1. A bolt.")), (1, "table", Some("Table 1. Tides.")), (2, "picture", None)]
         );
         let table = found[1].table.as_ref().unwrap();

@@ -19,7 +19,7 @@ const PIECE: usize = 256 * 1024;
 pub(super) struct Folder {
     /// The part without a tenant, which must exist: a missing one is a disk that was not mounted.
     pub(super) shared: PathBuf,
-    /// What follows, the tenant's part.
+    /// The tenant's part of the path, which follows the shared one.
     pub(super) own: PathBuf,
 }
 

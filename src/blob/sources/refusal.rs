@@ -25,12 +25,12 @@ pub(super) fn away(uri: &str, why: &str) -> Failure {
     Failure::unavailable("source", format!("`{uri}`: {why}"))
 }
 
-/// The disk of copies is what every upload needs.
+/// The failure of the disk of copies, which every upload needs.
 pub(super) fn no_room(folder: &Path, error: &io::Error) -> Failure {
     Failure::unavailable("source", format!("no copy can be made in {}: {error}", folder.display()))
 }
 
-/// One file's own trouble is the end of its record; a disk's is not.
+/// The failure of reading a file: a file's own trouble is the end of its record, a disk's is not.
 pub(super) fn unreadable(uri: &str, error: &io::Error) -> Failure {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     match (error.kind(), error.raw_os_error()) {

@@ -125,16 +125,16 @@ impl Done {
         }
         let documents: BTreeSet<_> =
             self.changed.iter().map(|(letter, _)| (&letter.key.tenant, &letter.document_id)).collect();
-        let mut told = vec![format!("{} {verb}", table::count(self.changed.len() as u64, "dead letter"))];
+        let mut parts = vec![format!("{} {verb}", table::count(self.changed.len() as u64, "dead letter"))];
         if documents.len() > 1 {
-            told[0] += &format!(" of {} documents", documents.len());
+            parts[0] += &format!(" of {} documents", documents.len());
         }
         for (number, what) in [(self.left.len(), "left as they are"), (self.impossible.len(), "impossible")] {
             if number > 0 {
-                told.push(format!("{number} {what}"));
+                parts.push(format!("{number} {what}"));
             }
         }
-        print(told.join(", "))?;
+        print(parts.join(", "))?;
         Ok(outcome)
     }
 }
@@ -166,13 +166,13 @@ pub(crate) async fn redrive(app: &App, json: bool, args: &RedriveArgs) -> anyhow
     let mut done = Done::default();
     let mut stops = StopSignals::listen()?;
     let interrupted = {
-        let mut tell = |letter: &DeadLetterRow, outcome| {
+        let mut report = |letter: &DeadLetterRow, outcome| {
             done.take(letter, outcome);
             progress.inc(1);
         };
         let work = async {
             for group in redriving::groups(letters) {
-                redriving::redrive(&*app.log, &*app.store, &group, rate.as_mut(), &mut tell).await?;
+                redriving::redrive(&*app.log, &*app.store, &group, rate.as_mut(), &mut report).await?;
             }
             anyhow::Ok(())
         };

@@ -160,10 +160,10 @@ fn nothing(pairing: &Pairing) -> String {
         (pairing.documents_without_truth.len(), "document without a truth"),
         (pairing.not_read.len(), "file in no format that is read"),
     ];
-    let told: Vec<String> =
+    let parts: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} × {what}")).collect();
-    let told = if told.is_empty() { "no truth either".to_owned() } else { told.join(", ") };
-    format!("no document with a truth is here ({told}); name the folder of documents with --documents")
+    let parts = if parts.is_empty() { "no truth either".to_owned() } else { parts.join(", ") };
+    format!("no document with a truth is here ({parts}); name the folder of documents with --documents")
 }
 
 fn evaluated((pair, reading): (Pair, Reading)) -> Evaluated {

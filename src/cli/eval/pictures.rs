@@ -90,7 +90,7 @@ impl Source {
     }
 }
 
-/// Writes the picture, made smaller where it is wide; tells its size.
+/// Writes the picture, made smaller where it is wide; returns its size in pixels.
 fn reduced(png: &[u8], max_pixels: u64, path: &Path) -> anyhow::Result<(u32, u32)> {
     let mut picture = Pixmap::from_png(png, max_pixels)?;
     if picture.width > WIDTH_PX {

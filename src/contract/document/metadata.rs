@@ -1,7 +1,7 @@
 //! What a file says of itself beside its text: information, outline, attachments, page labels, links, form fields.
 //!
 //! The law: facts are what the file states, not what is true. Nothing here was checked against the text, every list and
-//! text is bounded where it is read, and what was left out is told by [`DocumentMetadata::cut_short`].
+//! text is bounded where it is read, and [`DocumentMetadata::cut_short`] names what was left out.
 
 use serde::{Deserialize, Serialize};
 
@@ -196,7 +196,7 @@ pub struct FormField {
     pub name: String,
     /// What it is.
     pub kind: FormFieldKind,
-    /// What people are told that it is for.
+    /// What the form says to people that it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// What was filled in; for a box or button the value that it stands for. `None` where nothing was.

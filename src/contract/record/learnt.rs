@@ -1,4 +1,4 @@
-//! Schemas of other writers: what a registry told of records that were not written with a schema of this build.
+//! Schemas of other writers: those that a registry gave for records not written with a schema of this build.
 //!
 //! The law: a schema is known by its fingerprint, so learning it twice, or from two registries, is learning it once.
 //! That is why the table belongs to the process and not to a registry: whoever holds a record's bytes (a stage, a

@@ -131,9 +131,9 @@ pub struct PageSplit {
     /// What the producer asks for.
     pub options: Options,
     /// Counted from 1.
-    pub page_no: i32,
+    pub page_no: u32,
     /// Pages of the document.
-    pub page_count: i32,
+    pub page_count: u32,
     /// What the file says of itself, as JSON ([`crate::document::metadata::DocumentMetadata`]); `None` where it says
     /// nothing.
     #[serde(default)]
@@ -141,8 +141,8 @@ pub struct PageSplit {
 }
 event! {
     PageSplit, "pages.split",
-    fn page_no(&self) -> Option<u32> { self.page_no.try_into().ok() }
-    fn page_count(&self) -> Option<u32> { self.page_count.try_into().ok() }
+    fn page_no(&self) -> Option<u32> { Some(self.page_no) }
+    fn page_count(&self) -> Option<u32> { Some(self.page_count) }
     fn order_key(&self) -> String { format!("{}/{}", self.envelope.document_key(), self.page_no) }
 }
 
@@ -154,9 +154,9 @@ pub struct PageRead {
     /// The file.
     pub source: Source,
     /// Counted from 1.
-    pub page_no: i32,
+    pub page_no: u32,
     /// Pages of the document.
-    pub page_count: i32,
+    pub page_count: u32,
     /// The page as JSON ([`crate::document::Page`]); `None` when it failed.
     #[serde(default)]
     pub page: Option<BlobRef>,
@@ -170,8 +170,8 @@ pub struct PageRead {
 }
 event! {
     PageRead, "pages.read",
-    fn page_no(&self) -> Option<u32> { self.page_no.try_into().ok() }
-    fn page_count(&self) -> Option<u32> { self.page_count.try_into().ok() }
+    fn page_no(&self) -> Option<u32> { Some(self.page_no) }
+    fn page_count(&self) -> Option<u32> { Some(self.page_count) }
     fn order_key(&self) -> String { format!("{}/{}", self.envelope.document_key(), self.page_no) }
 }
 
@@ -183,9 +183,9 @@ pub struct PageAnalysed {
     /// The file.
     pub source: Source,
     /// Counted from 1.
-    pub page_no: i32,
+    pub page_no: u32,
     /// Pages of the document.
-    pub page_count: i32,
+    pub page_count: u32,
     /// The page with its blocks as JSON; `None` when it failed.
     #[serde(default)]
     pub page: Option<BlobRef>,
@@ -199,8 +199,8 @@ pub struct PageAnalysed {
 }
 event! {
     PageAnalysed, "pages.analysed",
-    fn page_no(&self) -> Option<u32> { self.page_no.try_into().ok() }
-    fn page_count(&self) -> Option<u32> { self.page_count.try_into().ok() }
+    fn page_no(&self) -> Option<u32> { Some(self.page_no) }
+    fn page_count(&self) -> Option<u32> { Some(self.page_count) }
 }
 
 /// All pages are in.
@@ -211,9 +211,9 @@ pub struct Assembled {
     /// The file.
     pub source: Source,
     /// Pages of the document; 0 for a file without pages.
-    pub page_count: i32,
+    pub page_count: u32,
     /// Pages that failed.
-    pub failed_pages: i32,
+    pub failed_pages: u32,
     /// The document as JSON ([`crate::document::Document`]).
     pub document: BlobRef,
     /// Why pages failed or were read in part, the first hundred.
@@ -272,13 +272,13 @@ pub struct VectorPart {
     /// How the text was cut, as name and parameters.
     pub chunking: String,
     /// Floats per vector.
-    pub dimension: i32,
+    pub dimension: u32,
     /// Whether each has length 1.
     pub normalized: bool,
     /// Number of the first chunk in this part.
-    pub first_chunk_no: i32,
+    pub first_chunk_no: u32,
     /// Vectors in this part.
-    pub count: i32,
+    pub count: u32,
     /// Little-endian f32, one vector after the other.
     pub blob: BlobRef,
 }
@@ -293,9 +293,9 @@ pub struct Enriched {
     /// `published` or `partial` to be published; `failed` and `unchanged` end without results.
     pub status: Status,
     /// Pages of the document.
-    pub page_count: i32,
+    pub page_count: u32,
     /// Pages that failed.
-    pub failed_pages: i32,
+    pub failed_pages: u32,
     /// The document as JSON.
     #[serde(default)]
     pub document: Option<BlobRef>,
@@ -303,7 +303,7 @@ pub struct Enriched {
     #[serde(default)]
     pub chunks: Vec<BlobRef>,
     /// Chunks in all parts.
-    pub chunk_count: i32,
+    pub chunk_count: u32,
     /// Vectors, in parts of at most 4 MiB.
     #[serde(default)]
     pub vectors: Vec<VectorPart>,
@@ -350,13 +350,13 @@ pub struct Published {
     /// How it ended.
     pub status: Status,
     /// Pages of the document.
-    pub page_count: i32,
+    pub page_count: u32,
     /// Pages that failed.
-    pub failed_pages: i32,
+    pub failed_pages: u32,
     /// Blocks in the document.
-    pub block_count: i32,
+    pub block_count: u32,
     /// Chunks in the document.
-    pub chunk_count: i32,
+    pub chunk_count: u32,
     /// BCP 47.
     pub language: String,
     /// Confidence of its text.
@@ -379,9 +379,9 @@ pub struct PublishedChunk {
     /// The file.
     pub source: Source,
     /// Counted from 0 within the run.
-    pub chunk_no: i32,
+    pub chunk_no: u32,
     /// Chunks of the document.
-    pub chunk_count: i32,
+    pub chunk_count: u32,
     /// The headings above it, outermost first.
     #[serde(default)]
     pub headings: Vec<String>,
@@ -391,7 +391,7 @@ pub struct PublishedChunk {
     #[serde(default)]
     pub prov: Vec<Locator>,
     /// Tokens of headings and text, as the embedding model counts them.
-    pub token_count: i32,
+    pub token_count: u32,
     /// Of the document: BCP 47.
     pub language: String,
 }
@@ -403,15 +403,15 @@ pub struct PublishedVector {
     /// Identity and context, without the trail; keep the highest (run, version) per document.
     pub envelope: Envelope,
     /// Counted from 0 within the run.
-    pub chunk_no: i32,
+    pub chunk_no: u32,
     /// Chunks of the document.
-    pub chunk_count: i32,
+    pub chunk_count: u32,
     /// Model name.
     pub model: String,
     /// How the text was cut, as name and parameters.
     pub chunking: String,
     /// Floats in the vector.
-    pub dimension: i32,
+    pub dimension: u32,
     /// Whether it has length 1.
     pub normalized: bool,
     /// Little-endian f32.
@@ -423,7 +423,7 @@ event!(PublishedVector, "documents.vectors");
 /// A record that failed for good, with its original bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Identity and context as far as the headers told.
+    /// Identity and context, as far as the headers give them.
     pub envelope: Envelope,
     /// The stage that gave up.
     pub stage: String,
@@ -437,13 +437,13 @@ pub struct DeadLetter {
     pub appended_at: i64,
     /// The page it spoke of.
     #[serde(default)]
-    pub page_no: Option<i32>,
+    pub page_no: Option<u32>,
     /// What was wrong.
     pub reason: Reason,
     /// Which of the four failures.
     pub kind: String,
     /// Attempts made.
-    pub attempts: i32,
+    pub attempts: u32,
     /// Its headers.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -453,7 +453,7 @@ pub struct DeadLetter {
 }
 event! {
     DeadLetter, "dead-letters",
-    fn page_no(&self) -> Option<u32> { self.page_no?.try_into().ok() }
+    fn page_no(&self) -> Option<u32> { self.page_no }
     fn carried_bytes(&self) -> usize {
         self.value.len() + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }

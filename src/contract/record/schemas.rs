@@ -70,7 +70,7 @@ pub fn fingerprint(topic: &str) -> Option<Fingerprint> {
     CONTRACTS.get(topic).map(|contract| *contract.current.rabin_fingerprint())
 }
 
-/// Whether this build knows a topic's schema without having been told.
+/// Whether this build has a topic's schema of its own, not one learnt from a registry.
 pub(super) fn is_built_in(topic: &str, fingerprint: &Fingerprint) -> bool {
     CONTRACTS.get(topic).is_some_and(|contract| contract.built_in(fingerprint).is_some())
 }

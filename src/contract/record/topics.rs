@@ -1,4 +1,4 @@
-//! The topics: what a broker must be told about each, and which stages read them.
+//! The topics: the settings that a broker needs for each, and which stages read them.
 //!
 //! The law: `topics/*.toml` is the only place that says it. A test holds the files against the schemas and the types.
 

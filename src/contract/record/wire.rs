@@ -61,8 +61,8 @@ pub fn encode<T: Event>(event: &T) -> Result<Bytes> {
     Ok(Bytes::from(bytes))
 }
 
-/// Decodes an event that was written with the current or any released schema of its topic, or with one that a schema
-/// registry told of. Fields that the writer has and we have not are passed over.
+/// Decodes an event that was written with the current or any released schema of its topic, or with one that was
+/// learnt from a schema registry. Fields that the writer has and we have not are passed over.
 ///
 /// Fails with [`Failure::Rejected`], code [`code::RECORD_UNDECODABLE`], and one line that says why.
 pub fn decode<T: Event>(bytes: &[u8]) -> Result<T> {
@@ -227,7 +227,7 @@ pub fn headers<T: Event>(event: &T, producer: &str, time_us: Option<i64>) -> BTr
     headers
 }
 
-/// What the headers of a record tell when nothing else can be read.
+/// Identity and context from the headers of a record, for when nothing else can be read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers {
     /// Id of the event (`ce_id`).
@@ -281,7 +281,7 @@ impl Headers {
         }
     }
 
-    /// An envelope with all that the headers know, to tell of a record that could not be read. An upload, which has
+    /// An envelope with all that the headers know, to report a record that could not be read. An upload, which has
     /// no run yet, gets the one that its append time gives it.
     pub fn envelope(&self) -> Envelope {
         let or = |known: i64, other: i64| if known == 0 { other } else { known };

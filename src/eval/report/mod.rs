@@ -124,7 +124,7 @@ pub struct DocumentResult {
     pub wall_s_per_page: Option<f64>,
     /// Engines and models that read it.
     pub models: Vec<String>,
-    /// Languages that OCR was told of; none = the default.
+    /// Languages that OCR was set to; none = the default.
     pub languages: Vec<String>,
     /// Words inside pictures that were left out of the comparison, as the truth leaves them out; none = all words were
     /// compared.
@@ -166,11 +166,11 @@ impl LeftOut {
 
 /// Documents whose words inside pictures were left out, with how many these are.
 pub fn without_pictures(documents: &[DocumentResult]) -> Vec<String> {
-    let told = |document: &DocumentResult| {
+    let line = |document: &DocumentResult| {
         let words = document.picture_words_left_out?;
         Some(format!("{}: {words} word{}", document.name, if words == 1 { "" } else { "s" }))
     };
-    documents.iter().filter_map(told).collect()
+    documents.iter().filter_map(line).collect()
 }
 
 /// Seconds per page of the stages that read, processor and elapsed.

@@ -162,7 +162,7 @@ impl Unit {
 pub struct Tables {
     /// In the order of the file; boxes in the truth's frame.
     pub tables: Vec<PlacedTable>,
-    /// Whether header rows are told from others.
+    /// Whether header rows are marked as such.
     pub has_headers: bool,
 }
 
@@ -201,7 +201,7 @@ impl Truth {
 pub struct Error {
     /// The file.
     pub path: PathBuf,
-    /// Line in it, from 1, where it can be told.
+    /// Line in it, from 1, where it is known.
     pub line: Option<usize>,
     /// What is wrong, in half a line.
     pub message: String,
@@ -234,7 +234,7 @@ impl Flaw {
     }
 
     fn of_json(error: &serde_json::Error) -> Self {
-        // The parser's message ends in the place, which is told by itself.
+        // The parser's message ends in the place, which is reported in `line`.
         let text = error.to_string();
         let message = text.split(" at line ").next().unwrap_or(&text);
         Self { line: Some(error.line()).filter(|line| *line > 0), message: message.to_owned() }

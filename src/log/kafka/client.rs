@@ -297,7 +297,7 @@ impl ClientContext for Reports {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
                 tracing::debug!(target: "librdkafka", facility, "{message}");
             }
-            // A transaction that failed: the commit's own error tells it to the worker, and most are harmless.
+            // A transaction that failed: the commit's own error reports it to the worker, and most are harmless.
             _ if facility == "TXNERR" => tracing::debug!(target: "librdkafka", facility, "{message}"),
             _ if self.health.is_news(facility) => tracing::warn!(target: "librdkafka", facility, "{message}"),
             _ => tracing::debug!(target: "librdkafka", facility, "{message}"),

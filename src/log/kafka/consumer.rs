@@ -7,7 +7,7 @@
 //!
 //! Each partition has a queue of its own, which is read only when its records are wanted; the consumer's own queue has
 //! nothing but rebalances and errors in it, so none waits behind a record. How much lies in the partitions' queues is
-//! bounded by librdkafka, which fetches no more while they are full. It is never told to pause: that throws away what
+//! bounded by librdkafka, which fetches no more while they are full. It is never asked to pause: that throws away what
 //! was fetched, and to go on again takes it up to a second.
 
 use std::{
@@ -45,14 +45,14 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// While no broker answers, one is asked so often, and waited for so long.
 const PROBE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(200));
 
-/// Who joins what.
+/// The name of a membership: which member of which group.
 #[derive(Debug, Clone)]
 pub(super) struct Name {
     pub(super) group: String,
     pub(super) member: String,
 }
 
-/// What the thread is told.
+/// A request to the poll thread, from the worker or from another thread of this membership.
 pub(super) enum Command {
     /// The producer is ready: join the group.
     Join(Result<()>),
@@ -60,9 +60,9 @@ pub(super) enum Command {
     Want,
     /// Something is in the consumer's queue.
     Wake,
-    /// No records of these until resumed.
+    /// The worker wants no records of these partitions until they are resumed.
     Pause(Vec<Partition>),
-    /// Records of these again.
+    /// The worker wants records of these partitions again.
     Resume(Vec<Partition>),
     /// Where the partitions of an assignment start.
     Positions(u64, Result<Vec<(Partition, Position)>>),
@@ -75,7 +75,7 @@ pub(super) enum Command {
 /// An event, and the epoch of the assignment if it is one.
 pub(super) type Told = Result<(Event, u64)>;
 
-/// The ends of the worker's two sides.
+/// The ends that the worker's reader and writer hold.
 pub(super) struct Handle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: channel::UnboundedReceiver<Told>,
@@ -93,7 +93,7 @@ enum Change {
 pub(super) struct Member {
     reports: Reports,
     changes: Mutex<VecDeque<Change>>,
-    /// The thread is closing the consumer: changes are done on the spot.
+    /// Whether the thread is closing the consumer, so that changes are done on the spot.
     closing: Mutex<bool>,
 }
 
@@ -153,7 +153,7 @@ impl Change {
     }
 }
 
-/// Starts the thread. It joins when it is told to; nobody waits for the group, nor for a broker.
+/// Starts the thread. It joins the group on [`Command::Join`]; nobody waits for the group, nor for a broker.
 pub(super) fn join(shared: &Arc<Shared>, name: Name, topics: &[Topic]) -> Result<Handle> {
     let config = &shared.config;
     let instance = config.member(&name.group, &name.member);
@@ -202,7 +202,7 @@ pub(super) fn join(shared: &Arc<Shared>, name: Name, topics: &[Topic]) -> Result
 struct Membership {
     shared: Arc<Shared>,
     name: Name,
-    /// By their names on the broker.
+    /// The topics by their names on the broker.
     topics: BTreeMap<String, Topic>,
     consumer: Arc<BaseConsumer<Member>>,
     commands: mpsc::Sender<Command>,
@@ -212,14 +212,14 @@ struct Membership {
     partitions: AssignedPartitions<PartitionQueue<Member>>,
     /// The change that the group waits for.
     change: Option<Pending>,
-    /// Counts assignments.
+    /// The number of assignments so far.
     epoch: u64,
-    /// The worker waits for records.
+    /// Whether the worker waits for records.
     wanted: bool,
     probed: Instant,
 }
 
-/// A change on its way.
+/// A change of the assignment that is not carried out yet.
 enum Pending {
     /// Positions are being read.
     Assign { epoch: u64, list: TopicPartitionList, again: Vec<Partition>, member: Arc<str> },
@@ -456,7 +456,7 @@ impl Membership {
         }
         self.ownership.assign(positions.iter().map(|(partition, _)| partition.clone()), epoch, &member);
         self.shared.health.answered();
-        self.tell(Event::Assigned(positions))
+        self.report(Event::Assigned(positions))
     }
 
     /// The group wants partitions back: asks the worker to give them up.
@@ -472,7 +472,7 @@ impl Membership {
             let (ack, acknowledged) = oneshot::channel();
             let deadline = Instant::now() + Duration::from_millis(self.shared.config.revoke_ms);
             self.ownership.revoke(partitions.clone(), acknowledged, deadline);
-            self.tell(Event::Revoked { partitions: partitions.clone(), lost: false, ack })?;
+            self.report(Event::Revoked { partitions: partitions.clone(), lost: false, ack })?;
         }
         self.change = Some(Pending::Revoke { list, partitions });
         Ok(())
@@ -487,16 +487,16 @@ impl Membership {
         self.consumer.incremental_unassign(&list).map_err(|error| self.broken("revocation", &error))
     }
 
-    /// Others may own these already.
+    /// Drops partitions that others may own already, and reports to the worker those that were ours as lost.
     fn lose(&mut self, partitions: Vec<Partition>) -> Turn {
         self.ownership.lose(&partitions);
-        let told: Vec<Partition> =
+        let announced: Vec<Partition> =
             partitions.into_iter().filter(|partition| self.partitions.remove(partition)).collect();
-        if told.is_empty() {
+        if announced.is_empty() {
             return Ok(());
         }
         let (ack, _) = oneshot::channel();
-        self.tell(Event::Revoked { partitions: told, lost: true, ack })
+        self.report(Event::Revoked { partitions: announced, lost: true, ack })
     }
 
     /// Gives the worker what it waits for.
@@ -516,12 +516,12 @@ impl Membership {
         if !records.is_empty() {
             self.wanted = false;
             self.shared.health.answered();
-            self.tell(Event::Records(records))?;
+            self.report(Event::Records(records))?;
         }
         Ok(())
     }
 
-    /// Finds out whether a broker is back: no client tells.
+    /// Asks whether a broker is back, which no client reports by itself.
     fn probe(&mut self) {
         let health: &Health = &self.shared.health;
         if !health.is_away() || self.probed.elapsed() < PROBE.0 {
@@ -534,7 +534,7 @@ impl Membership {
         }
     }
 
-    fn tell(&self, event: Event) -> Turn {
+    fn report(&self, event: Event) -> Turn {
         self.events.send(Ok((event, self.epoch))).map_err(|_| Stop::Died)
     }
 

@@ -14,23 +14,23 @@ use tokio::sync::oneshot;
 
 use crate::Partition;
 
-/// Shared by the poll thread, the reader and the writer of a membership.
+/// The partitions that a membership may commit, shared by its poll thread, its reader and its writer.
 #[derive(Default)]
 pub(super) struct Ownership(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// What the group gave to us.
+    /// The partitions that the group assigned to this member.
     assigned: BTreeMap<Partition, Assigned>,
-    /// What the worker has heard of.
+    /// The assignments that the worker has received, by their epochs.
     acknowledged: BTreeMap<Partition, u64>,
     revocations: Vec<Revocation>,
 }
 
 struct Assigned {
-    /// Of two assignments of a partition, the later one has the higher.
+    /// The number of the assignment: of two of one partition, the later has the higher.
     epoch: u64,
-    /// Who we were in the group.
+    /// The id of this member in the group at that time.
     member: Arc<str>,
 }
 
@@ -47,13 +47,13 @@ impl Ownership {
         inner
     }
 
-    /// The group gave us partitions.
+    /// Records that the group assigned partitions to this member.
     pub(super) fn assign(&self, partitions: impl Iterator<Item = Partition>, epoch: u64, member: &Arc<str>) {
         let mut inner = self.lock();
         inner.assigned.extend(partitions.map(|p| (p, Assigned { epoch, member: Arc::clone(member) })));
     }
 
-    /// The worker hears of it.
+    /// Records that the worker has received an assignment.
     pub(super) fn acknowledge<'a>(&self, partitions: impl Iterator<Item = &'a Partition>, epoch: u64) {
         self.lock().acknowledged.extend(partitions.map(|partition| (partition.clone(), epoch)));
     }
@@ -63,12 +63,12 @@ impl Ownership {
         self.lock().revocations.push(Revocation { partitions, ack, deadline });
     }
 
-    /// Others may own them already.
+    /// Drops partitions that others may own already.
     pub(super) fn lose(&self, partitions: &[Partition]) {
         self.lock().assigned.retain(|partition, _| !partitions.contains(partition));
     }
 
-    /// This member is in no group any more.
+    /// Drops all partitions: this member is in no group any more.
     pub(super) fn lose_all(&self) {
         self.lock().assigned.clear();
     }
@@ -135,7 +135,7 @@ mod tests {
         Partition { topic: "in".into(), number }
     }
 
-    /// Two partitions, assigned to `a` and told to the worker.
+    /// Two partitions, assigned to `a` and acknowledged by the worker.
     fn ownership() -> Ownership {
         let ownership = Ownership::default();
         ownership.assign([partition(0), partition(1)].into_iter(), 1, &"a".into());

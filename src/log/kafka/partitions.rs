@@ -18,12 +18,12 @@ struct PartitionState<Q> {
     position: Position,
     queue: Q,
     paused: bool,
-    /// The worker was asked to give it up.
+    /// Whether the worker was asked to give it up.
     closed: bool,
 }
 
 impl<Q> AssignedPartitions<Q> {
-    /// None yet.
+    /// Makes an empty set of partitions.
     pub(super) fn new() -> Self {
         Self { partitions: BTreeMap::new(), gave_last: None }
     }

@@ -21,9 +21,9 @@ use super::{
 use crate::{Partition, Position};
 use deckle_contract::error::{Failure, Result};
 
-/// One question to a broker.
+/// The time limit of one question to a broker.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two tries.
+/// The pause between two tries.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// The list of some partitions, as librdkafka names them.

@@ -24,7 +24,7 @@ use deckle_contract::error::{Failure, Result};
 /// How often an idle producer is served.
 const SERVE: Duration = Duration::from_secs(1);
 
-/// Between two tries to settle.
+/// The pause between two tries to settle.
 const RETRY: Duration = Duration::from_millis(100);
 
 type Job = Box<dyn FnOnce(&mut Slot) + Send>;
@@ -47,13 +47,13 @@ impl Drop for Thread {
     }
 }
 
-/// What the thread owns.
+/// The state that the producer's thread owns.
 pub(super) struct Slot {
     shared: Arc<Shared>,
     id: Arc<str>,
     abandoned: Arc<AtomicBool>,
     producer: Option<Producer>,
-    /// The producer may begin transactions.
+    /// Whether the producer may begin transactions.
     settled: bool,
     /// When the last producer was fenced.
     fenced: Option<Instant>,
@@ -88,7 +88,7 @@ impl ProducerThread {
         self.thread.as_ref().ok_or_else(|| Failure::defect("log.kafka: the producer's thread has stopped"))
     }
 
-    /// Begins to settle what a former process of this name left open; tells when that is done, or why it never will.
+    /// Begins to settle what a former process of this name left open; calls `done` once that is over or hopeless.
     pub(super) fn settle_soon(&mut self, done: impl FnOnce(Result<()>) + Send + 'static) -> Result<()> {
         let settle: Job = Box::new(move |slot| {
             let outcome = loop {

@@ -10,7 +10,7 @@ use deckle_contract::error::{Failure, Result};
 /// A membership's reader. Dropped without [`Reader::leave`], it counts as dead.
 pub(super) struct KafkaReader {
     handle: Handle,
-    /// Records were asked for and have not come.
+    /// Whether records were asked for and have not come.
     asked: bool,
     held_back: HeldBack,
 }

@@ -39,7 +39,7 @@ pub(super) struct KafkaTail {
     topics: Vec<TopicTail>,
     arrived: Arc<Notify>,
     limit: usize,
-    /// Read, and not yet given.
+    /// Records that were read, and are not yet given.
     records: Vec<Record>,
 }
 
@@ -101,7 +101,7 @@ pub(super) struct TopicTail {
     shared: Arc<Shared>,
     topic: Topic,
     consumer: ClosedAside<Reports>,
-    /// Above the last record that was read, per partition.
+    /// The offset above the last record that was read, by partition.
     next: BTreeMap<i32, i64>,
     /// Partitions that had no more when they were read last.
     ended: BTreeSet<i32>,

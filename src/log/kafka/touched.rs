@@ -8,19 +8,19 @@
 //! The law: only what is known not to be committed is taken back, and only where it is known to be. A partition that
 //! was touched in a transaction had the markers of the one before, else the coordinator would not have let it in; any
 //! other may still lack the markers of a *commit*, which an abort would undo. What became of a transaction of unknown
-//! outcome its positions tell, and those cannot be read while it is open.
+//! outcome is seen in its positions, and those cannot be read while it is open.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use rdkafka::{TopicPartitionList, consumer::ConsumerGroupMetadata};
 
-/// Positions on their way, and the member that moves them.
+/// The positions that a transaction moves, and the member that moves them.
 pub(super) struct Moves {
     pub(super) positions: TopicPartitionList,
     pub(super) member: ConsumerGroupMetadata,
 }
 
-/// Where failed transactions may have left something open.
+/// The partitions and positions where failed transactions may have left something open.
 #[derive(Default)]
 pub(super) struct Touched {
     pub(super) partitions: BTreeSet<(String, i32)>,

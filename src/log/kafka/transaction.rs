@@ -33,9 +33,9 @@ use deckle_contract::error::Result;
 /// Between two looks whether all deliveries are reported. `flush`, and `commit_transaction` with it, would look only
 /// every 100 ms, which makes small steps twenty times slower.
 const NAP: Duration = Duration::from_micros(200);
-/// One try of a call that may be repeated.
+/// The time limit of one try of a call that may be repeated.
 const TRY: Duration = Duration::from_secs(2);
-/// Between two tries.
+/// The pause between two tries.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// A producer between transactions.
@@ -43,14 +43,14 @@ pub(super) struct Producer {
     client: BaseProducer<Deliveries>,
     /// Whoever waited for the transaction has given up: nothing more may be done in it.
     abandoned: Arc<AtomicBool>,
-    /// What the latest transaction moves.
+    /// The positions that the latest transaction moves.
     moves: Option<Arc<Moves>>,
 }
 
 /// A transaction that failed.
 pub(super) struct Fault {
     pub(super) error: CommitError,
-    /// The producer is of no more use.
+    /// Whether the producer is of no more use.
     pub(super) broken: bool,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Deliveries {
 struct Delivered {
     /// Append times, in the order of sending.
     times: Vec<i64>,
-    /// The first failure: of which topic, and why.
+    /// The first failure: the topic of its record, and the error.
     failed: Option<(String, KafkaError)>,
     /// The partitions that have records of it, or may have.
     partitions: Vec<(String, i32)>,
@@ -117,7 +117,7 @@ impl ProducerContext for Deliveries {
                     *slot = time;
                 }
             }
-            // librdkafka purges what is queued when a transaction fails: a consequence tells less than its cause.
+            // librdkafka purges what is queued when a transaction fails: a consequence says less than its cause.
             Err((error, message)) => match &state.failed {
                 Some((_, known)) if is_purged(error) || !is_purged(known) => {}
                 _ => state.failed = Some((message.topic().to_owned(), error.clone())),
@@ -126,11 +126,11 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// What to do about an error of a transactional call.
+/// The way to go on after an error of a transactional call.
 enum Verdict {
-    /// The same call again, with the same arguments.
+    /// Make the same call again, with the same arguments.
     Again,
-    /// Abort; the producer is good for another transaction.
+    /// Abort the transaction; the producer is good for another one.
     Abort,
     /// Drop the producer.
     Broken,
@@ -395,8 +395,8 @@ impl<'p> Transaction<'p> {
             client.poll(Duration::ZERO);
             nap(NAP);
         }
-        // A record that was refused fails every later call with a code of no meaning: its own is told. And it leaves a
-        // gap in the producer's sequence, over which the next transaction would stumble.
+        // A record that was refused fails every later call with a code of no meaning: its own error is reported. And it
+        // leaves a gap in the producer's sequence, over which the next transaction would stumble.
         let refused = client.context().lock().failed.take().filter(|(_, error)| !is_purged(error));
         let broken = refused.is_some();
         let why = match (refused, why) {

@@ -134,7 +134,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// The proof that the module's head tells of. The order of its three parts is what makes it one.
+    /// The proof that the module's head describes. The order of its three parts is what makes it one.
     fn prove_ours(&self) -> std::result::Result<Option<ConsumerGroupMetadata>, Fault> {
         if self.partitions.is_empty() {
             return Ok(None);

@@ -61,8 +61,8 @@ impl PartitionState {
         self.records == 0 || (share_free && all_free && text_len <= limits.position_bytes / 2)
     }
 
-    /// How long the position's text would be if all that is complete were in a step. Up to `enough` a greater length
-    /// may be told, for the exact one costs a look at every open record.
+    /// How long the position's text would be, in bytes, if all that is complete were in a step. Up to `enough` the
+    /// answer may be an upper bound, for the exact length costs a look at every open record.
     fn text_len(&mut self, enough: usize) -> usize {
         let (progress, completed, open) = (&self.progress, &self.completed, &self.open);
         *self.text_len.get_or_insert_with(|| {

@@ -74,7 +74,7 @@ pub(super) fn leave(transaction: &Transaction<'_>, who: &Identity) -> rusqlite::
     bump_generation(transaction, &who.group)
 }
 
-/// Tells the other members to look.
+/// Counts the generation up, which makes the other members look at the leases.
 fn bump_generation(transaction: &Transaction<'_>, group: &str) -> rusqlite::Result<()> {
     let sql = "INSERT INTO groups VALUES (?, 1) ON CONFLICT DO UPDATE SET generation = generation + 1";
     transaction.execute(sql, [group]).map(drop)

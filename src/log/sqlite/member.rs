@@ -25,13 +25,13 @@ use deckle_contract::error::{Failure, Result};
 /// The shortest pause between two looks, taken right after something happened.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// What the thread is told.
+/// A request of the worker to the thread of its membership.
 pub(crate) enum Command {
     /// The worker waits for records.
     Want,
-    /// No records of these until resumed.
+    /// The worker wants no records of these partitions until they are resumed.
     Pause(Vec<Partition>),
-    /// Records of these again.
+    /// The worker wants records of these partitions again.
     Resume(Vec<Partition>),
     /// Free everything and stop.
     Leave(oneshot::Sender<Result<()>>),
@@ -39,13 +39,13 @@ pub(crate) enum Command {
     Wake,
 }
 
-/// The worker's end.
+/// The worker's end of the channels to the thread.
 pub(super) struct Handle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: channel::UnboundedReceiver<Result<Event>>,
 }
 
-/// What this member may commit; shared with its writer.
+/// The leases under which this member may commit; shared with its writer.
 #[derive(Default)]
 pub(super) struct Ownership {
     inner: Mutex<Inner>,
@@ -55,12 +55,12 @@ pub(super) struct Ownership {
 struct Inner {
     leases: BTreeMap<Partition, Lease>,
     revocations: Vec<Revocation>,
-    /// Given up by the worker, and not yet freed in the file.
+    /// Leases that the worker gave up, and that are not yet freed in the file.
     released: Vec<(Partition, Lease)>,
 }
 
 struct Revocation {
-    /// With their leases: a partition that came back meanwhile is not meant.
+    /// The partitions with their leases: one that came back meanwhile under another lease is not meant.
     leases: Vec<(Partition, Lease)>,
     ack: oneshot::Receiver<()>,
     deadline: Instant,
@@ -159,16 +159,16 @@ struct Member {
     events: channel::UnboundedSender<Result<Event>>,
     ownership: Arc<Ownership>,
     owned: BTreeMap<Partition, PartitionState>,
-    /// The worker waits for records.
+    /// Whether the worker waits for records.
     wanted: bool,
-    /// There may be records that were not read.
+    /// Whether there may be records that were not read.
     hungry: bool,
     /// When to look at the leases at the latest.
     look_at: Instant,
     generation: i64,
     /// The data version that the last read saw.
     seen: i64,
-    /// Grows while nothing happens.
+    /// The pause before the next look, which grows while nothing happens.
     pause: Duration,
 }
 
@@ -177,7 +177,7 @@ struct PartitionState {
     lease: Lease,
     cursor: Cursor,
     paused: bool,
-    /// The worker was asked to give it up.
+    /// Whether the worker was asked to give it up.
     leaving: bool,
 }
 
@@ -194,13 +194,13 @@ impl Member {
         loop {
             match self.turn() {
                 Ok(()) => {}
-                // As with a broker that is away: we go on asking, and a lease that runs out meanwhile is told as lost.
+                // As with a broker that is away: we go on asking, and a lease that runs out meanwhile is reported lost.
                 Err(Some(Failure::Unavailable { message, .. })) => {
                     tracing::warn!(group = self.who.group, member = self.who.member, message, "log unavailable");
                     thread::sleep(self.shared.config.poll());
                 }
                 Err(Some(failure)) => {
-                    // Others may do better; this worker is told why it ends.
+                    // Others may do better; this worker receives the reason why it ends.
                     let _ = self.free_all();
                     let _ = self.events.send(Err(failure));
                     return;
@@ -332,19 +332,19 @@ impl Member {
             return Ok(());
         }
         let mut ownership = self.ownership.lock();
-        let mut untold = Vec::new();
+        let mut to_report = Vec::new();
         for partition in lost {
             ownership.leases.remove(&partition);
             if self.owned.remove(&partition).is_some_and(|state| !state.leaving) {
-                untold.push(partition);
+                to_report.push(partition);
             }
         }
         drop(ownership);
-        if untold.is_empty() {
+        if to_report.is_empty() {
             return Ok(());
         }
         let (ack, _) = oneshot::channel();
-        self.tell(Event::Revoked { partitions: untold, lost: true, ack })
+        self.report(Event::Revoked { partitions: to_report, lost: true, ack })
     }
 
     /// Asks the worker to give up what others should have.
@@ -363,7 +363,7 @@ impl Member {
         let (ack, acknowledged) = oneshot::channel();
         let deadline = Instant::now() + Duration::from_millis(self.shared.config.revoke_ms);
         self.ownership.lock().revocations.push(Revocation { leases, ack: acknowledged, deadline });
-        self.tell(Event::Revoked { partitions, lost: false, ack })
+        self.report(Event::Revoked { partitions, lost: false, ack })
     }
 
     fn begin(&mut self, taken: Vec<(Lease, crate::Position, i64)>) -> std::result::Result<(), Option<Failure>> {
@@ -380,7 +380,7 @@ impl Member {
             return Ok(());
         }
         self.hungry = true;
-        self.tell(Event::Assigned(assigned))
+        self.report(Event::Assigned(assigned))
     }
 
     /// Reads once; whether there was something.
@@ -400,11 +400,11 @@ impl Member {
             return Ok(false);
         }
         self.wanted = false;
-        self.tell(Event::Records(records))?;
+        self.report(Event::Records(records))?;
         Ok(true)
     }
 
-    fn tell(&self, event: Event) -> std::result::Result<(), Option<Failure>> {
+    fn report(&self, event: Event) -> std::result::Result<(), Option<Failure>> {
         self.events.send(Ok(event)).map_err(|_| None)
     }
 

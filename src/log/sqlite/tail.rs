@@ -14,13 +14,13 @@ use super::{
 use crate::{From, Partition, Record, Tail};
 use deckle_contract::error::Result;
 
-/// A tail.
+/// A tail of topics in one SQLite file.
 pub(super) struct SqliteTail {
     session: Session,
     cursors: Vec<Cursor>,
     budget: Budget,
     poll: Duration,
-    /// Commits of this process.
+    /// The count of this process's commits, which wakes the tail.
     commits: watch::Receiver<u64>,
     /// The data version before the last read.
     seen: i64,

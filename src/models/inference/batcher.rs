@@ -32,7 +32,7 @@ pub struct Config {
 /// How many batches in a row the interactive lane may lead while bulk items wait.
 const INTERACTIVE_LEADS: u32 = 4;
 
-/// Names one queued item.
+/// The name of one queued item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket {
     number: u64,
@@ -87,7 +87,7 @@ impl<T> Batch<T> {
     }
 }
 
-/// Class and length.
+/// The class and the padded length that items of one bucket share.
 type Bucket = (u32, u32);
 /// A lane as index into [`Batcher::lanes`].
 type Side = usize;
@@ -252,7 +252,7 @@ struct Plan {
     longest: u32,
     /// Sum of the items' own lengths.
     cost: u64,
-    /// Waiting longer would not make the batch better.
+    /// Whether waiting longer would not make the batch better.
     closed: bool,
 }
 

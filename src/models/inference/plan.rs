@@ -9,7 +9,7 @@ use super::{Config, Precision, Provider};
 /// Above this many cores sessions get several threads instead of becoming more: each holds a copy of the weights.
 const MAX_SESSIONS: usize = 8;
 
-/// What this machine has.
+/// The parts of this machine that decide how models run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hardware {
     /// Cores that this process may use.

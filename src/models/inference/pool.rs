@@ -52,7 +52,7 @@ pub struct Answer<T> {
     pub batch_items: usize,
 }
 
-/// One run of a model, told to the observers before the callers have their answers. A halved batch is several runs.
+/// One run of a model, reported to the observers before the callers have their answers. A halved batch is several runs.
 #[derive(Debug)]
 pub struct Report<'a> {
     /// Name of the pool.
@@ -94,7 +94,7 @@ struct State<M: Model> {
 struct AdmissionQueue {
     /// Held by the first in line.
     turn: tokio::sync::Mutex<()>,
-    /// Tells the first in line that items have left.
+    /// Notifies the first in line that items have left.
     freed: Notify,
 }
 
@@ -153,7 +153,7 @@ impl<M: Model> Pool<M> {
         Ok(self.ask(input, Lane::default(), tag.into()).await?.output)
     }
 
-    /// Runs one item in some batch and tells what it took.
+    /// Runs one item in some batch; returns its output with what it took.
     pub async fn ask(&self, input: M::Input, lane: Lane, tag: Tag) -> Result<Answer<M::Output>> {
         let size = M::size(&input);
         let (sender, receiver) = oneshot::channel();
@@ -168,7 +168,7 @@ impl<M: Model> Pool<M> {
         self.shared.observers.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(observer));
     }
 
-    /// What was done until now.
+    /// The sums of all that was done until now.
     pub fn stats(&self) -> Stats {
         let queued = self.shared.lock().batcher.len();
         self.shared.stats.snapshot(queued)
@@ -287,7 +287,7 @@ struct Running<M: Model> {
     answer: oneshot::Sender<Result<Answer<M::Output>>>,
 }
 
-/// What one run took.
+/// The time that one run of the model took.
 #[derive(Debug, Clone, Copy, Default)]
 struct Spent {
     busy: Duration,

@@ -109,7 +109,7 @@ pub(super) fn regions(grids: &[Grid], scale: (f32, f32)) -> Vec<Region> {
     kept
 }
 
-/// Intersection over union.
+/// Intersection over union of two boxes, 0..1.
 fn shared(a: &Bbox, b: &Bbox) -> f32 {
     let overlap = a.overlap(b);
     overlap / (a.area() + b.area() - overlap).max(f32::MIN_POSITIVE)
@@ -153,8 +153,8 @@ mod tests {
         let other = (2, RegionKind::Figure, 0.4, [0, 1, 2, 1]);
         let weak = (3, RegionKind::Title, 0.29, [1, 1, 1, 1]);
         let found = regions(&[grid(&[twice[0], twice[1], other, weak])], (1.0, 1.0));
-        let told: Vec<_> = found.iter().map(|region| (region.kind, region.score)).collect();
-        assert_eq!(told, [(RegionKind::Text, 0.8), (RegionKind::Figure, 0.4)]);
+        let kept: Vec<_> = found.iter().map(|region| (region.kind, region.score)).collect();
+        assert_eq!(kept, [(RegionKind::Text, 0.8), (RegionKind::Figure, 0.4)]);
     }
 
     #[test]

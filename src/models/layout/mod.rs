@@ -179,7 +179,7 @@ impl Detector {
     }
 }
 
-/// One session.
+/// One session of the network that finds regions.
 struct Network {
     session: Session,
     /// Names of the outputs: the scores of each stride, then the distances of each.

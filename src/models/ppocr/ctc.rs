@@ -3,7 +3,7 @@
 
 use super::coverage::Letters;
 
-/// What the network says of one column: classes and their probabilities.
+/// The answer of the network for one column: classes with their probabilities, 0..1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Column {
     /// The best of all classes.
@@ -12,18 +12,18 @@ pub(super) struct Column {
     pub plain: (u32, f32),
 }
 
-/// How much more likely than a plain letter one must be that the languages do not write. Real accents come with 0.99
-/// and more (of Spanish and Portuguese read as English), those of a fax's specks with 0.46 to 0.97 and the plain letter
-/// next.
+/// A letter that the page's languages do not write is read only where it is this many times as likely as the best plain
+/// one. Real accents come with 0.99 and more (of Spanish and Portuguese read as English), those of a fax's specks with
+/// 0.46 to 0.97 and the plain letter next.
 const FOREIGN_LIKELIHOOD_RATIO: f32 = 100.0;
 
-/// A letter after a letter is read where it is at least this likely beside the blank. The network would rather say
-/// nothing than a letter that fills no column of its own, such as the M of TEMPO (0.93 of the blank) or an a of
-/// operation (0.43). Digits, marks and what stands alone are left as they are: a stroke cut off at an edge looks like a
-/// 1.
+/// A letter after a letter is read, although the blank is likelier, where its probability is more than this share of
+/// the blank's. The network would rather say nothing than a letter that fills no column of its own, such as the M of
+/// TEMPO (0.93 of the blank) or an a of operation (0.43). Digits, marks and what stands alone are left as they are: a
+/// stroke cut off at an edge looks like a 1.
 const BLANK_RATIO_MIN: f32 = 0.4;
 
-/// What the classes mean.
+/// The characters that the classes of the network stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Dictionary(Vec<char>);
 
@@ -55,7 +55,7 @@ impl Dictionary {
 pub(super) struct Character {
     /// The character.
     pub value: char,
-    /// Its highest probability.
+    /// Its highest probability over its columns, 0..1.
     pub confidence: f32,
     /// Its middle, in columns from the line's start.
     pub centre: f32,
@@ -78,7 +78,8 @@ pub(super) struct Span {
 
 /// The characters of a line: neighbours of one character are one, and blanks vanish. A letter with a mark that the
 /// languages do not write must be [`FOREIGN_LIKELIHOOD_RATIO`] times as likely as the best plain one: noise puts marks
-/// on letters. A letter after a letter that a blank beats only [`BLANK_RATIO_MIN`] is read.
+/// on letters. A letter after a letter is read although the blank is likelier, where its probability is more than
+/// [`BLANK_RATIO_MIN`] of the blank's.
 pub(super) fn characters(columns: &[Column], dictionary: &Dictionary, letters: &Letters) -> Vec<Character> {
     let mut found: Vec<Character> = Vec::new();
     // Where the character started that goes on; classes may share a character, so that is what is compared.

@@ -21,7 +21,7 @@ pub(super) fn size(picture: &Pixmap, longest: u32) -> (u32, u32) {
     (side(picture.width), side(picture.height))
 }
 
-/// One session.
+/// One session of the network that finds lines.
 pub(super) struct Detector {
     session: Session,
     /// The input, kept between runs.

@@ -119,7 +119,7 @@ struct Recognition {
     dictionary: Dictionary,
 }
 
-/// What was read, and what it took.
+/// The lines that were read on a page, and the processor time that it took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     /// Lines with boxes in points.
@@ -290,7 +290,7 @@ impl Recognition {
     }
 }
 
-/// What a page takes.
+/// The processor and accelerator time that a page takes, µs.
 #[derive(Debug, Default)]
 struct Cost {
     cpu_us: i64,

@@ -20,11 +20,11 @@ pub(super) const PIXELS_PER_COLUMN: u32 = 8;
 /// Wider lines are squeezed to this: 67 times as wide as high is no line of text, and memory is bounded.
 pub(super) const WIDEST: u32 = 3200;
 
-/// One session.
+/// One session of the network that reads lines.
 pub(super) struct Recogniser {
     session: Session,
     classes: usize,
-    /// Those of ASCII.
+    /// The classes of ASCII's letters, digits and punctuation.
     plain: Vec<u32>,
     /// The input, kept between runs.
     input: Vec<f32>,

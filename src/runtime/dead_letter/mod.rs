@@ -35,10 +35,10 @@ pub fn output(
         partition: record.partition.number,
         offset: record.offset,
         appended_at: record.appended_at_us,
-        page_no: headers.page_no.and_then(|page_no| i32::try_from(page_no).ok()),
+        page_no: headers.page_no,
         reason: failure.reason(stage, headers.page_no),
         kind: kind(failure).to_owned(),
-        attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
+        attempts,
         headers: record.headers.clone(),
         value: record.value.to_vec(),
     };

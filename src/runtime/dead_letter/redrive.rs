@@ -2,7 +2,7 @@
 //!
 //! The law: a letter is redriven once. Its version is claimed in the store before anything is appended, and the record
 //! is a function of letter and version; so whoever takes over from a redrive that was cut off appends the same record,
-//! and publish, where every path ends, tells of one (document, run, version) once.
+//! and publish, where every path ends, announces one (document, run, version) once.
 //!
 //! ```text
 //! claim every letter of a run ──► await its pages ──► append the records ──► confirm
@@ -48,14 +48,14 @@ const BATCH: usize = 32;
 pub enum Outcome {
     /// Its record is in its topic again.
     Appended {
-        /// With this version.
+        /// The version in which it was appended.
         version: i64,
     },
     /// Nothing was done: it is in this state, which is another's doing; `None` when it is gone.
     Left(Option<DeadLetterState>),
     /// Nothing was done, because nothing can be.
     Impossible {
-        /// Why, for people.
+        /// The reason, for people.
         message: String,
     },
 }
@@ -79,7 +79,7 @@ pub fn groups(rows: Vec<ListedDeadLetter>) -> Vec<Group> {
     groups
 }
 
-/// Redrives the letters of one run. `tell` hears what became of each as it happens.
+/// Redrives the letters of one run; calls `report` with what became of each as it happens.
 ///
 /// # Errors
 /// When log or store are away. Dead letters claimed by then can be redriven again once their claims ran out.
@@ -88,7 +88,7 @@ pub async fn redrive(
     store: &dyn Store,
     group: &[ListedDeadLetter],
     mut rate: Option<&mut Rate>,
-    tell: &mut (dyn FnMut(&DeadLetterRow, Outcome) + Send),
+    report: &mut (dyn FnMut(&DeadLetterRow, Outcome) + Send),
 ) -> Result<()> {
     let letters: Vec<&DeadLetterRow> = group.iter().map(|row| &row.letter).collect();
     let Some(first) = letters.first() else { return Ok(()) };
@@ -108,17 +108,17 @@ pub async fn redrive(
                     "its bytes were not kept: read {}[{}] at offset {}",
                     letter.topic, letter.partition, letter.offset
                 );
-                tell(letter, Outcome::Impossible { message });
+                report(letter, Outcome::Impossible { message });
                 continue;
             }
             None => {
-                tell(letter, Outcome::Left(None));
+                report(letter, Outcome::Left(None));
                 continue;
             }
         };
         match store.claim_redrive(&letter.key, Claim { version, now, until }).await? {
             Claimed::Ours { version } => ours.push((letter, version, revised(letter, &record, version)?)),
-            Claimed::Not(state) => tell(letter, Outcome::Left(state)),
+            Claimed::Not(state) => report(letter, Outcome::Left(state)),
         }
     }
     let mut awaited: BTreeMap<u32, i64> = BTreeMap::new();
@@ -139,7 +139,7 @@ pub async fn redrive(
         log.append(batch.iter().map(|(.., record)| record.clone()).collect()).await?;
         for (letter, version, _) in batch {
             store.confirm_redrive(&letter.key, jiff::Timestamp::now().as_microsecond()).await?;
-            tell(letter, Outcome::Appended { version: *version });
+            report(letter, Outcome::Appended { version: *version });
         }
     }
     Ok(())

@@ -33,7 +33,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What people are told of it.
+    /// The name that people read.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",

@@ -64,7 +64,7 @@ pub(super) fn headers<'a>(store: &'a dyn Store, request: &'a Request, now: i64) 
 /// One reading by time.
 struct Pass<'a> {
     filter: ListFilter,
-    /// When it began, µs.
+    /// The time at which it began, µs.
     began: i64,
     /// What is left of it; `None` before it begins.
     listed: Option<BoxStream<'a, Result<Header>>>,
@@ -74,7 +74,7 @@ struct Pass<'a> {
     is_new: bool,
 }
 
-/// What a document is remembered by.
+/// The number that a document is remembered by: half of a hash of tenant and id.
 #[expect(clippy::expect_used, reason = "a digest has 32 bytes")]
 fn name(key: &DocumentKey) -> u128 {
     let digest = Sha256::digest(format!("{}\0{}", key.tenant, key.document_id));

@@ -54,18 +54,18 @@ const PAGES: usize = 4;
 /// How often a document is read anew because it moved on meanwhile.
 const READINGS: usize = 16;
 
-/// What is to be exported.
+/// The documents and rows that an export writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// A row for each of what.
+    /// The kind of thing that each row describes.
     pub what: What,
-    /// Only of this tenant.
+    /// Only documents of this tenant.
     pub tenant: Option<String>,
     /// Only what was published then or later, µs; what was not published by when it ended or was erased.
     pub since: Option<i64>,
-    /// Only what was published before.
+    /// Only what was published before this time, µs.
     pub until: Option<i64>,
-    /// With the vectors of this model; for chunks.
+    /// The model whose vectors are exported too, where rows are chunks.
     pub vectors: Option<String>,
 }
 
@@ -82,7 +82,7 @@ fn at(header: &Header) -> Option<i64> {
     published.or(header.ended.as_ref().map(|ended| ended.at)).or(header.erased_at)
 }
 
-/// How it is written.
+/// The file format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Apache Parquet, zstd.
@@ -98,7 +98,7 @@ pub struct Written {
     pub documents: u64,
     /// Rows written so far.
     pub rows: u64,
-    /// Bytes; told at the end.
+    /// Bytes of the whole file; 0 until its content ends.
     pub bytes: u64,
 }
 
@@ -121,7 +121,7 @@ pub enum Error {
     Write(#[from] io::Error),
 }
 
-/// Exports what a request names. `tell` hears how far it is, after each document.
+/// Exports what a request names; calls `report` with how far it is.
 ///
 /// # Errors
 /// See [`Error`].
@@ -131,7 +131,7 @@ pub async fn export(
     request: &Request,
     format: Format,
     target: Target,
-    mut tell: impl FnMut(Written),
+    mut report: impl FnMut(Written),
 ) -> Result<Written, Error> {
     let columns = request.what.columns(request.vectors.is_some());
     let (to_writer, rows) = mpsc::channel(1);
@@ -159,7 +159,7 @@ pub async fn export(
             break;
         }
         while let Ok(written) = progress.try_recv() {
-            tell(written);
+            report(written);
         }
     }
     drop(to_writer);
@@ -170,10 +170,11 @@ pub async fn export(
     }
 }
 
-/// What the writer is told.
+/// A message to the thread that writes the file.
 enum Step {
+    /// The rows of one document.
     Rows(Rows),
-    /// That was all: without it nothing gets its name.
+    /// The end of the rows: without it the file does not get its name.
     End,
 }
 

@@ -130,7 +130,7 @@ impl What {
 pub(super) enum Rows {
     /// The document itself.
     Document(Box<Header>),
-    /// Its pages, each with what its blob tells; `None` for one that failed.
+    /// Its pages, each with the parts of its blob that are exported; `None` for one that failed.
     Pages(Box<DocumentRun>, Vec<Option<PageText>>),
     /// Its chunks; with vectors, where a model was asked for.
     Chunks(Box<DocumentRun>, Option<Vectors>),
@@ -138,7 +138,7 @@ pub(super) enum Rows {
 
 /// Vectors of one run.
 pub(super) struct Vectors {
-    /// Which model's.
+    /// The model that made them.
     pub(super) model: String,
     /// By chunk number; of a model that knows several ways of cutting, the first of a number counts.
     pub(super) rows: Vec<(u32, Vec<f32>)>,
@@ -152,7 +152,7 @@ impl Vectors {
     }
 }
 
-/// What a page's blob tells that is exported; the rest (words, boxes) is never held.
+/// The parts of a page's blob that are exported; the rest (words, boxes) is never held.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct PageText {
     width: f32,

@@ -39,7 +39,7 @@ impl Target {
         Ok(Self { place: Place::open(path)?, bytes: 0 })
     }
 
-    /// Gives a whole file its name; tells how many bytes were written.
+    /// Gives a whole file its name; returns how many bytes were written.
     pub(super) fn settle(self) -> io::Result<u64> {
         match self.place {
             Place::Stdout(mut stdout) => stdout.flush()?,

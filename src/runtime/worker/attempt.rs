@@ -49,7 +49,7 @@ impl Attempt {
         Duration::from_micros(u64::try_from(now - self.record.appended_at_us).unwrap_or(0))
     }
 
-    /// `tenant/document`, as far as the headers tell.
+    /// `tenant/document`, as far as the headers name them.
     pub(super) fn document(&self) -> String {
         let of = |name: &str| self.record.headers.get(name).map_or("", String::as_str);
         format!("{}/{}", of("tenant"), of("document"))

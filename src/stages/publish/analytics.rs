@@ -8,7 +8,7 @@ use super::NAME;
 use crate::Output;
 use deckle_contract::{
     document::Chunk,
-    error::{Failure, Result},
+    error::Result,
     record::{Enriched, Envelope, Event, PublishedChunk, PublishedVector, VectorPart},
 };
 
@@ -16,13 +16,13 @@ use deckle_contract::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `documents.chunks`.
+    /// Whether `documents.chunks` is fed.
     pub chunks: bool,
-    /// `documents.vectors`.
+    /// Whether `documents.vectors` is fed.
     pub vectors: bool,
 }
 
-/// The records of one document.
+/// The records for the optional topics that one document gives.
 pub(super) struct Feed<'a> {
     config: Config,
     enriched: &'a Enriched,
@@ -30,7 +30,7 @@ pub(super) struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    /// Begins with none.
+    /// Makes a feed without records.
     pub(super) fn new(config: Config, enriched: &'a Enriched) -> Self {
         Self { config, enriched, outputs: Vec::new() }
     }
@@ -41,16 +41,15 @@ impl<'a> Feed<'a> {
             return Ok(());
         }
         for chunk in part {
-            let chunk_no = i32::try_from(chunk.chunk_no).map_err(|_| Failure::defect("more than 2^31 chunks"))?;
             let record = PublishedChunk {
-                envelope: self.envelope(PublishedChunk::TOPIC, &chunk_no.to_string()),
+                envelope: self.envelope(PublishedChunk::TOPIC, &chunk.chunk_no.to_string()),
                 source: self.enriched.source.clone(),
-                chunk_no,
+                chunk_no: chunk.chunk_no,
                 chunk_count: self.enriched.chunk_count,
                 headings: chunk.headings.clone(),
                 text: chunk.text.clone(),
                 prov: chunk.prov.clone(),
-                token_count: i32::try_from(chunk.token_count).unwrap_or(i32::MAX),
+                token_count: chunk.token_count,
                 language: self.enriched.language.clone(),
             };
             self.outputs.push(Output::new(NAME, &record)?);
@@ -85,7 +84,7 @@ impl<'a> Feed<'a> {
         Envelope { trail: Vec::new(), ..self.enriched.envelope.caused(topic, discriminator) }
     }
 
-    /// All that was added.
+    /// The records that were added, in order.
     pub(super) fn into_outputs(self) -> Vec<Output> {
         self.outputs
     }

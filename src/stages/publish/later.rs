@@ -20,7 +20,7 @@ impl Publish {
         version: i64,
         header: Option<Header>,
     ) -> Result<Vec<Output>> {
-        // Consumers are told of the version that the vectors belong to, whatever a redrive made of the record's own.
+        // Consumers receive the version that the vectors belong to, whatever a redrive made of the record's own.
         enriched.envelope.version = version;
         let Envelope { tenant, document_id, run, .. } = enriched.envelope.clone();
         let document = DocumentKey { tenant, document_id };

@@ -24,10 +24,10 @@ use super::{
 use crate::{DocumentKey, similarity::Scored};
 use deckle_contract::error::{Failure, Result};
 
-/// Candidates at most; a server refuses to be asked for more.
+/// The most candidates of one question; a server refuses to be asked for more.
 pub(super) const LIMIT: usize = 1_000;
 
-/// Tables that are asked at once; there are few.
+/// The most tables that are asked at once; there are few.
 const TABLES: usize = 8;
 
 /// Makes the index of every space that has none. The server builds it on its own time, and answers no search of it
@@ -129,7 +129,7 @@ pub(super) async fn nearest(
         let rows: Vec<Row> = session.read_nearest(&select, (unit, unit, limit)).await?;
         let found = rows.into_iter().map(|(tenant, document_id, run, chunk_no, similarity)| {
             let document = Arc::new(DocumentKey { tenant, document_id });
-            // The server's similarity is the cosine's place between -1 and 1, told from 0 to 1.
+            // The server's similarity is the cosine, moved from the range -1 to 1 into 0 to 1.
             Scored { score: 2.0 * similarity - 1.0, place: Place { document, chunk_no: chunk_no.unsigned_abs(), run } }
         });
         Ok(found.collect::<Vec<_>>())

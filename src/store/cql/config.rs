@@ -31,7 +31,7 @@ pub struct Config {
     pub read_consistency: Consistency,
     /// User of the cluster; `None` where it asks for none.
     pub user: Option<String>,
-    /// Its password.
+    /// Password of that user.
     pub password: Option<Password>,
     /// Whether connections are encrypted and the nodes' certificates verified, in which their IP addresses must stand.
     pub tls: bool,
@@ -39,7 +39,7 @@ pub struct Config {
     pub ca: Option<PathBuf>,
     /// Our own certificate chain (PEM), for a cluster that wants one.
     pub certificate: Option<PathBuf>,
-    /// Its key (PEM).
+    /// Key of our own certificate (PEM).
     pub key: Option<PathBuf>,
     /// Time for one connection to open.
     pub connect_ms: u64,
@@ -53,7 +53,7 @@ pub struct Config {
     pub search: Search,
     /// A search looks for what is new when the last look is older than this; 0 = always.
     pub refresh_ms: u64,
-    /// The feed tells of what was published longer ago than this, so that it misses nothing: more than `request_ms` by
+    /// The feed lists what was published longer ago than this, so that it misses nothing: more than `request_ms` by
     /// as much as the clocks of writers and readers may differ.
     pub feed_behind_ms: u64,
 }

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 pub enum Consistency {
     /// One replica must answer.
     One,
-    /// One of the own datacenter.
+    /// One replica of the own datacenter must answer.
     LocalOne,
-    /// More than half of all.
+    /// More than half of all replicas must answer.
     Quorum,
-    /// More than half of the own datacenter's.
+    /// More than half of the own datacenter's replicas must answer.
     LocalQuorum,
-    /// More than half in each datacenter; writes only.
+    /// More than half of the replicas in each datacenter must answer; for writes only.
     EachQuorum,
-    /// Every one.
+    /// Every replica must answer.
     All,
 }
 

@@ -199,7 +199,7 @@ fn letters_of<'a>(
 /// A row of `letters_by_time`: id, document, stage, kind and code.
 type Entry = (String, String, String, String, String);
 
-/// Whether a filter wants a letter, as far as its entry tells.
+/// Whether a filter wants a letter, by the columns that its entry has.
 fn admits(filter: &DeadLetterFilter, (letter_id, document_id, stage, kind, code): &Entry) -> bool {
     let starts = |start: &Option<String>, text: &str| start.as_ref().is_none_or(|start| text.starts_with(start));
     let is = |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|wanted| wanted == text);
@@ -252,7 +252,7 @@ pub(super) async fn confirm_redrive(session: &Session, key: &DeadLetterKey, at: 
     session.compare_and_set(confirm, (at, &key.tenant, &key.letter_id)).await.map(drop)
 }
 
-/// Drops an open letter; tells its state from then on.
+/// Drops an open letter; returns its state from then on.
 pub(super) async fn drop_dead_letter(
     session: &Session,
     key: &DeadLetterKey,

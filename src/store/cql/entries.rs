@@ -26,10 +26,10 @@ pub(super) const SHARDS: i16 = 16;
 /// What a partition of `documents_by_time` and of the feed covers, µs. Part of the schema: never changed.
 pub(super) const HOUR: i64 = 3_600_000_000;
 
-/// What is remembered, at about 200 bytes each.
+/// The most entries remembered as made, at about 200 bytes each; beyond it all are forgotten.
 const REMEMBERED: usize = 20_000;
 
-/// Deletes at once.
+/// The most deletes in flight at once.
 const AT_ONCE: usize = 32;
 
 /// The shard of a document.
@@ -37,17 +37,17 @@ pub(super) fn shard(document_id: &str) -> i16 {
     i16::from(Sha256::digest(document_id)[0]) % SHARDS
 }
 
-/// The hour that a time is of.
+/// The hour that a time (µs since 1970) lies in, counted from 1970.
 pub(super) fn hour(at: i64) -> i64 {
     at.div_euclid(HOUR)
 }
 
-/// What a cell of a header says that documents are looked for by.
+/// The values of one cell of a header by which its document is found: run, time and file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct SearchKeys {
     run: i64,
     at: i64,
-    /// Empty where the file is unknown.
+    /// Hash of the file in lower-case hex; empty where the file is unknown.
     sha256: String,
 }
 
@@ -69,7 +69,7 @@ impl SearchKeys {
     }
 }
 
-/// Something that was entered.
+/// An entry that this process has made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Entry {
     Document(DocumentKey),
@@ -77,31 +77,31 @@ enum Entry {
     SearchKeys(DocumentKey, SearchKeys),
 }
 
-/// What this process has entered: an entry is made once, not with each of a document's writes.
+/// The entries that this process has made: each is made once, not with each of a document's writes.
 #[derive(Default)]
 pub(super) struct Entered {
     known: Mutex<HashSet<Entry>>,
 }
 
 impl Entered {
-    /// Enters a document, its tenant, and what a cell of its header tells.
-    pub(super) async fn enter(&self, session: &Session, key: &DocumentKey, told: SearchKeys) -> Result<()> {
+    /// Enters a document, its tenant, and the search keys of one cell of its header.
+    pub(super) async fn enter(&self, session: &Session, key: &DocumentKey, keys: SearchKeys) -> Result<()> {
         try_join!(
             self.once(Entry::Document(key.clone()), enter_document(session, key)),
-            self.once(Entry::Hour(key.tenant.clone(), hour(told.at)), enter_hour(session, key, hour(told.at))),
-            self.once(Entry::SearchKeys(key.clone(), told.clone()), enter_told(session, key, &told)),
+            self.once(Entry::Hour(key.tenant.clone(), hour(keys.at)), enter_hour(session, key, hour(keys.at))),
+            self.once(Entry::SearchKeys(key.clone(), keys.clone()), enter_search_keys(session, key, &keys)),
         )?;
         Ok(())
     }
 
-    /// Enters all that a header tells.
+    /// Enters a document by every cell of its header.
     pub(super) async fn enter_header(&self, session: &Session, header: &Header) -> Result<()> {
         let intake = header.intake.as_ref().map(SearchKeys::by_intake);
         let current = header.current.as_ref().map(SearchKeys::by_current);
         let ended = header.ended.as_ref().map(SearchKeys::by_end);
         let erased = header.erased_at.map(SearchKeys::by_erasure);
-        for told in [intake, current, ended, erased].into_iter().flatten() {
-            self.enter(session, &header.key, told).await?;
+        for keys in [intake, current, ended, erased].into_iter().flatten() {
+            self.enter(session, &header.key, keys).await?;
         }
         match &header.ended {
             Some(ended) => move_on(session, &header.key, ended).await,
@@ -140,18 +140,18 @@ async fn enter_hour(session: &Session, key: &DocumentKey, hour: i64) -> Result<(
     session.write(insert, (&key.tenant, hour)).await
 }
 
-async fn enter_told(session: &Session, key: &DocumentKey, told: &SearchKeys) -> Result<()> {
+async fn enter_search_keys(session: &Session, key: &DocumentKey, keys: &SearchKeys) -> Result<()> {
     let DocumentKey { tenant, document_id } = key;
     let by_time = "INSERT INTO documents_by_time (tenant, hour, at, document_id) VALUES (?, ?, ?, ?) USING TIMESTAMP 1";
     let by_file = "INSERT INTO documents_by_file (tenant, sha256, document_id, run) VALUES (?, ?, ?, ?)
                    USING TIMESTAMP 1";
     let file = async {
-        if told.sha256.is_empty() {
+        if keys.sha256.is_empty() {
             return Ok(());
         }
-        session.write(by_file, (tenant, &told.sha256, document_id, told.run)).await
+        session.write(by_file, (tenant, &keys.sha256, document_id, keys.run)).await
     };
-    try_join!(session.write(by_time, (tenant, hour(told.at), told.at, document_id)), file)?;
+    try_join!(session.write(by_time, (tenant, hour(keys.at), keys.at, document_id)), file)?;
     Ok(())
 }
 
@@ -196,7 +196,7 @@ pub(super) async fn delete_files(session: &Session, key: &DocumentKey, last: i64
 
 /// The files of a document's runs up to and with `last`.
 async fn files(session: &Session, key: &DocumentKey, last: i64) -> Result<BTreeSet<String>> {
-    /// What is alike in all three cells.
+    /// The part of a header's cell that intake, current and ended have in common.
     #[derive(Deserialize)]
     struct Cell {
         source: File,

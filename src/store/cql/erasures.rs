@@ -12,14 +12,14 @@ use super::{
 };
 use deckle_contract::error::Result;
 
-/// Puts an erasure on the list.
+/// Puts an erasure on the list of those that are not finished.
 pub(super) async fn begin(session: &Session, key: &DocumentKey, erased_at: i64) -> Result<()> {
     let insert = "INSERT INTO erasures (shard, tenant, document_id, erased_at) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
     let values = (shard(&key.document_id), &key.tenant, &key.document_id, erased_at, erased_at);
     session.write(insert, values).await
 }
 
-/// Those of before a time, at most `limit`.
+/// The listed erasures from before a time (µs), `limit` at most.
 pub(super) async fn of_before(session: &Session, before: i64, limit: usize) -> Result<Vec<Erasure>> {
     let select = "SELECT tenant, document_id, erased_at FROM erasures WHERE shard = ?";
     let mut found = Vec::new();

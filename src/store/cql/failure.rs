@@ -11,10 +11,10 @@ use scylla::errors::{
 
 use deckle_contract::error::Failure;
 
-/// What is away when the cluster is.
+/// The name of this dependency in failures, and so in readiness.
 const DEPENDENCY: &str = "scylla";
 
-/// What the driver said, as a failure.
+/// An error of the driver as the failure that callers decide on.
 pub(super) fn failure(error: impl Triage) -> Failure {
     // Some of its messages run over several lines.
     let said = error.to_string();
@@ -26,22 +26,22 @@ pub(super) fn failure(error: impl Triage) -> Failure {
     }
 }
 
-/// A row that is not as the schema says.
+/// The failure of a row that is not as the schema says, a defect.
 pub(super) fn malformed(error: impl Display) -> Failure {
     Failure::defect(format!("scylla: a row cannot be read: {error}"))
 }
 
-/// What becomes of the same request later.
+/// The outcome to expect when the same request is made again later.
 pub(super) enum Fate {
     /// Every request fails now, and none once the cluster is back.
     Away,
-    /// This one failed, this time.
+    /// Only this request failed, and may succeed when it is made again.
     Passing,
-    /// It will fail again.
+    /// The request will fail again.
     Lasting,
 }
 
-/// An error of the driver.
+/// An error of the driver that can be classified.
 pub(super) trait Triage: Display {
     fn fate(&self) -> Fate;
 }

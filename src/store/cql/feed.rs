@@ -1,7 +1,8 @@
 //! What was published, hour by hour.
 //!
 //! The law: an entry carries its writer's clock and may become readable late, but not later than the span by which
-//! readers stay behind the clock: a telling that took longer counts for nothing and is told again.
+//! readers stay behind the clock: an entry whose write took longer counts for nothing, and is
+//! written again.
 
 use std::time::Duration;
 
@@ -20,16 +21,16 @@ use deckle_contract::error::{Failure, Result, code};
 /// How long rows are kept: the table's time to live, less an hour in which a reader may be on its way.
 const KEPT: i64 = (30 * 24 - 1) * HOUR;
 
-/// Rows of a page of a shard.
+/// Rows of one page, in which a shard of an hour is read.
 const FEED_PAGE: i32 = 200;
 
-/// Entries looked up at once.
+/// The most entries whose documents are looked up at once.
 const AT_ONCE: usize = 32;
 
-/// Tells that a version became what readers see, now.
+/// Enters into the feed, under the present time, that a version became what readers see.
 ///
 /// # Errors
-/// `Unavailable` where that took longer than `limit`: readers may be past it, and it must be told again.
+/// `Unavailable` where that took longer than `limit`: readers may be past the entry, and it must be written again.
 pub(super) async fn tell(
     session: &Session,
     key: &DocumentKey,
@@ -47,7 +48,7 @@ pub(super) async fn tell(
         .unwrap_or_else(|_| Err(Failure::unavailable("scylla", "the feed could not be told in time")))
 }
 
-/// What was published after a cursor and longer than `behind` ago.
+/// The versions that were published after a cursor and longer than `behind` ago.
 pub(super) async fn feed(session: &Session, after: Option<&str>, limit: usize, behind: Duration) -> Result<FeedPage> {
     let limit = token::limit(limit);
     let now = Timestamp::now().as_microsecond();
@@ -85,17 +86,17 @@ async fn rows(session: &Session, from: &FeedEntry, end: i64, limit: usize) -> Re
     hours.try_flatten().take(limit).try_collect().await
 }
 
-/// The cursor behind which everything is told that is published from now on.
+/// The cursor behind which the feed lists everything that is published from now on.
 pub(super) fn now(behind: Duration) -> String {
     token::of_entry(&begin(settled(Timestamp::now().as_microsecond(), behind)))
 }
 
-/// The time before which no entry appears any more.
+/// The time (µs) before which no entry appears any more, given the present one.
 fn settled(now: i64, behind: Duration) -> i64 {
     now.saturating_sub(i64::try_from(behind.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// The place before all entries of a time.
+/// A place before all entries of a time (µs).
 fn begin(at: i64) -> FeedEntry {
     let key = DocumentKey { tenant: String::new(), document_id: String::new() };
     FeedEntry { at, key, run: i64::MIN, version: i64::MIN }

@@ -14,17 +14,17 @@ use super::{
 };
 use deckle_contract::error::{Failure, Result};
 
-/// What a migration fills.
+/// The work by which a migration fills its new tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fill {
     /// Enters every document by its files and times.
     Entries,
 }
 
-/// Documents at once.
+/// The most documents that are entered at once.
 const AT_ONCE: usize = 32;
 
-/// Documents from one remembering to the next.
+/// Documents after which the progress is stored anew.
 const STEP: usize = 1_000;
 
 /// Fills the tables of a migration, from where an earlier filling of the same was cut short.

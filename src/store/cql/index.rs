@@ -36,7 +36,7 @@ const PARTITIONS: usize = 16;
 /// Rows of a page of the feed.
 const FEED_PAGE: i32 = 2_000;
 
-/// Documents remembered that were written here; the feed tells of the rest.
+/// Documents remembered that were written here; the feed lists the rest.
 const TOUCHED: usize = 10_000;
 
 /// Where a chunk lies; among equally good ones the lower is better, on every node alike.
@@ -46,11 +46,11 @@ pub(super) struct Place {
     pub(super) document: Arc<DocumentKey>,
     /// The chunk.
     pub(super) chunk_no: u32,
-    /// The run that it was read of.
+    /// The run whose row it was read from.
     pub(super) run: i64,
 }
 
-/// What readers see of a document, as its header told when it was read.
+/// What readers see of a document, as its header had it when it was read.
 #[derive(Debug, Clone)]
 struct VisibleVersion {
     run: i64,
@@ -76,7 +76,7 @@ pub(super) trait Contents: Send + Sync + 'static {
     /// Puts what the tables have of documents in the place of what is held.
     async fn replace(&self, session: &Session, spaces: &Spaces, documents: BTreeSet<DocumentKey>) -> Result<Headers>;
 
-    /// Tells the metrics how much is held.
+    /// Reports to the metrics how much is held.
     fn report_size(&self);
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Index<C> {
     contents: C,
     /// A search that comes longer than this after the last look at the feed looks again.
     refresh: Duration,
-    /// Written by this process, and to be read anew before the feed tells of it.
+    /// Written by this process, and to be read anew before the feed lists it.
     touched: Mutex<BTreeSet<DocumentKey>>,
     /// Who holds it may change the contents. `None` until they are loaded.
     following: tokio::sync::Mutex<Option<Following>>,
@@ -95,7 +95,7 @@ pub(super) struct Index<C> {
 #[derive(Debug)]
 struct Following {
     cursor: Cursor,
-    /// When the last look at the feed began.
+    /// The moment at which the last look at the feed began.
     looked: Instant,
 }
 
@@ -167,7 +167,7 @@ impl<C: Contents> Index<C> {
         Ok(())
     }
 
-    /// Reads anew what the feed tells of and what was written here.
+    /// Reads anew what the feed lists and what was written here.
     async fn follow(&self, session: &Session, spaces: &Spaces, cursor: &mut Cursor, now: i64) -> Result<()> {
         let mut entries = feed(session, cursor, now).await?;
         entries.retain(|entry| !cursor.is_done(entry));
@@ -179,7 +179,7 @@ impl<C: Contents> Index<C> {
             false => self.contents.replace(session, spaces, documents).await?,
         };
         lock(&self.touched).retain(|document| !touched.contains(document));
-        let done = entries.into_iter().filter(|entry| headers.get(&entry.document).is_some_and(|of| tells(of, entry)));
+        let done = entries.into_iter().filter(|entry| headers.get(&entry.document).is_some_and(|of| covers(of, entry)));
         cursor.advance(now, done);
         Ok(())
     }
@@ -196,7 +196,7 @@ async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
 }
 
 /// Whether a header says what a row of the feed says, or more.
-fn tells(header: &Option<Header>, entry: &Entry) -> bool {
+fn covers(header: &Option<Header>, entry: &Entry) -> bool {
     let Some(header) = header else { return false };
     let current = header.current.as_ref().map(|current| (current.run, current.version));
     current >= Some((entry.run, entry.version)) || header.erased_at >= Some(entry.run)
@@ -247,7 +247,7 @@ mod tests {
     fn a_row_of_the_feed_is_done_with_once_the_header_says_it() {
         let document = DocumentKey { tenant: "t".into(), document_id: "d".into() };
         let entry = Entry { at: 0, document, run: 5, version: 7 };
-        for (current, erased_at, told) in [
+        for (current, erased_at, is_done) in [
             (None, None, false),
             (Some((4, 9)), None, false),
             (Some((5, 6)), None, false),
@@ -256,8 +256,8 @@ mod tests {
             (None, Some(4), false),
             (None, Some(5), true),
         ] {
-            assert_eq!(tells(&header(current, erased_at), &entry), told, "{current:?} {erased_at:?}");
+            assert_eq!(covers(&header(current, erased_at), &entry), is_done, "{current:?} {erased_at:?}");
         }
-        assert!(!tells(&None, &entry), "the row came before the header");
+        assert!(!covers(&None, &entry), "the row came before the header");
     }
 }

@@ -26,20 +26,20 @@ use super::{
 use deckle_contract::error::{Failure, Result};
 pub use plan::{Action, Applied, Difference, Found, Node, Plan, plan};
 
-/// One file.
+/// One migration: a file of `schemas/store`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migration {
     /// Counted from 1, without gaps.
     pub number: u32,
     /// What it is about, as its file is called.
     pub name: &'static str,
-    /// What it does.
+    /// Its statements.
     pub cql: &'static str,
     /// What is done with its tables once they are there, before it counts as applied.
     pub fill: Option<Fill>,
 }
 
-/// All of this deckle's, in order.
+/// All migrations that this deckle knows, in order.
 pub const ALL: &[Migration] = &[
     Migration {
         number: 1,
@@ -67,7 +67,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (part int, number int
                      applied_at timestamp, deckle text, PRIMARY KEY (part, number))";
 
 impl Migration {
-    /// `0001_documents`.
+    /// The name of its file without the ending, such as `0001_documents`.
     pub fn file(&self) -> String {
         file(self.number, self.name)
     }
@@ -195,7 +195,7 @@ fn added_column(statement: &str) -> Option<(&str, &str)> {
     is_added.then_some((table, column))
 }
 
-/// The same, with the migration it happened in.
+/// The same failure, a defect with the name of its migration in front.
 fn within(failure: Failure, migration: &Migration) -> Failure {
     match failure {
         Failure::Defect { message } => Failure::defect(format!("{}: {message}", migration.file())),

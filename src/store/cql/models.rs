@@ -7,7 +7,7 @@ use crate::{
 };
 use deckle_contract::error::Result;
 
-/// What was decided about models.
+/// Reads what was decided about models.
 pub(super) async fn models(session: &Session) -> Result<Models> {
     let found: Option<(String,)> = session.read_one("SELECT models FROM models WHERE part = 0", ()).await?;
     found.map_or_else(|| Ok(Models::default()), |(json,)| decode(&json))

@@ -20,13 +20,13 @@ use deckle_contract::{
     error::{Failure, Result},
 };
 
-/// Runs of a header asked for at once: the newest one or two nearly always tell all.
+/// Runs of a header asked for at once: the newest one or two are nearly always enough.
 const RUNS: i32 = 4;
 
 /// How often a document is read anew because its current run changed meanwhile.
 const READINGS: usize = 16;
 
-/// What hides runs of a document.
+/// The marks that hide runs of a document: its erasure, and the removal of old runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Gone {
     erased_at: Option<i64>,

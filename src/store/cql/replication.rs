@@ -13,7 +13,7 @@ use super::consistency::Consistency;
 /// How many replicas each row has, by datacenter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Replication {
-    /// Replicas in each.
+    /// Replicas of each row, by the name of the datacenter.
     pub datacenters: BTreeMap<String, u32>,
 }
 

@@ -25,9 +25,9 @@ const TTL: Duration = Duration::from_secs(15);
 const RENEW: Duration = Duration::from_secs(4);
 /// How often a lock that another holds is tried.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long it is tried. A holder at work may need long, on a cluster of many nodes.
+/// How long a lock that another holds is tried. A holder at work may need long, on a cluster of many nodes.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long what the schema tells of may be unknown to its server.
+/// How long a keyspace or table that the schema lists may be unknown to its server.
 const SETTLE: Duration = Duration::from_secs(10);
 /// A schema change waits for every node's disk; servers give themselves ten seconds and more.
 const CHANGE: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ pub(super) async fn change_schema(session: &Session, cql: &str) -> Result<()> {
     driver.await_schema_agreement().await.map_err(failure).map(drop)
 }
 
-/// Patience with a server that tells of a keyspace or a table in its `system_schema` and does not know it yet: another
+/// Patience with a server that lists a keyspace or a table in its `system_schema` and does not know it yet: another
 /// process is having it made at this moment.
 pub(super) struct Settling(Instant);
 
@@ -97,7 +97,7 @@ pub(super) async fn with_schema_lock<T>(session: &Session, work: impl Future<Out
 /// The lock, held.
 struct Lock<'a> {
     session: &'a Session,
-    /// Who, in words for people, and unlike any other.
+    /// The name of this holder, in words for people, and unlike any other.
     holder: String,
 }
 
@@ -106,7 +106,7 @@ impl<'a> Lock<'a> {
     async fn take(session: &'a Session) -> Result<(Self, Instant)> {
         let lock = Self { session, holder: name() };
         let deadline = Instant::now() + PATIENCE;
-        let mut told = String::new();
+        let mut last_holder = String::new();
         loop {
             let asked = Instant::now();
             let insert = "INSERT INTO schema_lock (name, holder) VALUES ('schema', ?) IF NOT EXISTS USING TTL ?";
@@ -121,14 +121,14 @@ impl<'a> Lock<'a> {
                         return Ok((lock, asked));
                     }
                 }
-                Some(holder) if holder != told => {
+                Some(holder) if holder != last_holder => {
                     tracing::info!(holder, "waiting for the schema lock");
-                    told = holder;
+                    last_holder = holder;
                 }
                 _ => {}
             }
             if Instant::now() > deadline {
-                return Err(unavailable(format!("the schema lock is held by {told}")));
+                return Err(unavailable(format!("the schema lock is held by {last_holder}")));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -148,7 +148,7 @@ impl<'a> Lock<'a> {
         }
     }
 
-    /// Whether it is ours, for another [`TTL`].
+    /// Renews the lock; returns whether it is ours, for another [`TTL`].
     async fn renew(&self) -> Result<bool> {
         let update = "UPDATE schema_lock USING TTL ? SET holder = ? WHERE name = 'schema' IF holder = ?";
         self.session.compare_and_set(update, (ttl(), &self.holder, &self.holder)).await
@@ -159,7 +159,7 @@ impl<'a> Lock<'a> {
         self.session.compare_and_set(delete, (&self.holder,)).await
     }
 
-    /// Who holds it.
+    /// The holder of the lock; `None` where nobody holds it.
     async fn other(&self) -> Result<Option<String>> {
         let select = "SELECT holder FROM schema_lock WHERE name = 'schema'";
         Ok(self.session.read_serial(select, ()).await?.map(|(holder,): (String,)| holder))

@@ -115,13 +115,13 @@ impl Indexes {
     }
 }
 
-/// What finds the nearest to a vector of length 1.
+/// The search by meaning: where the vectors nearest to one of length 1 are looked up.
 enum Dense {
     Memory { unit: Arc<[f32]>, index: Arc<Index<ModelVectors>> },
     Database { unit: Arc<[f32]>, tables: Vec<String> },
 }
 
-/// What finds words.
+/// The search by words: the keywords of a question, and the index that they are looked up in.
 struct ByWords {
     keywords: Keywords,
     index: Arc<Index<TextIndex>>,

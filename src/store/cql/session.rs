@@ -154,11 +154,11 @@ impl Session {
         self.driver.batch(&batch, rows).await.map_err(failure).map(drop)
     }
 
-    /// Writes what holds only under a condition; tells whether it did. A loss may be to oneself: where an answer was
+    /// Writes under a condition; returns whether the condition held. A loss may be to oneself: where an answer was
     /// lost the driver asks again, and so do we.
     pub(super) async fn compare_and_set(&self, cql: &str, values: impl SerializeRow) -> Result<bool> {
         let result = self.execute(Request::CompareAndSet, cql, self.write, values).await?;
-        // ScyllaDB always tells all columns of the row, Cassandra those of the condition and only upon a loss.
+        // ScyllaDB always returns all columns of the row, Cassandra those of the condition and only upon a loss.
         let row: Row = result.into_rows_result().map_err(malformed)?.first_row().map_err(malformed)?;
         match row.columns.first() {
             Some(Some(CqlValue::Boolean(applied))) => Ok(*applied),

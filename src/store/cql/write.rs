@@ -1,4 +1,4 @@
-//! The writes of stages, and the deletes of commands. What each timestamp does is told in the module above.
+//! The writes of stages, and the deletes of commands. The parent module says what each timestamp does.
 //!
 //! The law: no write of a stage reads first, and none takes a clock.
 

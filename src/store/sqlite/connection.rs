@@ -61,7 +61,7 @@ pub(super) fn failure(error: rusqlite::Error) -> Failure {
 trait Job: Send {
     /// Whether its savepoint shall be kept.
     fn run(&mut self, connection: &Connection) -> bool;
-    /// Tells the caller, given the fate of the transaction.
+    /// Answers the caller, given the fate of the transaction.
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Connections {
     writer: mpsc::Sender<Box<dyn Job>>,
     /// Connections at rest.
     readers: Arc<Mutex<Vec<Connection>>>,
-    /// As many as may read at once.
+    /// The permits to read, as many as there may be readers at once.
     permits: Arc<Semaphore>,
     path: PathBuf,
     config: Config,

@@ -147,7 +147,7 @@ pub(super) fn confirm_redrive(tx: &Connection, key: &DeadLetterKey, at: i64) -> 
     Ok(())
 }
 
-/// Drops an open letter; tells its state from then on.
+/// Drops an open letter; returns its state from then on.
 pub(super) fn drop_dead_letter(tx: &Connection, key: &DeadLetterKey, at: i64) -> Result<Option<DeadLetterState>> {
     let sql = "UPDATE letters SET state = 'dropped', state_at = ?3
                WHERE tenant = ?1 AND letter_id = ?2 AND state = 'open'";

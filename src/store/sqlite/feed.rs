@@ -12,7 +12,7 @@ use super::{
 };
 use deckle_contract::error::Result;
 
-/// Tells that a version became what readers see, now.
+/// Enters into the feed, under the present time, that a version became what readers see.
 pub(super) fn tell(tx: &Connection, document: i64, run: i64, version: i64) -> Result<()> {
     let at = jiff::Timestamp::now().as_microsecond();
     let sql = "INSERT INTO feed (at, document, run, version) VALUES (?1, ?2, ?3, ?4)";

@@ -15,7 +15,7 @@ use deckle_contract::error::Result;
 /// Vectors deleted in one transaction, 20 MB of 384 floats with what `secure_delete` writes over: others write between.
 const PART: u32 = 5_000;
 
-/// What was decided about models.
+/// Reads what was decided about models.
 pub(super) fn models(tx: &Connection) -> Result<Models> {
     let found = tx
         .prepare_cached("SELECT models FROM models")

@@ -11,7 +11,7 @@ use super::{
 };
 use deckle_contract::error::Result;
 
-/// What is written whole.
+/// A set of rows of a run that is always written as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Set {
     Figures,

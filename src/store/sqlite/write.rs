@@ -44,7 +44,7 @@ pub(super) fn put_intake(tx: &Connection, key: &DocumentKey, intake: &Submission
     Ok(())
 }
 
-/// Writes the cells that readers follow, and tells the feed.
+/// Writes the cells that readers follow, and enters the change into the feed.
 pub(super) fn set_current(tx: &Connection, key: &DocumentKey, current: &PublishedVersion) -> Result<()> {
     let Some(document) = admit(tx, key, current.run)? else { return Ok(()) };
     let cell = encode(current)?;

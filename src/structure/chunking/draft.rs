@@ -24,7 +24,7 @@ struct Heading {
     /// Tokens of `shown`.
     tokens: usize,
     /// Whether the whole heading stands in some chunk's path or text by now.
-    told: bool,
+    is_shown: bool,
     prov: Vec<Locator>,
 }
 
@@ -101,18 +101,18 @@ impl<'a> Packer<'a> {
         } else {
             (split::cut(&text, budget, self.base, self.count), budget)
         };
-        self.path.push(Heading { level, text, shown, tokens, told: false, prov: prov.to_vec() });
+        self.path.push(Heading { level, text, shown, tokens, is_shown: false, prov: prov.to_vec() });
     }
 
-    /// Closes the sections from `keep` on. Headings that no chunk has told, because nothing stood below them, become
+    /// Closes the sections from `keep` on. Headings that no chunk shows, because nothing stood below them, become
     /// text of the section that is left.
     fn leave(&mut self, keep: usize) {
-        let Some(first) = self.path[keep..].iter().position(|heading| !heading.told).map(|at| keep + at) else {
+        let Some(first) = self.path[keep..].iter().position(|heading| !heading.is_shown).map(|at| keep + at) else {
             self.path.truncate(keep);
             return;
         };
-        let untold: Vec<Heading> = self.path.drain(first..).collect();
-        for heading in untold.into_iter().filter(|heading| !heading.told) {
+        let unshown: Vec<Heading> = self.path.drain(first..).collect();
+        for heading in unshown.into_iter().filter(|heading| !heading.is_shown) {
             let unit = self.unit(heading.text, BLOCK, &heading.prov);
             self.add(unit);
         }
@@ -146,12 +146,12 @@ impl<'a> Packer<'a> {
         for (index, heading) in self.path.iter_mut().enumerate() {
             // Once one of them stands in the text, those below it follow there, so that the order is kept.
             let in_text = index < first || heading.shown != heading.text || !draft.units.is_empty();
-            if !heading.told && in_text {
+            if !heading.is_shown && in_text {
                 let tokens = count(&heading.text).saturating_sub(base);
                 let prov = heading.prov.clone();
                 draft.units.push(Unit { text: heading.text.clone(), tokens, joiner: BLOCK, prov });
             }
-            heading.told = true;
+            heading.is_shown = true;
         }
         draft
     }

@@ -107,9 +107,9 @@ fn a_split_table_repeats_its_header() {
     let chunks = chunk(&[block], 64, &count);
     assert!(chunks.len() > 2);
     assert!(chunks.iter().all(|chunk| chunk.text.starts_with("| Item | Price |\n|-|-|\n")), "{chunks:#?}");
-    let told: Vec<&str> =
+    let lines: Vec<&str> =
         chunks.iter().flat_map(|chunk| chunk.text.lines()).filter(|line| line.contains("bolt")).collect();
-    assert_eq!(told.len(), 30);
+    assert_eq!(lines.len(), 30);
 }
 
 #[test]
@@ -209,8 +209,8 @@ proptest! {
         let kinds = [BlockKind::Text, BlockKind::Code, BlockKind::Footnote, BlockKind::PageFooter];
         let blocks: Vec<Block> = texts.iter().map(|(kind, words)| Block::new(kinds[*kind], words)).collect();
         let wanted: String = blocks.iter().filter(|block| !block.kind.is_furniture()).map(|block| letters(&block.text)).collect();
-        let told: String = chunk(&blocks, limit, &count).iter().map(|chunk| letters(&chunk.text)).collect();
-        prop_assert_eq!(told, wanted);
+        let kept: String = chunk(&blocks, limit, &count).iter().map(|chunk| letters(&chunk.text)).collect();
+        prop_assert_eq!(kept, wanted);
     }
 
     #[test]
@@ -219,10 +219,10 @@ proptest! {
             .iter()
             .map(|(level, words)| if *level > 2 { text(words) } else { heading(1 + level, words) })
             .collect();
-        // Paths repeat, so what is wanted is somewhere in order between what is told.
-        let told: String =
+        // Paths repeat, so what is wanted stands in order in what the chunks keep, with repeats between.
+        let kept: String =
             chunk(&blocks, limit, &count).iter().map(|chunk| letters(&(chunk.headings.concat() + &chunk.text))).collect();
-        let mut rest = told.chars();
+        let mut rest = kept.chars();
         for wanted in blocks.iter().flat_map(|block| letters(&block.text).chars().collect::<Vec<_>>()) {
             prop_assert!(rest.any(|c| c == wanted), "{blocks:?}");
         }

@@ -12,7 +12,7 @@ mod tests;
 use self::{grammar::Candidate, rows::Row};
 use deckle_contract::document::{Bbox, Block, Field, Locator, Method, Page};
 
-/// The fields of pages in order, by their lines. One that a later page repeats, as letterheads do, is told once.
+/// The fields of pages in order, by their lines. One that a later page repeats, as letterheads do, is listed once.
 pub fn of_pages<'a>(pages: impl IntoIterator<Item = &'a Page>) -> Vec<Field> {
     let mut fields: Vec<Field> = Vec::new();
     for page in pages {

@@ -62,7 +62,7 @@ fn analysed(lines: Vec<Line>) -> Vec<Block> {
 }
 
 /// `kind: text` of each block.
-fn told(blocks: &[Block]) -> Vec<String> {
+fn outline(blocks: &[Block]) -> Vec<String> {
     blocks.iter().map(|block| format!("{:?}: {}", block.kind, block.text)).collect()
 }
 

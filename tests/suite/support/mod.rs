@@ -521,7 +521,7 @@ pub async fn assert_each_end_is_told_once(app: &App) {
 }
 
 /// Document, stage, page, code and kind of every dead letter.
-pub async fn letters(app: &App) -> Vec<(String, String, Option<i32>, String, String)> {
+pub async fn letters(app: &App) -> Vec<(String, String, Option<u32>, String, String)> {
     let letters = events::<DeadLetter>(app).await.into_iter();
     let mut letters: Vec<_> =
         letters.map(|it| (it.envelope.document_id, it.stage, it.page_no, it.reason.code, it.kind)).collect();

@@ -208,8 +208,8 @@ mod tests {
             ("{".to_owned(), "is no JSON"),
             (" ".repeat(LONGEST + 1), "more than the"),
         ] {
-            let told = check(&text).unwrap_err();
-            assert!(told.contains(why), "{told}");
+            let message = check(&text).unwrap_err();
+            assert!(message.contains(why), "{message}");
         }
     }
 }

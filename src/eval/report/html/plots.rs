@@ -89,7 +89,7 @@ const THICK: f64 = 12.0;
 /// Room for the label of a mark.
 const LABEL_WIDTH: f64 = 34.0;
 const LABEL_HEIGHT: f64 = 15.0;
-/// Characters of a label; the whole one is told on hovering.
+/// Characters of a label; the whole one is shown on hovering.
 const LABEL: usize = 42;
 
 /// Places bars; `ticks` are values with their labels, of which those beyond the longest bar are left out.

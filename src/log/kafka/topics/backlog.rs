@@ -1,7 +1,7 @@
 //! Whether a group is through with a topic.
 //!
 //! The law: offsets are not counted. Markers of transactions take offsets too, so that the end of a partition lies above
-//! the position of a group that is through; only reading tells.
+//! the position of a group that is through; only reading shows it.
 
 use std::{
     collections::BTreeMap,

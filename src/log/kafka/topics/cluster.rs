@@ -28,7 +28,7 @@ use deckle_contract::{
     record::topics::TopicConfig,
 };
 
-/// A cluster that does not tell its brokers for so long is away.
+/// A cluster that does not list its brokers for so long is away.
 const ANSWER: Duration = Duration::from_secs(10);
 /// A change, or a look at many records, may take so long.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,15 +41,15 @@ pub struct Cluster {
     config: Config,
 }
 
-/// What became of a difference.
+/// The outcome of applying a difference.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Applied {
-    /// What was to be done.
+    /// The difference that was to be removed.
     #[serde(flatten)]
     pub difference: Difference,
-    /// Whether it was.
+    /// Whether it was removed.
     pub done: bool,
-    /// What the cluster said when it was not.
+    /// The answer of the cluster when it was not removed.
     pub error: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl Cluster {
     /// returns when the cluster shows all of it.
     ///
     /// # Errors
-    /// When the cluster does not answer. What it refused is told difference by difference.
+    /// When the cluster does not answer. What it refused is in [`Applied::error`], difference by difference.
     pub async fn apply(&self, wanted: &[TopicConfig], plan: &Plan) -> Result<Vec<Applied>> {
         let mut refused = self.create(plan).await?;
         refused.extend(self.add_partitions(wanted, plan).await?);
@@ -254,9 +254,9 @@ impl Cluster {
     }
 }
 
-/// A difference's place in a plan: its topic, and what of it.
+/// The key of a difference in a plan: its topic and its setting, if it is one of a setting.
 type Key = (String, Option<&'static str>);
-/// What the cluster did not do, and what it said.
+/// The changes that the cluster refused, with its words.
 type Refused = BTreeMap<Key, String>;
 
 fn key(difference: &Difference) -> Key {

@@ -23,7 +23,7 @@ const REPLICATION: &str = "replication";
 /// Kafka's word for "no limit" in retention.
 const UNLIMITED: i64 = -1;
 
-/// What a cluster holds.
+/// The brokers and topics that a cluster has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
     /// Brokers that are there.
@@ -72,38 +72,38 @@ pub enum Action {
     },
     /// Partitions are added.
     AddPartitions {
-        /// As many as there are.
+        /// Partitions that there are.
         from: u32,
-        /// As many as there will be.
+        /// Partitions that there will be.
         to: u32,
     },
     /// A setting gets another value.
     Alter {
         /// Kafka's name of it.
         setting: &'static str,
-        /// In force now; `None` when the broker does not say.
+        /// The value in force now; `None` when the broker does not say.
         from: Option<String>,
-        /// In force then.
+        /// The value that it gets.
         to: String,
     },
     /// It should be otherwise, but only an operator may change it, or not now.
     Refuse {
         /// The setting's name, as the broker spells it.
         setting: &'static str,
-        /// As it is.
+        /// The value that is in force.
         from: String,
-        /// As it should be.
+        /// The value that it should have.
         to: String,
-        /// Why not, and what helps.
+        /// The reason why it is not changed, and what helps.
         reason: String,
     },
     /// It is more than deckle asks for, which is an operator's right.
     Keep {
         /// The setting's name, as the broker spells it.
         setting: &'static str,
-        /// As it is and stays.
+        /// The value that is in force, and stays.
         from: String,
-        /// What deckle would have made.
+        /// The value that deckle would have set.
         to: String,
         /// Why it stays.
         reason: &'static str,
@@ -132,8 +132,8 @@ impl Difference {
         matches!(self.action, Action::Refuse { .. })
     }
 
-    /// One line for people.
-    fn told(&self) -> String {
+    /// The difference in one line for people.
+    fn summary(&self) -> String {
         let topic = &self.topic;
         match &self.action {
             Action::Create { .. } => format!("{topic} does not exist"),
@@ -175,24 +175,24 @@ impl Plan {
         let (breaking, harmless): (Vec<_>, Vec<_>) =
             self.differences.iter().partition(|difference| difference.breaks.is_some());
         if breaking.is_empty() {
-            return Ok(harmless.into_iter().map(Difference::told).collect());
+            return Ok(harmless.into_iter().map(Difference::summary).collect());
         }
         let (missing, wrong): (Vec<_>, Vec<_>) =
             breaking.into_iter().partition(|difference| matches!(difference.action, Action::Create { .. }));
-        let mut told = Vec::new();
+        let mut problems = Vec::new();
         if !missing.is_empty() {
             let names: Vec<_> = missing.iter().map(|difference| difference.topic.as_str()).collect();
             let verb = if names.len() == 1 { "does" } else { "do" };
-            told.push(format!("{} {verb} not exist", names.join(", ")));
+            problems.push(format!("{} {verb} not exist", names.join(", ")));
         }
-        told.extend(
+        problems.extend(
             wrong
                 .into_iter()
-                .map(|difference| format!("{} ({})", difference.told(), difference.breaks.unwrap_or_default())),
+                .map(|difference| format!("{} ({})", difference.summary(), difference.breaks.unwrap_or_default())),
         );
         Err(Failure::defect(format!(
             "the topics are not fit for work: {}; `deckle topics plan` shows all, `deckle topics apply` mends it",
-            told.join("; ")
+            problems.join("; ")
         )))
     }
 }

@@ -20,7 +20,7 @@ const BLOCK: usize = 4_096;
 #[derive(Debug)]
 pub(super) struct FlatVectorIndex {
     dimension: usize,
-    /// One row after the other.
+    /// The floats of all rows, one row after the other.
     vectors: Vec<f32>,
     /// What each row is.
     slots: Vec<Slot>,

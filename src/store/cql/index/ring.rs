@@ -46,7 +46,7 @@ fn ranges() -> impl Iterator<Item = Range> {
     (0..RANGES).map(move |part| (start(part), if part + 1 == RANGES { i64::MAX } else { start(part + 1) }))
 }
 
-/// A row of a header, as far as it tells which run is current: run, what readers see of it, and what hides runs.
+/// The columns of a header that say which run is current: run, what readers see of it, and what hides runs.
 type HeaderRow = (String, String, Option<i64>, Option<String>, Option<i64>, Option<i64>);
 
 /// The current runs of all documents in a part of the ring.

@@ -1,6 +1,6 @@
 //! The index of the words of all current runs.
 //!
-//! The law: which documents there are is told by one map, and whoever searches reads it together with the state of the
+//! The law: one map says which documents there are, and whoever searches reads it together with the state of the
 //! words that it speaks of. A document that is read anew gets a new number; rows of a number that the map does not know
 //! are found by nobody.
 
@@ -140,7 +140,7 @@ impl Contents for TextIndex {
 struct DocumentText {
     document: DocumentKey,
     header: Option<Header>,
-    /// Of its current run.
+    /// The chunks of its current run.
     chunks: Vec<Chunk>,
 }
 
@@ -157,7 +157,7 @@ impl DocumentText {
 
 /// A chunk as it is entered.
 struct Row {
-    /// Its document's.
+    /// The number of its document.
     number: u64,
     chunk_no: u32,
     words: String,
@@ -169,7 +169,7 @@ impl Row {
     }
 }
 
-/// Words in memory.
+/// An index that is loaded into memory.
 struct Held {
     fields: Fields,
     writer: Mutex<IndexWriter>,

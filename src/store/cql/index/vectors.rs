@@ -112,7 +112,7 @@ impl Contents for ModelVectors {
 struct DocumentVectors {
     document: DocumentKey,
     header: Option<Header>,
-    /// Of its current run, in all spaces of the model.
+    /// The vectors of its current run, in all spaces of the model, by chunk number.
     vectors: Vec<(u32, Vec<f32>)>,
 }
 

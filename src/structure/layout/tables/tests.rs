@@ -32,7 +32,7 @@ fn tables(lines: Vec<Line>, rules: Vec<Bbox>) -> Vec<Table> {
 }
 
 /// A row of a table to a line: texts parted by bars, heads with `#` or (of rows) `@`, spans as `{rows×columns}`.
-fn told(table: &Table) -> Vec<String> {
+fn rendered(table: &Table) -> Vec<String> {
     let mut rows = vec![Vec::new(); table.rows as usize];
     let mut cells: Vec<&Cell> = table.cells.iter().collect();
     cells.sort_by_key(|cell| (cell.row_index, cell.column_index));
@@ -87,7 +87,7 @@ fn a_grid_is_a_table_with_its_empty_and_wrapped_cells() {
     assert_eq!(found.len(), 1);
     assert!(tiles(&found[0]));
     assert_eq!(
-        told(&found[0]),
+        rendered(&found[0]),
         ["#Part | #What to do | #Grade", "Deck | replace the planks before winter | 3", " | nothing | 1"]
     );
     let bbox = found[0].cells[4].prov.as_ref().and_then(|place| place.bbox).expect("a ruled cell's box");
@@ -134,7 +134,7 @@ fn missing_rules_are_spans() {
     let found = tables(lines, rules);
     assert!(tiles(&found[0]));
     assert_eq!(
-        told(&found[0]),
+        rendered(&found[0]),
         ["#Day{2×1} | #Height (m){1×2}", "#high | #low", "@Monday | 5.4 | 0.9", "@Tuesday | 5.6 | 0.7"]
     );
 }
@@ -157,7 +157,7 @@ fn rows_and_columns_without_rules_are_seen_in_the_figures() {
     }
     let found = tables(lines, rules);
     assert_eq!(
-        told(&found[0]),
+        rendered(&found[0]),
         [
             "#Offense | #Total | #Under 18",
             "@Murder and nonnegligent manslaughter | 10.0 | 0.9",
@@ -184,7 +184,7 @@ fn a_name_in_the_middle_above_several_columns_spans_them_without_a_rule() {
     }
     let found = tables(lines, rules);
     assert!(tiles(&found[0]));
-    assert_eq!(told(&found[0])[..2], ["#Approach{2×1} | #CS{1×2} | #Bio{1×2}", "#prec | #yield | #prec | #yield"]);
+    assert_eq!(rendered(&found[0])[..2], ["#Approach{2×1} | #CS{1×2} | #Bio{1×2}", "#prec | #yield | #prec | #yield"]);
 }
 
 #[test]

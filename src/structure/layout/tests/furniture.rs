@@ -40,7 +40,7 @@ fn a_stamp_up_the_margin_is_furniture_and_what_runs_up_among_the_text_is_not() {
 
     let rows = (0..9).map(|row| sideways(20.0 + row as f32 * 30.0, 100.0, "a row of a wide table, turned"));
     let blocks = analysed(rows.chain([line(300.0, 400.0, 8.0, "Table 3")]).collect());
-    assert!(blocks.iter().all(|block| block.kind != PageFooter), "{:?}", told(&blocks));
+    assert!(blocks.iter().all(|block| block.kind != PageFooter), "{:?}", outline(&blocks));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn lines_that_repeat_at_their_place_are_furniture_of_the_document() {
         .collect();
     let (_, blocks) = assemble_blocks(pages.iter().collect());
     let headers = blocks.iter().filter(|block| block.kind == BlockKind::PageHeader);
-    assert_eq!(headers.count(), 3, "{:?}", told(&blocks));
+    assert_eq!(headers.count(), 3, "{:?}", outline(&blocks));
     let (_, two) = assemble_blocks(pages[..2].iter().collect());
     assert!(two.iter().all(|block| block.kind != BlockKind::PageHeader), "twice is no habit");
 }
@@ -82,7 +82,7 @@ fn headings_that_count_over_the_pages_are_content() {
     let pages = [with(1), with(2), with(3)];
     let (_, blocks) = assemble_blocks(pages.iter().collect());
     let headings = blocks.iter().filter(|block| matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader));
-    assert_eq!(headings.count(), 3, "{:?}", told(&blocks));
+    assert_eq!(headings.count(), 3, "{:?}", outline(&blocks));
 }
 
 #[test]
@@ -100,5 +100,5 @@ fn large_running_titles_and_stamps_up_the_side_are_furniture_of_the_document() {
     let (_, blocks) = assemble_blocks(pages.iter().collect());
     let furniture: Vec<BlockKind> = blocks.iter().map(|block| block.kind).filter(|kind| kind.is_furniture()).collect();
     use BlockKind::{PageFooter, PageHeader};
-    assert_eq!(furniture, [PageHeader, PageFooter].repeat(3), "{:?}", told(&blocks));
+    assert_eq!(furniture, [PageHeader, PageFooter].repeat(3), "{:?}", outline(&blocks));
 }

@@ -52,7 +52,7 @@ fn a_bold_heading_that_fills_its_line_is_no_part_of_the_paragraph() {
             .map(|(row, text)| line(50.0, 124.0 + row as f32 * 12.0, 10.0, text)),
     );
     let blocks = analysed(lines);
-    assert_eq!(blocks[0].kind, BlockKind::SectionHeader, "{:?}", told(&blocks));
+    assert_eq!(blocks[0].kind, BlockKind::SectionHeader, "{:?}", outline(&blocks));
     assert_eq!(blocks.len(), 2);
 }
 

@@ -74,10 +74,10 @@ proptest! {
         analyse(&mut page);
         let count = |text: &str| text.nfc().filter(|c| c.is_ascii_alphanumeric()).count();
         let given: usize = page.lines.iter().map(|line| count(&line.text)).sum();
-        let told = |block: &Block| count(&block.text) + block.marker.as_deref().map_or(0, count);
-        prop_assert_eq!(page.blocks.iter().map(told).sum::<usize>(), given);
+        let kept = |block: &Block| count(&block.text) + block.marker.as_deref().map_or(0, count);
+        prop_assert_eq!(page.blocks.iter().map(kept).sum::<usize>(), given);
         let (_, blocks) = assemble_blocks(vec![&page]);
-        prop_assert_eq!(blocks.iter().map(told).sum::<usize>(), given);
+        prop_assert_eq!(blocks.iter().map(kept).sum::<usize>(), given);
     }
 
     #[test]
@@ -94,6 +94,6 @@ proptest! {
         turned.lines.reverse();
         analyse(&mut page);
         analyse(&mut turned);
-        prop_assert_eq!(told(&page.blocks), told(&turned.blocks));
+        prop_assert_eq!(outline(&page.blocks), outline(&turned.blocks));
     }
 }

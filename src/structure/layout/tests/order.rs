@@ -7,7 +7,7 @@ fn two_columns_below_a_wide_heading_are_read_one_after_the_other() {
     lines.push(line(50.0, 100.0, 20.0, "A heading over both columns"));
     let blocks = analysed(lines);
     assert_eq!(blocks[0].kind, BlockKind::Title);
-    assert!(blocks[1].text.starts_with("Left00"), "{:?}", told(&blocks));
+    assert!(blocks[1].text.starts_with("Left00"), "{:?}", outline(&blocks));
     assert!(blocks.last().unwrap().text.contains("Right00"));
 }
 
@@ -44,7 +44,7 @@ fn a_wide_gap_in_a_justified_line_parts_no_sentence() {
     lines.extend([line(50.0, 124.0, 10.0, "stand between what is said in one place, others stand for")]);
     lines.extend([line(50.0, 136.0, 10.0, "what holds anywhere.")]);
     let blocks = analysed(lines);
-    assert_eq!(blocks.len(), 2, "{:?}", told(&blocks));
+    assert_eq!(blocks.len(), 2, "{:?}", outline(&blocks));
     assert!(blocks[1].text.starts_with("Entity relations. While mention edges stand between"));
 }
 

@@ -88,9 +88,9 @@ fn markers_that_stand_apart_belong_to_their_items() {
         lines.push(line(80.0, top, 10.0, text));
     }
     let blocks = analysed(lines);
-    let told: Vec<_> = blocks.iter().map(|block| (block.marker.as_deref(), block.text.as_str())).collect();
+    let items: Vec<_> = blocks.iter().map(|block| (block.marker.as_deref(), block.text.as_str())).collect();
     assert_eq!(
-        told,
+        items,
         [
             (Some("•"), "a photo that is valid"),
             (Some("•"), "a bill that shows your name"),
@@ -107,7 +107,10 @@ fn labels_are_read_with_their_values() {
         [line(50.0, top, 10.0, label), line(150.0, top, 10.0, value)]
     });
     let blocks = analysed(lines.collect());
-    assert_eq!(told(&blocks), ["Text: Name: Ada Lovelace", "Text: Born: London", "Text: Field: Engines of all kinds"]);
+    assert_eq!(
+        outline(&blocks),
+        ["Text: Name: Ada Lovelace", "Text: Born: London", "Text: Field: Engines of all kinds"]
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn labels_in_a_picture_are_its_own_and_paragraphs_are_not() {
         page.lines.extend(inside);
         page.images = vec![picture];
         analyse(&mut page);
-        told(&page.blocks)[1..page.blocks.len() - 1].to_vec()
+        outline(&page.blocks)[1..page.blocks.len() - 1].to_vec()
     };
     let labels = with(vec![line(80.0, 200.0, 8.0, "Nut case"), line(300.0, 300.0, 8.0, "Keyway")]);
     assert_eq!(labels, ["Picture: Nut case Keyway"]);
@@ -33,7 +33,7 @@ fn what_was_read_out_of_an_image_is_its_label_however_much_of_the_page_it_is() {
     page.lines.push(read(sideways(52.0, 220.0, "Number of bolts")));
     page.lines.push(read(line(200.0, 380.0, 7.0, "Year")));
     analyse(&mut page);
-    let blocks = told(&page.blocks);
+    let blocks = outline(&page.blocks);
     assert_eq!(blocks.len(), 2, "{blocks:?}");
     let text = "Picture: Bolts sold in a year 600 500 Number of bolts 400 300 200 100 Year";
     assert_eq!(blocks[1], text);
@@ -43,7 +43,7 @@ fn what_was_read_out_of_an_image_is_its_label_however_much_of_the_page_it_is() {
     page.lines.iter_mut().for_each(|line| line.method = Method::TextLayer);
     page.regions.clear();
     analyse(&mut page);
-    assert!(page.blocks.iter().all(|block| block.kind != BlockKind::Picture), "{:?}", told(&page.blocks));
+    assert!(page.blocks.iter().all(|block| block.kind != BlockKind::Picture), "{:?}", outline(&page.blocks));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn text_read_out_of_an_image_is_read_in_its_own_columns() {
     page.lines.extend(inside.into_iter().map(|line| Line { method: Method::Ocr, ..line }));
     analyse(&mut page);
     let order: Vec<&str> = page.blocks.iter().map(|block| block.text.get(..3).unwrap_or("")).collect();
-    assert_eq!(order, ["Abo", "", "Lef", "Rig"], "{:?}", told(&page.blocks));
+    assert_eq!(order, ["Abo", "", "Lef", "Rig"], "{:?}", outline(&page.blocks));
     assert_eq!(page.blocks[1].kind, BlockKind::Picture);
 }
 
@@ -66,7 +66,7 @@ fn a_sentence_read_out_of_an_image_is_text() {
         [line(60.0, 180.0, 10.0, "Bolts of the second kind are"), line(60.0, 192.0, 10.0, "never oiled at sea.")];
     page.lines.extend(inside.into_iter().map(|line| Line { method: Method::Ocr, ..line }));
     analyse(&mut page);
-    assert_eq!(told(&page.blocks)[1..], ["Picture: ", "Text: Bolts of the second kind are never oiled at sea."]);
+    assert_eq!(outline(&page.blocks)[1..], ["Picture: ", "Text: Bolts of the second kind are never oiled at sea."]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_models_votes_say_what_lines_are_and_lose_none() {
     let kinds = |page: &Page| page.blocks.iter().map(|block| block.kind).collect::<Vec<_>>();
     use BlockKind::{Caption, PageHeader, Picture, SectionHeader, Text};
     analyse(&mut page);
-    assert!(!kinds(&page).contains(&Picture), "{:?}", told(&page.blocks));
+    assert!(!kinds(&page).contains(&Picture), "{:?}", outline(&page.blocks));
     page.page_no = 2;
     page.regions = vec![
         region(RegionKind::Header, 40.0, 55.0, 300.0, 80.0),
@@ -108,7 +108,7 @@ fn a_models_votes_say_what_lines_are_and_lose_none() {
         region(RegionKind::FigureCaption, 45.0, 405.0, 450.0, 425.0),
     ];
     analyse(&mut page);
-    assert_eq!(kinds(&page), [PageHeader, SectionHeader, Text, Picture, Caption, Text], "{:?}", told(&page.blocks));
+    assert_eq!(kinds(&page), [PageHeader, SectionHeader, Text, Picture, Caption, Text], "{:?}", outline(&page.blocks));
     assert_eq!(page.blocks[3].text, "label");
 }
 

@@ -33,5 +33,10 @@ fn a_line_over_several_cells_is_cut_at_its_wide_gaps() {
     let rows = ["alpha          10          1.5", "beta           20          2.5", "gamma          30          3.5"];
     let lines = rows.iter().enumerate().map(|(row, text)| line(50.0, 100.0 + row as f32 * 14.0, 10.0, text)).collect();
     let blocks = analysed(lines);
-    assert_eq!(blocks[0].table.as_ref().map(|table| (table.rows, table.columns)), Some((3, 3)), "{:?}", told(&blocks));
+    assert_eq!(
+        blocks[0].table.as_ref().map(|table| (table.rows, table.columns)),
+        Some((3, 3)),
+        "{:?}",
+        outline(&blocks)
+    );
 }
