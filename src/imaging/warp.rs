@@ -2,6 +2,9 @@
 //!
 //! Coordinates are those of pixel edges: a picture reaches from (0, 0) to (width, height), and the middle of its first
 //! pixel is (0.5, 0.5). So a quadrangle on whole numbers with level sides gives exactly [`Pixmap::cut`].
+//!
+//! `imageproc` warps whole pictures onto pictures, and gives one colour to all that lies outside; a crop at the edge of a
+//! page needs the page's own border to go on.
 
 use super::Pixmap;
 

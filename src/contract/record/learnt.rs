@@ -4,6 +4,9 @@
 //! That is why the table belongs to the process and not to a registry: whoever holds a record's bytes (a stage, a
 //! listing, a dead letter on the command line) decodes them by what they say, without being handed a resolver.
 //!
+//! Released fingerprints alone would not do: a producer's own class has another fingerprint as soon as it lacks an
+//! optional field or has one more, which registries allow, and its documents would be refused.
+//!
 //! A schema comes from outside. It is held to [`limits`] before it is parsed, and the table is bounded: the schema that
 //! was used longest ago goes first. A fingerprint can be forged; whoever may register schemas is trusted not to.
 

@@ -1,5 +1,6 @@
 //! What an evaluation says: figures per document, per set and in total. As JSON it is this type itself, its fields
-//! documented here.
+//! documented here; [`html`] draws the same as pages that need no script, so that a report reads the same from a disk, a
+//! mail or a CI artifact.
 
 pub mod html;
 

@@ -4,6 +4,9 @@
 //! PP-OCR's numbers: a threshold, connected pixels, their mean probability, the rectangle of least area around them,
 //! and growing it again, because the network is trained on shrunken text. A rectangle grows in closed form: a polygon
 //! clipper would give the same.
+//!
+//! `imageproc` has such a rectangle, too, with corners on whole pixels of the map, which are larger than those
+//! of the page: it would move every box.
 
 use deckle_imaging::Quad;
 
