@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, ObjectStore, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
-    gcp::GoogleCloudStorageBuilder,
+    BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
+    gcp::GoogleCloudStorageBuilder, path::Path as Key,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -121,6 +121,15 @@ impl Bucket {
             Scheme::File => return Err("a folder is no bucket".to_owned()),
         };
         Ok(Self { store })
+    }
+}
+
+impl Bucket {
+    /// Whether the service answers for the bucket, be it that there is no such object.
+    pub async fn answers(&self) -> bool {
+        // Asked for with its content, because the answer to a question without one does not say what is missing.
+        let answer = self.store.get(&Key::from("deckle-probe")).await.map_err(ObjectError::from);
+        !matches!(answer, Err(ObjectError::Unavailable(_)))
     }
 }
 

@@ -16,20 +16,21 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::StreamExt;
 use object_store::{ObjectStoreExt, path::Path as Key};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use self::{
-    folder::{Folder, copy, open_within, path_of},
-    refusal::{away, invalid, missing, no_room, outside, too_large},
+    folder::{Place, copy, open_within, path_of},
+    refusal::{away, broken, invalid, missing, no_room, outside, too_large},
 };
 use crate::{Address, Blobs, Bucket, ObjectError, Options, Scheme};
 use deckle_contract::{
     document::BlobRef,
     error::{Failure, Result, code},
-    record::{Uploaded, wire},
+    record::{Uploaded, context, wire},
 };
 
 /// The name in a root that stands for the event's tenant.
@@ -48,6 +49,9 @@ pub struct Config {
     pub roots: Vec<String>,
     /// Bytes that an event may carry itself.
     pub max_inline_bytes: usize,
+    /// Bytes that an event may say beside its file: ids, names, attributes, principals, trace state. All of it travels in
+    /// every event of the document.
+    pub max_context_bytes: usize,
     /// Options of the object stores among the roots; each takes those that it knows.
     pub options: Options,
 }
@@ -55,7 +59,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         // Half of what an event may have: the rest of it has room beside.
-        Self { roots: Vec::new(), max_inline_bytes: wire::MAX_OWN_BYTES / 2, options: Options::default() }
+        Self {
+            roots: Vec::new(),
+            max_inline_bytes: wire::MAX_OWN_BYTES / 2,
+            max_context_bytes: 16 * 1024,
+            options: Options::default(),
+        }
     }
 }
 
@@ -68,6 +77,11 @@ impl Config {
         if self.max_inline_bytes >= wire::MAX_OWN_BYTES {
             let limit = wire::MAX_OWN_BYTES;
             return Err(format!("`sources.max_inline_bytes` must be below {limit}, which a whole event may have"));
+        }
+        // What stages add (reasons, a trail) has the rest.
+        const LIMIT: usize = wire::MAX_OWN_BYTES / 8;
+        if self.max_context_bytes > LIMIT {
+            return Err(format!("`sources.max_context_bytes` must not exceed {LIMIT}"));
         }
         let roots = self.addresses()?;
         match self.options.names().find(|name| !roots.iter().any(|root| root.scheme.knows_option(name))) {
@@ -96,6 +110,7 @@ impl Config {
 pub struct Sources {
     roots: Vec<Root>,
     max_inline_bytes: usize,
+    max_context_bytes: usize,
     max_bytes: u64,
     /// The folder in which copies lie until they are in the blob store.
     folder: PathBuf,
@@ -138,7 +153,22 @@ impl Sources {
             Ok(Root { address, bucket })
         };
         let roots = config.addresses()?.into_iter().map(root).collect::<std::result::Result<_, String>>()?;
-        Ok(Self { roots, max_inline_bytes: config.max_inline_bytes, max_bytes, folder })
+        let Config { max_inline_bytes, max_context_bytes, .. } = *config;
+        Ok(Self { roots, max_inline_bytes, max_context_bytes, max_bytes, folder })
+    }
+
+    /// Checks how much an upload says beside its file.
+    ///
+    /// # Errors
+    /// Rejected as `limit.context`.
+    pub fn check_context(&self, upload: &Uploaded) -> Result<()> {
+        let (bytes, limit) = (context::bytes(upload), self.max_context_bytes);
+        if bytes <= limit {
+            return Ok(());
+        }
+        let message =
+            format!("the event has {bytes} bytes beside its file, the limit is {limit} (`sources.max_context_bytes`)");
+        Err(Failure::rejected(code::LIMIT_CONTEXT, message))
     }
 
     /// Reads what an upload brings or names, up to the limit, and checks size and hash where the event names them (a
@@ -184,24 +214,22 @@ impl Sources {
         if let Some(bucket) = &first.bucket {
             return self.object(bucket, &address, uri).await;
         }
-        let folders = roots.iter().map(|root| root.folder(tenant)).collect();
+        let places: Vec<Place> = roots.iter().map(|root| root.place(&address)).collect();
         let (max_bytes, copies, uri) = (self.max_bytes, self.folder.clone(), uri.to_owned());
         let copying = tokio::task::spawn_blocking(move || {
-            let mut file = open_within(folders, &address.path(), &uri)?;
-            let (copy, sha256, size_bytes) = copy(&mut file, &copies, max_bytes, &uri)?;
+            let mut file = open_within(&places, &uri)?;
+            let (copy, sha256, size_bytes) = copy(&mut file, &places[0].shared, &copies, max_bytes, &uri)?;
             Ok(Fetched { content: Content::File(copy), sha256, size_bytes })
         });
         copying.await.map_err(|error| Failure::defect(format!("reading a source ended early: {error}")))?
     }
 
     async fn object(&self, bucket: &Bucket, address: &Address, uri: &str) -> Result<Fetched> {
-        let failure = |error: object_store::Error| match ObjectError::from(error) {
-            ObjectError::Missing => missing(uri, "is missing"),
-            ObjectError::Denied(_) => missing(uri, "may not be read with the credentials of deckle"),
-            ObjectError::Unavailable(why) => away(uri, &why),
-        };
         let key = Key::parse(address.key()).map_err(|error| invalid(format!("the source `{uri}`: {error}")))?;
-        let object = bucket.store.get(&key).await.map_err(failure)?;
+        let object = match bucket.store.get(&key).await {
+            Ok(object) => object,
+            Err(error) => return Err(unreadable_object(bucket, uri, error).await),
+        };
         if object.meta.size > self.max_bytes {
             return Err(too_large(uri, self.max_bytes));
         }
@@ -210,7 +238,11 @@ impl Sources {
         let mut copy = tokio::fs::File::from_std(file);
         let mut bytes = object.into_stream();
         let (mut hash, mut size_bytes) = (Sha256::new(), 0);
-        while let Some(piece) = futures::TryStreamExt::try_next(&mut bytes).await.map_err(failure)? {
+        while let Some(piece) = bytes.next().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => return Err(unreadable_object(bucket, uri, error).await),
+            };
             size_bytes += piece.len() as u64;
             if size_bytes > self.max_bytes {
                 return Err(too_large(uri, self.max_bytes));
@@ -221,6 +253,16 @@ impl Sources {
         copy.flush().await.map_err(here)?;
         let content = Content::File(copy.into_std().await);
         Ok(Fetched { content, sha256: hex::encode(hash.finalize()), size_bytes })
+    }
+}
+
+/// The failure of reading an object. Where its bucket answers for another, this one alone is broken.
+async fn unreadable_object(bucket: &Bucket, uri: &str, error: object_store::Error) -> Failure {
+    match ObjectError::from(error) {
+        ObjectError::Missing => missing(uri, "is missing"),
+        ObjectError::Denied(_) => missing(uri, "may not be read with the credentials of deckle"),
+        ObjectError::Unavailable(why) if bucket.answers().await => broken(uri, &why),
+        ObjectError::Unavailable(why) => away(uri, &why),
     }
 }
 
@@ -266,14 +308,15 @@ impl Root {
             && root.names.iter().zip(&address.names).all(is_same)
     }
 
-    /// The folder of a tenant, after [`Root::holds`] saw that its name is a plain one.
-    fn folder(&self, tenant: &str) -> Folder {
-        let names = &self.address.names;
-        let shared = names.iter().position(|name| name == TENANT).unwrap_or(names.len());
-        let path = |names: &mut dyn Iterator<Item = &str>| Path::new("/").join(names.collect::<PathBuf>());
-        let as_tenant = |name: &str| if name == TENANT { tenant.to_owned() } else { name.to_owned() };
-        let own: Vec<String> = names[shared..].iter().map(|name| as_tenant(name)).collect();
-        Folder { shared: path(&mut names[..shared].iter().map(String::as_str)), own: own.iter().collect() }
+    /// Where a file of this root lies, after [`Root::holds`] saw that its address begins with the root's names.
+    fn place(&self, file: &Address) -> Place {
+        let root = &self.address.names;
+        let shared = root.iter().position(|name| name == TENANT).unwrap_or(root.len());
+        Place {
+            shared: Path::new("/").join(file.names[..shared].iter().collect::<PathBuf>()),
+            own: file.names[shared..root.len()].iter().collect(),
+            below: file.names[root.len()..].iter().collect(),
+        }
     }
 }
 
@@ -309,6 +352,7 @@ mod tests {
             symlink("../../outside", acme.join("out")).unwrap();
             symlink(folder.path().join("outside/secret"), acme.join("leak")).unwrap();
             symlink("..", acme.join("up")).unwrap();
+            symlink("../deep/secret", acme.join("deep/level")).unwrap();
             symlink("loop", acme.join("loop")).unwrap();
             Self { folder }
         }
@@ -353,9 +397,7 @@ mod tests {
     fn what_lies_below_a_root_is_read_whatever_way_leads_there() {
         let disk = Disk::new();
         let sources = disk.sources(&["in/{tenant}"]);
-        for below in
-            ["deep/secret", "deep/../deep/./secret", "inner", "absolute/secret", "up/acme/inner", "a%20b%25.txt"]
-        {
+        for below in ["deep/secret", "deep/../deep/./secret", "inner", "deep/level", "a%20b%25.txt"] {
             let fetched = fetch(&sources, &upload("acme", &disk.uri(&format!("in/acme/{below}"))));
             assert_eq!(text(&fetched.unwrap_or_else(|failure| panic!("{below}: {failure}"))), MINE);
         }
@@ -373,6 +415,9 @@ mod tests {
             ("acme", "in/acme/out/secret"),
             ("acme", "in/acme/leak"),
             ("acme", "in/acme/up/other/secret"),
+            // They lead back in, and on the way out: what lies outside decides where they lead.
+            ("acme", "in/acme/up/acme/inner"),
+            ("acme", "in/acme/absolute/secret"),
             ("acme", "in/acmes/secret"),
             ("acme", "in/acme"),
             ("ACME", "in/acme/deep/secret"),
@@ -389,6 +434,40 @@ mod tests {
         for uri in [disk.uri("in/acme/inner"), "s3://bucket/key".to_owned()] {
             assert_eq!(code_of(&none, &upload("acme", &uri)), code::SOURCE_OUTSIDE);
         }
+    }
+
+    #[test]
+    fn a_tenant_leads_no_name_of_its_root_elsewhere() {
+        let disk = Disk::new();
+        let at = |name: &str| disk.folder.path().join(name);
+        std::fs::create_dir_all(at("in/other/drop")).unwrap();
+        std::fs::write(at("in/other/drop/secret"), OTHERS).unwrap();
+        let sources = disk.sources(&["in/{tenant}/drop"]);
+        let upload = upload("acme", &disk.uri("in/acme/drop/secret"));
+        // Beside itself, outside of all tenants, and by a path that names the whole file system.
+        for to in [PathBuf::from("../other/drop"), PathBuf::from("../../outside"), at("outside"), PathBuf::from("deep")]
+        {
+            symlink(&to, at("in/acme/drop")).unwrap();
+            assert_eq!(code_of(&sources, &upload), code::SOURCE_OUTSIDE, "{}", to.display());
+            std::fs::remove_file(at("in/acme/drop")).unwrap();
+        }
+        // The tenant's own name, too, where somebody may write beside the tenants' folders.
+        std::fs::rename(at("in/acme"), at("in/aside")).unwrap();
+        symlink("other", at("in/acme")).unwrap();
+        assert_eq!(code_of(&sources, &upload), code::SOURCE_OUTSIDE);
+        std::fs::remove_file(at("in/acme")).unwrap();
+        std::fs::create_dir_all(at("in/acme/drop")).unwrap();
+        std::fs::write(at("in/acme/drop/secret"), MINE).unwrap();
+        assert_eq!(text(&fetch(&sources, &upload).unwrap()), MINE);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_holds_up_no_other() {
+        // Address 0 of a process is never mapped: reading it is an I/O error (proc(5)), and its folder answers.
+        let config = Config { roots: vec!["file:///proc/self".to_owned()], ..Config::default() };
+        let sources = Sources::open(&config, 1_000, std::env::temp_dir()).unwrap();
+        let failure = fetch(&sources, &upload("acme", "file:///proc/self/mem")).err().unwrap();
+        assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
     }
 
     #[test]
@@ -420,7 +499,8 @@ mod tests {
     fn a_folder_swapped_for_a_symlink_meanwhile_leads_nowhere() {
         let disk = Disk::new();
         let acme = disk.folder.path().join("in/acme");
-        let folder = || Folder { shared: disk.folder.path().join("in"), own: PathBuf::from("acme") };
+        let place =
+            Place { shared: disk.folder.path().join("in"), own: PathBuf::from("acme"), below: "door/secret".into() };
         let stop = std::sync::atomic::AtomicBool::new(false);
         let order = std::sync::atomic::Ordering::Relaxed;
         std::thread::scope(|scope| {
@@ -437,7 +517,7 @@ mod tests {
             });
             let mut found = std::collections::BTreeSet::new();
             for _ in 0..20_000 {
-                if let Ok(mut file) = open_within(vec![folder()], &acme.join("door/secret"), "door") {
+                if let Ok(mut file) = open_within(std::slice::from_ref(&place), "door") {
                     let mut text = String::new();
                     let read = file.read_to_string(&mut text);
                     found.insert(read.map(|_| text).map_err(|error| error.to_string()));

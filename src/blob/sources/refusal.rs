@@ -30,13 +30,23 @@ pub(super) fn no_room(folder: &Path, error: &io::Error) -> Failure {
     Failure::unavailable("source", format!("no copy can be made in {}: {error}", folder.display()))
 }
 
-/// The failure of reading a file: a file's own trouble is the end of its record, a disk's is not.
-pub(super) fn unreadable(uri: &str, error: &io::Error) -> Failure {
+/// The failure of reading a file below `root`, a folder. What no reading can mend is the end of its record. Else the
+/// root is asked: where it answers, this file alone is broken, which holds up nothing else; where it does not, the disk
+/// is away, and all wait for it.
+pub(super) fn unreadable(uri: &str, error: &io::Error, root: &Path) -> Failure {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     match (error.kind(), error.raw_os_error()) {
         (NotFound | NotADirectory, _) => missing(uri, "is missing"),
         (PermissionDenied, _) => missing(uri, "may not be read by deckle"),
         (_, Some(libc::ELOOP | libc::ENAMETOOLONG)) => invalid(format!("the source `{uri}`: {error}")),
+        _ if std::fs::read_dir(root).is_ok_and(|mut names| names.next().is_none_or(|name| name.is_ok())) => {
+            broken(uri, &error.to_string())
+        }
         _ => away(uri, &error.to_string()),
     }
+}
+
+/// The failure of a source that cannot be read while its root answers.
+pub(super) fn broken(uri: &str, why: &str) -> Failure {
+    Failure::transient(format!("the source `{uri}` cannot be read, and others of its root can: {why}"))
 }
