@@ -1,11 +1,17 @@
 //! Installs what logs and metrics of this process go to.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, time::Duration};
 
 use deckle_contract::telemetry;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::time::MissedTickBehavior;
 
-/// Installs the Prometheus recorder of this process and describes every metric.
+/// How often the values of histograms are counted into their buckets. Until then each is kept, be it that nobody asks
+/// for metrics; the crate's own exporter does so as often.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Installs the Prometheus recorder of this process, describes every metric, and starts a task of this runtime that
+/// keeps histograms small.
 ///
 /// # Errors
 /// When a recorder is installed already.
@@ -16,7 +22,18 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     }
     let handle = builder.install_recorder()?;
     telemetry::describe();
+    tokio::spawn(upkeep(handle.clone()));
     Ok(handle)
+}
+
+/// Never ends, as the metrics do not either.
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
 }
 
 /// Writes logs to standard error: as lines for people, or as JSON. `RUST_LOG` chooses what; the default is `default`.
@@ -27,4 +44,27 @@ pub fn install_logs(json: bool, default: &str) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A second installation is a test harness's business, and harmless.
     let _ = if json { builder.json().try_init() } else { builder.with_target(false).try_init() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of what the recorder holds, `Debug` alone shows what was counted without counting it: to render is to count.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn values_of_histograms_are_counted_though_nobody_asks() {
+        const VALUES: u64 = 1_000_000;
+        let metrics = install_metrics().unwrap();
+        for _ in 0..VALUES {
+            telemetry::searched("upkeep", Duration::from_millis(1));
+        }
+        let counted = async {
+            while !format!("{metrics:?}").contains(&format!("count: {VALUES},")) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(UPKEEP * 12, counted).await.expect("they are kept one by one");
+        let told = metrics.render();
+        assert!(told.contains(&format!("deckle_search_seconds_count{{mode=\"upkeep\"}} {VALUES}")), "{told}");
+    }
 }

@@ -1,5 +1,7 @@
 //! `deckle run`: workers until told to stop, with metrics and health beside them.
 
+mod http;
+
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -75,11 +77,7 @@ async fn serve(listen: &str, metrics: PrometheusHandle) -> anyhow::Result<()> {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(Arc::new(metrics));
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "metrics and health stopped");
-        }
-    });
+    tokio::spawn(http::serve(listener, router));
     Ok(())
 }
 
@@ -90,7 +88,7 @@ async fn ready() -> (StatusCode, String) {
         return (StatusCode::OK, "ready\n".to_owned());
     }
     let line = |(what, Unavailable { waiting, why }): (&String, &Unavailable)| {
-        format!("{what} is away, {waiting} wait for it: {why}\n")
+        format!("{waiting} waiting for {what}: {why}\n")
     };
     (StatusCode::SERVICE_UNAVAILABLE, away.iter().map(line).collect())
 }
@@ -105,7 +103,7 @@ mod tests {
         let waiting = readiness::waiting_for(&Failure::unavailable("the moon", "it has set"));
         let (status, body) = ready().await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(body.contains("the moon is away, 1 wait for it: it has set\n"), "{body}");
+        assert!(body.contains("1 waiting for the moon: it has set\n"), "{body}");
         drop(waiting);
         let (_, body) = ready().await;
         assert!(!body.contains("the moon"), "{body}");
