@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::App,
-    contract::record::{Event, Uploaded},
+    contract::record::{Event, Readmitted, Uploaded},
     log::Topic,
     runtime::erasure::{self, Erased},
     stages::split,
@@ -331,7 +331,7 @@ fn confirmed(json: bool, chosen: &[Chosen]) -> anyhow::Result<bool> {
 
 /// Uploads in the log that no worker took in: the documents of some are not known yet.
 async fn uploads_waiting(app: &App) -> anyhow::Result<u64> {
-    let lags = app.log.lag(split::NAME, &[Topic::from(Uploaded::TOPIC)]).await?;
+    let lags = app.log.lag(split::NAME, &[Uploaded::TOPIC, Readmitted::TOPIC].map(Topic::from)).await?;
     Ok(lags.iter().map(|lag| lag.records).sum())
 }
 

@@ -137,7 +137,8 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         }
     } else if json {
         print_json(&json!({
-            "out": args.out, "documents": written.documents, "rows": written.rows, "bytes": written.bytes,
+            "out": args.out.to_string_lossy(), "documents": written.documents, "rows": written.rows,
+            "bytes": written.bytes,
         }))?;
     } else {
         print(format_args!("{}, {} in {name}", summary(what, written), size(written)))?;

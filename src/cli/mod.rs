@@ -1,7 +1,8 @@
 //! The command line: one file per command, each a thin reader of the same library that services would use.
 //!
-//! The law: results go to standard output, progress and complaints to standard error; the exit code is 0 when all is
-//! done, 1 when some documents failed, or topics or the store are not as wanted, 2 for a mistake of usage or
+//! The law: results go to standard output, progress and complaints to standard error, and no name of a file that a
+//! terminal would obey goes there as it is (`visible.rs`); the exit code is 0 when all is done, 1 when some documents
+//! failed or some exports could not be written, or topics or the store are not as wanted, 2 for a mistake of usage or
 //! configuration, 130 when interrupted.
 
 mod check;
@@ -10,6 +11,7 @@ mod erase;
 mod eval;
 mod export;
 mod ingest;
+mod inputs;
 mod list;
 mod models;
 mod process;
@@ -25,8 +27,16 @@ mod submit;
 mod table;
 mod time;
 mod topics;
+mod visible;
+mod whole;
 
-use std::{fmt::Display, io::Write, path::PathBuf, time::Duration};
+use std::{
+    borrow::Cow,
+    ffi::OsString,
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -34,6 +44,7 @@ use crate::{
     app::{App, telemetry},
     config::Config,
 };
+use visible::Shown;
 
 /// Documents in; text, structure and vectors out.
 ///
@@ -57,14 +68,14 @@ Examples:
 
 `deckle COMMAND --help` shows examples of each command.
 Settings: deckle.toml, then DECKLE_* variables (DECKLE_HOME: data and models).
-Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or
-the settings, 130 interrupted."
+Exit code: 0 all done, 1 some documents failed or could not be exported, 2 a mistake
+in the command or the settings, 130 interrupted."
 )]
 struct Cli {
     /// Settings file; `deckle.toml` in this folder is read when there is one.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON instead of tables; `run` then logs JSON.
+    /// Print JSON instead of tables, where names that are not UTF-8 have U+FFFD in them; `run` then logs JSON.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -120,7 +131,7 @@ enum Outcome {
 
 /// Parses the arguments, runs the command, and ends the process.
 pub fn main() -> ! {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     if matches!(cli.command, Command::Sandbox) {
         crate::decode::child();
     }
@@ -136,6 +147,17 @@ pub fn main() -> ! {
             2
         }
     })
+}
+
+/// Shows the help that was asked for, or what is wrong with the arguments, and ends the process.
+fn refuse(error: &clap::Error) -> ! {
+    let is_fit = |argument: &OsString| matches!(visible::visible(&argument.to_string_lossy()), Cow::Borrowed(_));
+    if !error.use_stderr() || std::env::args_os().all(|argument| is_fit(&argument)) {
+        error.exit();
+    }
+    // A name that a shell put in for a pattern, say: without colours, which are made of what a terminal obeys.
+    error.render().to_string().lines().for_each(warn);
+    leave(error.exit_code())
 }
 
 /// Ends the process without the exit handlers of native libraries: a model may still be loading on another thread, and
@@ -190,16 +212,31 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
 }
 
 /// Writes a line of results. Unlike `println!` it does not panic when nobody reads on.
-fn print(line: impl Display) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
+fn print(line: impl Shown) -> anyhow::Result<()> {
+    print_as_it_is(&line.shown())
 }
 
 /// Writes a line for people to standard error, if anybody reads it.
-fn warn(line: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+fn warn(line: impl Shown) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", line.shown());
 }
 
 /// Prints a value as JSON for programs.
 fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
-    print(serde_json::to_string_pretty(value)?)
+    print_as_it_is(&visible::visible_json(&serde_json::to_string_pretty(value)?))
+}
+
+/// Prints a value as one line of JSON.
+fn print_json_line<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
+    print_as_it_is(&visible::visible_json(&serde_json::to_string(value)?))
+}
+
+/// Prints the text of a document: byte for byte, but for what a terminal would obey where it goes to one.
+fn print_document(text: &str) -> anyhow::Result<()> {
+    let is_terminal = std::io::stdout().is_terminal();
+    print_as_it_is(&if is_terminal { visible::visible_lines(text) } else { Cow::Borrowed(text) })
+}
+
+fn print_as_it_is(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
 }

@@ -1,8 +1,11 @@
 //! `deckle process`: runs the whole pipeline in this process until the files are done.
 
+mod report;
+
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     path::{Path, PathBuf},
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -12,12 +15,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{
     Context, Outcome,
     ingest::SUBMISSIONS,
-    print, print_json,
+    inputs::{self, Input, Refusal},
+    print_json,
     progress::Progress,
-    render, show,
+    render,
     stop::StopSignals,
     submit::{self, Submission, Submitted},
-    table::{self, Fit},
     warn,
 };
 use crate::{
@@ -32,6 +35,7 @@ use crate::{
 /// Read files now, and write exports into a folder.
 ///
 /// The same files again are `unchanged` and cost nothing. Interrupted or killed and run again, it goes on where it was.
+/// A file that cannot be read, or is larger than `decode.max_bytes`, is a row that says so, and the others go on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -44,15 +48,21 @@ Examples:
 A document of which some pages failed is `partial`: done, and shown with the reason.
 The column `time` is processor time spent on a document now.
 Of many documents 40 that are whole are shown, and all that are not.
-Exit code: 0 all done, 1 some documents failed, 2 a mistake in the command or
-the settings, 130 interrupted.")]
+The export of a.pdf is a.md; it is a.pdf.md where a.png is read as well, or where a.md is
+a file that is read; where two folders have an a.pdf each, x/a.pdf.md.
+Exit code: 0 all done, 1 some documents failed or could not be exported, 2 a mistake
+in the command or the settings, 130 interrupted.")]
 pub(super) struct Args {
     /// Files, folders and patterns.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Folder for exports; none are written without it.
+    /// Folder for exports; none are written without it. What deckle wrote there is replaced, what is anybody else's is
+    /// not, and exports in a folder that is read are not read themselves.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Let exports replace files that deckle did not write, or that were changed since; never those that are read.
+    #[arg(long, requires = "out")]
+    overwrite: bool,
     /// Forms to export.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "md,json")]
     to: Vec<render::Format>,
@@ -110,26 +120,38 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long the dead letters of what failed are waited for, and how often they are looked at.
 const LETTERS: Duration = Duration::from_secs(10);
 const LETTERS_LOOK: Duration = Duration::from_millis(20);
-/// Rows of the final table; documents that are not whole come on top of that.
-const ROWS: usize = 40;
 
 pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome> {
     let json = context.json;
     let started = Instant::now();
-    let inputs = submit::find(&args.paths)?;
+    let data = context.config.data();
+    let written = args.out.as_ref().map(|folder| render::Written::load(&data, folder)).transpose()?;
+    let is_export = |path: &Path| written.as_ref().is_some_and(|written| written.is_own(path));
+    let inputs::Found { inputs, mut refusals } = inputs::find(&args.paths, is_export)?;
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
     let app = context.open()?;
     // From before the first submission on, so that no end is missed; the store has what ended earlier.
     let tail = app.log.tail(&[Topic::from(PageAnalysed::TOPIC), Topic::from(Published::TOPIC)], log::From::End).await?;
-    let request = submit::Request { force: args.force, lane: Lane::Interactive, options: options(&args) };
-    let submissions: Vec<Submission> = stream::iter(inputs)
+    let request = submit::Request {
+        force: args.force,
+        lane: Lane::Interactive,
+        options: options(&args),
+        max_bytes: app.config.decode.max_bytes,
+    };
+    let submissions: Vec<Result<Submission, Refusal>> = stream::iter(inputs.iter().cloned())
         .map(|input| submit::submit(&app, input, &request))
         .buffered(SUBMISSIONS)
         .try_collect()
         .await?;
-    let mut rows: Vec<Row> = submissions.into_iter().map(Row::new).collect();
+    let mut rows: Vec<Row> = Vec::new();
+    for submission in submissions {
+        match submission {
+            Ok(submission) => rows.push(Row::new(submission)),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
     if rows.iter().any(|row| row.status.is_none())
         && until_all_ended(&app, tail, &mut rows, json).await? == Outcome::Interrupted
     {
@@ -137,22 +159,41 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         return Ok(Outcome::Interrupted);
     }
     let headers = headers(&app, &rows).await?;
-    if let Some(folder) = &args.out {
-        let names = render::Names::new(folder, rows.iter().map(|row| &row.submission.input));
-        for (row, header) in rows.iter().zip(&headers) {
-            if let Some(current) = &header.current {
-                render::write(&app, current, &row.submission.input, &names, &args.to).await?;
-            }
+    let not_written = match &args.out {
+        Some(folder) => export(&app, &args, folder, &inputs, rows.iter().zip(&headers)).await?,
+        None => 0,
+    };
+    let failed = rows.iter().zip(&headers).any(|(row, header)| report::outcome(row, header) == Status::Failed);
+    if json {
+        print_json(&report::for_programs(&rows, &headers, &refusals))?;
+    } else {
+        report::table(&rows, &headers, &refusals)?;
+        let exports = args.out.as_deref().map(|folder| report::exported(folder, not_written)).unwrap_or_default();
+        report::summarise(&rows, &headers, &refusals, started.elapsed(), &exports)?;
+    }
+    Ok(if failed || not_written > 0 || !refusals.is_empty() { Outcome::SomeFailed } else { Outcome::Done })
+}
+
+/// Writes the exports of all documents, and says of each that could not be written why; gives how many these are.
+async fn export(
+    app: &App,
+    args: &Args,
+    folder: &Path,
+    inputs: &BTreeSet<Input>,
+    documents: impl Iterator<Item = (&Row, &Header)>,
+) -> anyhow::Result<u64> {
+    let mut folder = render::Folder::open(folder, &app.config.data(), inputs.iter(), args.overwrite)?;
+    let names = render::names(inputs.iter(), &args.to, &folder);
+    let mut not_written = 0;
+    for (row, header) in documents {
+        let Some(current) = &header.current else { continue };
+        let input = &row.submission.input;
+        for error in render::write(app, current, input, &names, &args.to, &mut folder).await? {
+            not_written += 1;
+            warn(format_args!("deckle: {error:#}"));
         }
     }
-    let failed = rows.iter().zip(&headers).any(|(row, header)| outcome(row, header) == Status::Failed);
-    if json {
-        print_json(&for_programs(&rows, &headers))?;
-    } else {
-        report(&rows, &headers)?;
-        summarise(&rows, &headers, started.elapsed(), args.out.as_deref())?;
-    }
-    Ok(if failed { Outcome::SomeFailed } else { Outcome::Done })
+    Ok(not_written)
 }
 
 fn options(args: &Args) -> Options {
@@ -178,18 +219,22 @@ pub(super) async fn until_all_ended(
     let waiting = rows.iter().filter(|row| row.status.is_none());
     let mut progress = Progress::new(waiting.map(|row| (row.submission.key.document_id.clone(), name(row))), json);
     let mut stops = StopSignals::listen()?;
-    let mut running = tokio::select! {
-        running = app.start(&[]) => running?,
-        () = stops.next() => {
-            progress.finish();
-            return Ok(Outcome::Interrupted);
+    let mut looks = tokio::time::interval(LOOK);
+    let mut starting = pin!(app.start(&[]));
+    let mut running = loop {
+        tokio::select! {
+            running = &mut starting => break running?,
+            _ = looks.tick() => progress.waiting_for(&readiness::away()),
+            () = stops.next() => {
+                progress.finish();
+                return Ok(Outcome::Interrupted);
+            }
         }
     };
     // A worker would wait for a model that is missing; a person wants to know.
     let (embedders, active_models) = (app.embedders().clone(), app.active_models());
     let mut model = tokio::spawn(async move { embedders.get(&active_models.active().await?).await });
     let mut is_loaded = false;
-    let mut looks = tokio::time::interval(LOOK);
     while rows.iter().any(|row| row.status.is_none()) {
         tokio::select! {
             records = tail.next() => follow(rows, &mut progress, &records?),
@@ -199,7 +244,7 @@ pub(super) async fn until_all_ended(
             }
             _ = looks.tick() => {
                 look(app, rows, &mut progress).await?;
-                progress.waiting_for(&readiness::waits());
+                progress.waiting_for(&readiness::away());
             }
             result = running.failed() => {
                 result.context("the pipeline stopped")?;
@@ -280,84 +325,4 @@ async fn headers(app: &App, rows: &[Row]) -> anyhow::Result<Vec<Header>> {
         headers.push(header.with_context(|| format!("{} is not in the store", name(row)))?);
     }
     Ok(headers)
-}
-
-fn for_programs(rows: &[Row], headers: &[Header]) -> serde_json::Value {
-    let documents = rows.iter().zip(headers).map(|(row, header)| {
-        let mut value = show::summary(header);
-        value["path"] = serde_json::json!(row.submission.input.path);
-        value["outcome"] = serde_json::json!(outcome(row, header));
-        value
-    });
-    serde_json::json!({ "documents": documents.collect::<Vec<_>>() })
-}
-
-/// The table: every document that is not whole, and others while there is room.
-fn report(rows: &[Row], headers: &[Header]) -> anyhow::Result<()> {
-    let mut lines = table::Rows::new(&[
-        ("document", Fit::Wrap),
-        ("type", Fit::Drop(2)),
-        ("pages", Fit::Drop(1)),
-        ("blocks", Fit::Drop(6)),
-        ("chunks", Fit::Drop(5)),
-        ("confidence", Fit::Drop(4)),
-        ("time", Fit::Drop(3)),
-        ("status", Fit::Keep),
-        ("why", Fit::Wrap),
-    ]);
-    let mut room = ROWS;
-    let mut left_out = 0_u64;
-    for (row, header) in rows.iter().zip(headers) {
-        let outcome = outcome(row, header);
-        if matches!(outcome, Status::Published | Status::Unchanged) {
-            if room == 0 {
-                left_out += 1;
-                continue;
-            }
-            room -= 1;
-        }
-        // What an earlier run found says nothing about a file that failed now.
-        let current = header.current.as_ref().filter(|_| outcome != Status::Failed);
-        let spent =
-            current.filter(|_| outcome != Status::Unchanged).map(|it| it.trail.iter().map(|entry| entry.cpu_us));
-        let source = header.source().filter(|source| !source.media_type.is_empty());
-        lines.add(vec![
-            table::text(name(row)),
-            table::text(source.map_or("–", |source| table::kind(&source.media_type))),
-            table::number(current.map(|current| current.page_count).filter(|pages| *pages > 0)),
-            table::number(current.map(|current| current.block_count)),
-            table::number(current.map(|current| current.chunk_count)),
-            table::number(current.and_then(|current| current.confidence).map(|it| format!("{:.2}", it.mean))),
-            table::number(spent.map(|us| table::duration(us.sum()))),
-            table::status(outcome),
-            table::text(table::why(header)),
-        ]);
-    }
-    print(lines)?;
-    if left_out > 0 {
-        let others = table::count(left_out, "other document");
-        print(format_args!("… and {others}, all of them whole; `deckle list` or --json shows them"))?;
-    }
-    Ok(())
-}
-
-/// The last line: how many ended how, how long it took, and where the exports are.
-fn summarise(rows: &[Row], headers: &[Header], took: Duration, out: Option<&Path>) -> anyhow::Result<()> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (row, header) in rows.iter().zip(headers) {
-        *counts.entry(outcome(row, header).as_str()).or_default() += 1;
-    }
-    let counts: Vec<_> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
-    let took = table::duration(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
-    let exports = out.map(|folder| format!("; exports in {}", folder.display())).unwrap_or_default();
-    print(format_args!("{} in {took}{exports}", counts.join(", ")))
-}
-
-/// The status to show to a person: a document that failed before is failed, not unchanged.
-fn outcome(row: &Row, header: &Header) -> Status {
-    match row.status {
-        Some(Status::Unchanged) if header.status() != Status::Published => header.status(),
-        Some(status) => status,
-        None => header.status(),
-    }
 }

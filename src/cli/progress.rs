@@ -1,15 +1,15 @@
 //! Progress bars: one for everything, one for each document on its way.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     io::IsTerminal,
     time::Duration,
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::warn;
-use crate::contract::record::Status;
+use super::{visible::visible, warn};
+use crate::{contract::record::Status, runtime::readiness::Unavailable};
 
 /// Documents whose bars are shown at once; the rest only count in the total.
 const BARS: usize = 12;
@@ -23,14 +23,21 @@ pub(super) struct Progress {
     documents: HashMap<String, Document>,
     /// Lines instead of bars.
     plain: bool,
-    /// What was last said to be away.
-    waiting: String,
+    /// What was last said to be away, and the line below the bars that says so.
+    waiting: BTreeSet<String>,
+    waits: Option<ProgressBar>,
 }
 
 struct Document {
     name: String,
     pages: HashSet<u32>,
     bar: Option<ProgressBar>,
+}
+
+impl Document {
+    fn named(name: &str) -> Self {
+        Self { name: visible(name).into_owned(), pages: HashSet::new(), bar: None }
+    }
 }
 
 impl Progress {
@@ -42,11 +49,11 @@ impl Progress {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
         let documents: HashMap<String, Document> =
-            documents.into_iter().map(|(id, name)| (id, Document { name, pages: HashSet::new(), bar: None })).collect();
+            documents.into_iter().map(|(id, name)| (id, Document::named(&name))).collect();
         let total = bars.add(ProgressBar::new(documents.len() as u64));
-        total.set_style(bar_style("{bar:30.green/dim} {pos}/{len} documents  {elapsed}  {wide_msg}"));
+        total.set_style(bar_style("{bar:30.green/dim} {pos}/{len} documents  {elapsed}"));
         total.enable_steady_tick(Duration::from_millis(200));
-        Self { bars, total, documents, plain: plain && !quiet, waiting: String::new() }
+        Self { bars, total, documents, plain: plain && !quiet, waiting: BTreeSet::new(), waits: None }
     }
 
     /// A page of a document was analysed, or failed.
@@ -87,19 +94,32 @@ impl Progress {
         }
     }
 
-    /// Says what records wait for, when that changed.
-    pub(super) fn waiting_for(&mut self, waits: &BTreeMap<String, usize>) {
-        let names: Vec<_> = waits.keys().map(String::as_str).collect();
-        let waiting = names.join(", ");
-        if waiting == self.waiting {
+    /// Says what is waited for and why: on a line below the bars, or, where there are none, once for each wait.
+    pub(super) fn waiting_for(&mut self, away: &BTreeMap<String, Unavailable>) {
+        if self.plain {
+            self.unsaid(away).for_each(warn);
+        }
+        self.waiting = away.keys().cloned().collect();
+        if away.is_empty() {
+            if let Some(line) = self.waits.take() {
+                line.finish_and_clear();
+                self.bars.remove(&line);
+            }
             return;
         }
-        let message = if waiting.is_empty() { String::new() } else { format!("waiting for: {waiting}") };
-        if self.plain && !message.is_empty() {
-            warn(&message);
-        }
-        self.total.set_message(message);
-        self.waiting = waiting;
+        let line = self.waits.get_or_insert_with(|| {
+            let line = self.bars.insert_after(&self.total, ProgressBar::new_spinner());
+            // It cuts the message at the terminal's width.
+            line.set_style(style("{wide_msg}"));
+            line
+        });
+        let waits: Vec<_> = away.iter().map(wait).collect();
+        line.set_message(waits.join("; "));
+    }
+
+    /// The waits that began since it was last said what is waited for.
+    fn unsaid(&self, away: &BTreeMap<String, Unavailable>) -> impl Iterator<Item = String> {
+        away.iter().filter(|(dependency, _)| !self.waiting.contains(*dependency)).map(wait)
     }
 
     /// Takes all bars away.
@@ -109,6 +129,12 @@ impl Progress {
         // Bars that are dropped later would draw themselves once more.
         self.bars.set_draw_target(ProgressDrawTarget::hidden());
     }
+}
+
+/// What is waited for and why, on one line however many the failure's message has.
+fn wait((dependency, away): (&String, &Unavailable)) -> String {
+    let why: Vec<_> = away.why.split_whitespace().collect();
+    visible(&format!("waiting for {dependency}: {}", why.join(" "))).into_owned()
 }
 
 /// A bar for work on many things of a kind; nothing elsewhere than on a terminal, and nothing for a handful.
@@ -135,11 +161,84 @@ pub(super) fn style(template: &str) -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
     use super::*;
+
+    /// A terminal of 40 columns that keeps what is written.
+    #[derive(Debug, Clone, Default)]
+    struct Narrow(Arc<Mutex<Vec<String>>>);
+
+    impl indicatif::TermLike for Narrow {
+        fn width(&self) -> u16 {
+            40
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(line)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push(text.to_owned());
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn away(why: &str) -> BTreeMap<String, Unavailable> {
+        BTreeMap::from([("the moon".to_owned(), Unavailable { waiting: 1, why: why.to_owned() })])
+    }
+
+    #[test]
+    fn what_is_waited_for_and_why_is_on_one_line_of_the_terminal() {
+        let terminal = Narrow::default();
+        let mut progress = Progress::new([("d".to_owned(), "a.pdf".to_owned())], true);
+        progress.bars.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
+        progress.waiting_for(&away("it has set,\nand rises when the tide comes in again"));
+        let drawn = terminal.0.lock().unwrap().clone();
+        assert!(drawn.iter().any(|line| line == "waiting for the moon: it has set, and ri"), "{drawn:?}");
+        progress.waiting_for(&BTreeMap::new());
+        assert!(progress.waits.is_none());
+    }
+
+    #[test]
+    fn where_there_are_no_bars_a_wait_is_told_once_with_its_reason() {
+        let mut progress = Progress::new([("d".to_owned(), "a.pdf".to_owned())], true);
+        let said = |progress: &Progress, why| progress.unsaid(&away(why)).collect::<Vec<_>>();
+        assert_eq!(said(&progress, "it has\nset"), ["waiting for the moon: it has set"]);
+        progress.waiting_for(&away("it has set"));
+        assert!(said(&progress, "it has not risen").is_empty());
+        progress.waiting_for(&BTreeMap::new());
+        assert_eq!(said(&progress, "it has set again"), ["waiting for the moon: it has set again"]);
+    }
 
     #[test]
     fn a_bar_can_be_drawn() {
         assert_eq!(bar(30, "dead letters", false).length(), Some(30));
+    }
+
+    #[test]
+    fn a_bar_obeys_no_name() {
+        let progress = Progress::new([("d".to_owned(), "a\u{1b}[2K\n.pdf".to_owned())], true);
+        assert_eq!(progress.documents["d"].name, "a\\u{1b}[2K\\n.pdf");
     }
 
     #[test]

@@ -1,20 +1,26 @@
 //! Writing results as files: Markdown for people, DoclingDocument JSON for programs.
 
-use std::{
-    collections::HashMap,
-    io::Write,
-    path::{Component, Path, PathBuf},
-};
+mod folder;
+mod names;
+mod written;
+
+use std::{collections::HashMap, path::Path};
 
 use anyhow::Context;
 use clap::ValueEnum;
 
-use super::submit::Input;
+use super::inputs::Input;
 use crate::{
     app::App,
-    contract::document::{Document, docling, markdown},
+    contract::{
+        document::{Document, docling, markdown},
+        error::Failure,
+    },
     store::PublishedVersion,
 };
+pub(super) use folder::Folder;
+pub(super) use names::Names;
+pub(super) use written::Written;
 
 /// A form of export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,43 +48,6 @@ impl Format {
     }
 }
 
-/// Names exports after their inputs: `a.pdf` becomes `a.md`, but `a.pdf.md` where `a.png` is there as well, and
-/// `x/a.pdf.md` where two arguments have an `a.pdf` each.
-pub(super) struct Names {
-    stems: HashMap<PathBuf, usize>,
-    relatives: HashMap<PathBuf, usize>,
-    folder: PathBuf,
-}
-
-impl Names {
-    /// Names below a folder, for these inputs.
-    pub(super) fn new<'a>(folder: &Path, inputs: impl IntoIterator<Item = &'a Input>) -> Self {
-        let (mut stems, mut relatives) = (HashMap::new(), HashMap::new());
-        for input in inputs {
-            *stems.entry(input.relative.with_extension("")).or_default() += 1;
-            *relatives.entry(input.relative.clone()).or_default() += 1;
-        }
-        Self { stems, relatives, folder: folder.to_owned() }
-    }
-
-    /// Where an export of this input goes.
-    pub(super) fn of(&self, input: &Input, format: Format) -> PathBuf {
-        let stem = input.relative.with_extension("");
-        let is_alone = |names: &HashMap<PathBuf, usize>, name: &Path| names.get(name).is_none_or(|count| *count == 1);
-        let mut name = if is_alone(&self.stems, &stem) {
-            stem.into_os_string()
-        } else if is_alone(&self.relatives, &input.relative) {
-            input.relative.clone().into_os_string()
-        } else {
-            let below = input.path.components().filter(|part| matches!(part, Component::Normal(_)));
-            below.collect::<PathBuf>().into_os_string()
-        };
-        name.push(".");
-        name.push(format.extension());
-        self.folder.join(name)
-    }
-}
-
 /// The document that a header's current run names.
 ///
 /// # Errors
@@ -88,64 +57,81 @@ pub(super) async fn document(app: &App, current: &PublishedVersion) -> anyhow::R
     Ok(serde_json::from_slice(&app.blobs.get(blob).await?)?)
 }
 
+/// Names for what is read together: no two are one, and none is that of a file that is read.
+pub(super) fn names<'a>(inputs: impl Iterator<Item = &'a Input>, formats: &[Format], folder: &Folder) -> Names {
+    Names::new(inputs, |stem| {
+        formats.iter().any(|format| folder.is_read(&names::with_ending(stem, format.extension())))
+    })
+}
+
 /// Writes all forms of a document, each as a whole or not at all; beside the Markdown of `a.pdf` its pictures, as
-/// `a.figures/1.png` and so on.
+/// `a.figures/1.png` and so on. Gives what could not be written, and why.
 ///
 /// # Errors
-/// When a file cannot be written, or the blob store is away.
+/// When the blob store is away, which no other document would get by.
 pub(super) async fn write(
     app: &App,
     current: &PublishedVersion,
     input: &Input,
     names: &Names,
     formats: &[Format],
-) -> anyhow::Result<()> {
-    let document = document(app, current).await?;
+    folder: &mut Folder,
+) -> anyhow::Result<Vec<anyhow::Error>> {
+    let document = match document(app, current).await {
+        Ok(document) => document,
+        Err(error) if is_away(&error) => return Err(error),
+        Err(error) => return Ok(vec![error.context(format!("the exports of {}", input.path.display()))]),
+    };
+    let mut failed = Vec::new();
     for format in formats {
-        let path = names.of(input, *format);
-        let text = match format {
-            Format::Md => {
-                let links = write_figures(app, &document, &path).await?;
-                markdown::to_markdown_with_figures(&document, |block| links.get(&block.image.as_ref()?.sha256).cloned())
-            }
-            Format::Json => format.render(&document)?,
-        };
-        write_whole(&path, text.as_bytes()).with_context(|| format!("the export {}", path.display()))?;
+        match write_form(app, &document, input, names, *format, folder).await {
+            Ok(()) => {}
+            Err(error) if is_away(&error) => return Err(error),
+            Err(error) => failed.push(error),
+        }
     }
-    Ok(())
+    Ok(failed)
+}
+
+fn is_away(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref::<Failure>(), Some(Failure::Unavailable { .. })))
+}
+
+async fn write_form(
+    app: &App,
+    document: &Document,
+    input: &Input,
+    names: &Names,
+    format: Format,
+    folder: &mut Folder,
+) -> anyhow::Result<()> {
+    let text = match format {
+        Format::Md => {
+            let links = write_figures(app, document, &names.figures(input), folder).await?;
+            markdown::to_markdown_with_figures(document, |block| links.get(&block.image.as_ref()?.sha256).cloned())
+        }
+        Format::Json => format.render(document)?,
+    };
+    folder.write(&names.of(input, format), text.as_bytes())
 }
 
 /// Writes a document's pictures beside its Markdown and gives the link to each, by its hash: equal ones are one file.
-async fn write_figures(app: &App, document: &Document, markdown: &Path) -> anyhow::Result<HashMap<String, String>> {
-    let folder = markdown.with_extension("figures");
-    let name = folder.file_name().context("an export has a name")?.to_string_lossy().into_owned();
+/// The link to a folder whose name is not UTF-8 has U+FFFD in it.
+async fn write_figures(
+    app: &App,
+    document: &Document,
+    place: &Path,
+    folder: &mut Folder,
+) -> anyhow::Result<HashMap<String, String>> {
+    let name = place.file_name().context("an export has a name")?.to_string_lossy().into_owned();
     let mut links = HashMap::new();
     for image in document.blocks.iter().filter_map(|block| block.image.as_ref()) {
         if links.contains_key(&image.sha256) {
             continue;
         }
         let file = format!("{}.png", links.len() + 1);
-        let path = folder.join(&file);
-        let bytes = app.blobs.get(image).await?;
-        write_whole(&path, &bytes).with_context(|| format!("the picture {}", path.display()))?;
+        folder.write(&place.join(&file), &app.blobs.get(image).await?)?;
         links.insert(image.sha256.clone(), format!("{name}/{file}"));
     }
     Ok(links)
-}
-
-/// Writes a file, unless it is there already.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    if std::fs::read(path).is_ok_and(|there| there == bytes) {
-        return Ok(());
-    }
-    let folder = path.parent().context("an export lies in a folder")?;
-    std::fs::create_dir_all(folder)?;
-    // One name for each export: what a kill leaves behind is written over by the next attempt.
-    let name = path.file_name().context("an export has a name")?;
-    let draft = folder.join(format!(".{}.part", name.to_string_lossy()));
-    let mut file = std::fs::File::create(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    Context, Outcome, print, print_json, render,
+    Context, Outcome, print, print_document, print_json, render,
     table::{self, Fit},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         let current = header.current.as_ref();
         let current =
             current.ok_or_else(|| anyhow::anyhow!("{} has no content: {}", args.document, table::why(&header)))?;
-        print(format.render(&render::document(&app, current).await?)?.trim_end())?;
+        print_document(format.render(&render::document(&app, current).await?)?.trim_end())?;
         return Ok(Outcome::Done);
     }
     let run = app.store.document(&header.key).await?;

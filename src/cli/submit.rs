@@ -1,31 +1,21 @@
 //! Bringing files in: bytes to the blob store, one event to the log.
 
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io::Read, path::Path};
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::inputs::{Input, Refusal, unreadable};
 use crate::{
     app::App,
-    contract::record::{self, Envelope, Event, Lane, Options, Source, Uploaded, wire},
+    contract::{
+        error::{self, Failure, code},
+        record::{self, Envelope, Event, Lane, Options, Source, Uploaded, wire},
+    },
     log::{NewRecord, Topic},
     store::DocumentKey,
 };
-
-/// A file named on the command line.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Input {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its place below the argument that named it: what exports are named after.
-    pub relative: PathBuf,
-}
 
 /// What became of a submission at once.
 #[derive(Debug, Clone)]
@@ -45,6 +35,8 @@ pub(super) struct Request {
     pub lane: Lane,
     /// What the producer asks for.
     pub options: Options,
+    /// Longest file that is taken; a longer one is not copied either.
+    pub max_bytes: u64,
 }
 
 /// A document that was brought in.
@@ -60,59 +52,16 @@ pub(super) struct Submission {
     pub state: Submitted,
 }
 
-/// Finds the files that arguments name: files, folders (all below, hidden ones left out) and globs.
+/// Brings one file in, or says why it is not taken: it cannot be read, changes meanwhile, or is larger than files may
+/// be. The same file with the same settings as an earlier submission is the same submission.
 ///
 /// # Errors
-/// When an argument names nothing.
-pub(super) fn find(arguments: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
-    let mut found = BTreeSet::new();
-    for argument in arguments {
-        let before = found.len();
-        if argument.is_dir() {
-            walk(argument, argument, &mut found)?;
-        } else if argument.exists() {
-            found.insert(named(argument));
-        } else if let Some(pattern) = argument.to_str().filter(|text| text.contains(['*', '?', '['])) {
-            for path in glob::glob(pattern).with_context(|| format!("`{pattern}` is no pattern"))? {
-                let path = path?;
-                if path.is_file() {
-                    found.insert(named(&path));
-                }
-            }
-        }
-        anyhow::ensure!(found.len() > before || argument.exists(), "`{}` names no file", argument.display());
-    }
-    anyhow::ensure!(!found.is_empty(), "no files found; give files, folders or patterns such as 'inbox/*.pdf'");
-    Ok(found.into_iter().collect())
-}
-
-fn named(path: &Path) -> Input {
-    Input { path: path.to_owned(), relative: path.file_name().map_or_else(|| path.to_owned(), PathBuf::from) }
-}
-
-fn walk(folder: &Path, root: &Path, found: &mut BTreeSet<Input>) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("the folder {}", folder.display()))? {
-        let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden {
-            continue;
-        }
-        if path.is_dir() {
-            walk(&path, root, found)?;
-        } else if path.is_file() {
-            let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
-            found.insert(Input { path, relative });
-        }
-    }
-    Ok(())
-}
-
-/// Brings one file in. The same file with the same settings as an earlier submission is the same submission.
-///
-/// # Errors
-/// When the file cannot be read, or the blob store, store or log is away.
-pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Result<Submission> {
-    let (sha256, size) = hashed(&input.path).await?;
+/// When the blob store, store or log is away.
+pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Result<Result<Submission, Refusal>> {
+    let (sha256, size) = match hashed_within(&input.path, request.max_bytes).await? {
+        Ok(hashed) => hashed,
+        Err(failure) => return Ok(Err(Refusal::new(input, &failure))),
+    };
     let tenant = app.config.tenant.clone();
     let document_id = record::document_id(&tenant, &sha256);
     let key = DocumentKey { tenant: tenant.clone(), document_id: document_id.clone() };
@@ -133,7 +82,7 @@ pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow
     let header = if request.force { None } else { app.store.header(&key).await? };
     if header.as_ref().is_some_and(|header| header.has_ended_as(&fingerprint)) {
         let upload_id = header.and_then(|header| header.ended).map(|ended| ended.upload_id).unwrap_or_default();
-        return Ok(Submission { input, key, upload_id, state: Submitted::Unchanged });
+        return Ok(Ok(Submission { input, key, upload_id, state: Submitted::Unchanged }));
     }
     upload.envelope.upload_id = if request.force {
         Uuid::now_v7().to_string()
@@ -146,10 +95,18 @@ pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow
     };
     let upload_id = upload.envelope.upload_id.clone();
     if header.is_some_and(|header| header.is_under_way(&upload_id)) {
-        return Ok(Submission { input, key, upload_id, state: Submitted::Pending });
+        return Ok(Ok(Submission { input, key, upload_id, state: Submitted::Pending }));
     }
-    let blob = app.blobs.put_file(&tenant, &document_id, "application/octet-stream", &input.path).await?;
-    anyhow::ensure!(blob.sha256 == upload.source.sha256, "the file {} changed while it was read", input.path.display());
+    let blob = match app.blobs.put_file(&tenant, &document_id, "application/octet-stream", &input.path).await {
+        Ok(blob) => blob,
+        // It went meanwhile.
+        Err(failure @ Failure::Rejected { .. }) => return Ok(Err(Refusal::new(input, &failure))),
+        Err(failure) => return Err(failure.into()),
+    };
+    if blob.sha256 != upload.source.sha256 {
+        let changed = Failure::rejected(code::SOURCE_MISMATCH, "it changed while it was read");
+        return Ok(Err(Refusal::new(input, &changed)));
+    }
     upload.source.uri = format!("blob:{}", blob.key);
     let now_us = jiff::Timestamp::now().as_microsecond();
     let record = NewRecord {
@@ -159,7 +116,7 @@ pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow
         value: wire::encode(&upload)?,
     };
     app.log.append(vec![record]).await?;
-    Ok(Submission { input, key, upload_id, state: Submitted::Pending })
+    Ok(Ok(Submission { input, key, upload_id, state: Submitted::Pending }))
 }
 
 /// The SHA-256 of a file, in lower-case hex, and its size in bytes.
@@ -172,14 +129,43 @@ pub(super) async fn hashed(path: &Path) -> anyhow::Result<(String, u64)> {
     hashed.with_context(|| format!("the file {}", path.display()))
 }
 
+/// The same of a regular file of at most so many bytes; of a larger one nothing is read.
+async fn hashed_within(path: &Path, max_bytes: u64) -> anyhow::Result<error::Result<(String, u64)>> {
+    let too_large = move |bytes: u64| {
+        let message = format!("the file has {bytes} bytes, the limit is {max_bytes} (`decode.max_bytes`)");
+        Failure::rejected(code::LIMIT_BYTES, message)
+    };
+    let owned = path.to_owned();
+    let hashing = move || {
+        let there = std::fs::metadata(&owned).map_err(|error| unreadable(&error))?;
+        if !there.is_file() {
+            return Err(Failure::rejected(code::SOURCE_INVALID, "it is a pipe or a device"));
+        }
+        if there.len() > max_bytes {
+            return Err(too_large(there.len()));
+        }
+        match hash_to(&owned, max_bytes).map_err(|error| unreadable(&error))? {
+            // It grew meanwhile.
+            (_, bytes) if bytes > max_bytes => Err(too_large(bytes)),
+            hashed => Ok(hashed),
+        }
+    };
+    Ok(tokio::task::spawn_blocking(hashing).await?)
+}
+
 fn hash(path: &Path) -> std::io::Result<(String, u64)> {
+    hash_to(path, u64::MAX)
+}
+
+/// Stops soon after so many bytes.
+fn hash_to(path: &Path, max_bytes: u64) -> std::io::Result<(String, u64)> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;
     loop {
         let read = file.read(&mut buffer)?;
-        if read == 0 {
+        if read == 0 || size > max_bytes {
             return Ok((hex::encode(hasher.finalize()), size));
         }
         hasher.update(&buffer[..read]);

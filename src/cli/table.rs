@@ -1,9 +1,10 @@
 //! Tables that people read.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets};
 
+use super::visible::visible;
 use crate::{contract::record::Status, store::Header};
 
 /// Columns of output that is no terminal: as wide as people read with ease.
@@ -34,10 +35,15 @@ impl Rows {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row with a cell for every column.
+    /// Adds a row with a cell for every column; what a terminal would obey is written out.
     pub(super) fn add(&mut self, cells: Vec<Cell>) {
         debug_assert_eq!(cells.len(), self.columns.len());
-        self.rows.push(cells);
+        self.rows.push(cells.into_iter().map(fit).collect());
+    }
+
+    /// The table as wide as standard output.
+    pub(super) fn drawn(&self) -> String {
+        self.draw(width()).to_string()
     }
 
     /// Draws the table in `width` characters.
@@ -100,9 +106,11 @@ impl Rows {
 /// A space on each side of a cell.
 const PADDING: usize = 2;
 
-impl fmt::Display for Rows {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.draw(width()).fmt(out)
+/// A cell that a terminal may have. One that it might obey loses its colour.
+fn fit(cell: Cell) -> Cell {
+    match visible(&cell.content()) {
+        Cow::Borrowed(_) => cell,
+        Cow::Owned(fit) => Cell::new(fit),
     }
 }
 
@@ -153,7 +161,8 @@ pub(super) fn why(header: &Header) -> String {
     }
 }
 
-fn one_line(reason: &crate::contract::error::Reason) -> String {
+/// A reason for people, with its code for programs.
+pub(super) fn one_line(reason: &crate::contract::error::Reason) -> String {
     let page = reason.page_no.map(|page_no| format!("page {page_no}: ")).unwrap_or_default();
     format!("{page}{} [{}]", reason.message, reason.code)
 }

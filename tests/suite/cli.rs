@@ -1,7 +1,10 @@
 //! The command line as a shell sees it: exit codes, one line of complaint, quiet when nobody reads on.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
     fs,
+    os::unix::{ffi::OsStrExt, fs::symlink},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -13,7 +16,10 @@ use deckle::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::values::{ended, intake, sha256};
+use crate::support::{
+    self,
+    values::{ended, intake, sha256},
+};
 
 /// deckle in a home without models.
 fn deckle(home: &TempDir, arguments: &[&str]) -> Command {
@@ -177,4 +183,109 @@ fn a_file_finds_its_documents() {
     let (_, _, output) = ends(&home, &["list", "--hash", "a.txt"]);
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "no document has the file a.txt\n");
     assert_eq!(ends(&home, &["list", "--hash", &shared, "--newest"]).0, Some(2), "one way or the other");
+}
+
+/// A home whose inbox holds a text, a larger one than files may be, links to nothing, and links to the inbox itself.
+fn with_an_inbox() -> TempDir {
+    let home = home();
+    let inbox = home.path().join("inbox");
+    fs::create_dir(&inbox).unwrap();
+    fs::write(home.path().join("deckle.toml"), "[decode]\nmax_bytes = 1000\n").unwrap();
+    fs::write(inbox.join("a.txt"), "The ferry leaves at ten.").unwrap();
+    fs::write(inbox.join("large.txt"), vec![b'x'; 1_001]).unwrap();
+    for (link, to) in [("again", "."), ("and-again", "."), ("gone.txt", "nowhere"), ("itself.txt", "itself.txt")] {
+        symlink(to, inbox.join(link)).unwrap();
+    }
+    home
+}
+
+#[test]
+fn a_file_that_cannot_be_taken_is_a_row_and_the_others_go_on() {
+    let home = with_an_inbox();
+    let (code, said, output) = ends(&home, &["ingest", "inbox", "--json"]);
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let told: BTreeMap<String, (String, String)> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (text(&row["path"]), (text(&row["status"]), text(&row["reasons"][0]["code"]))))
+        .collect();
+    let row = |path: &str, status: &str, code: &str| (path.to_owned(), (status.to_owned(), code.to_owned()));
+    let wanted = [
+        row("inbox/a.txt", "queued", ""),
+        row("inbox/gone.txt", "failed", "source.missing"),
+        row("inbox/itself.txt", "failed", "source.missing"),
+        row("inbox/large.txt", "failed", "limit.bytes"),
+    ];
+    assert_eq!(told, BTreeMap::from(wanted), "each once, through no link to the inbox");
+    assert_eq!(support::files(&home.path().join("data/blobs")).len(), 1, "what is too large was not copied");
+
+    let (code, _, output) = ends(&home, &["ingest", "inbox"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    let last = told.lines().last().unwrap();
+    assert!(last.starts_with("1 queued, 0 unchanged, 3 failed"), "{told}");
+    assert!(told.contains("1001 bytes") && told.contains("decode.max_bytes"), "{told}");
+    assert_eq!((code, told.lines().count()), (Some(1), 5));
+}
+
+#[test]
+fn process_shows_what_it_could_not_take() {
+    let home = with_an_inbox();
+    // Nothing is left to read, so that no model is asked for.
+    fs::remove_file(home.path().join("inbox/a.txt")).unwrap();
+    let (code, said, output) = ends(&home, &["process", "inbox"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((code, said.as_str()), (Some(1), ""), "{told}");
+    for shown in ["large.txt", "[limit.bytes]", "gone.txt", "[source.missing]"] {
+        assert!(told.contains(shown), "{shown}: {told}");
+    }
+    assert!(told.lines().last().unwrap().starts_with("3 failed in "), "{told}");
+
+    let (code, _, output) = ends(&home, &["process", "inbox", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let documents = told["documents"].as_array().unwrap();
+    assert_eq!((code, documents.len()), (Some(1), 3));
+    assert!(documents.iter().all(|it| it["outcome"] == "failed" && it["source"]["filename"].is_string()), "{told}");
+    assert!(!home.path().join("data/blobs/default").exists(), "nothing was copied");
+}
+
+#[test]
+fn a_name_that_is_not_utf_8_is_told_as_json() {
+    let home = home();
+    fs::write(home.path().join(OsStr::from_bytes(b"caf\xe9.txt")), "The coffee is hot.").unwrap();
+    let (code, said, output) = ends(&home, &["ingest", ".", "--json"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let paths: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["./a.txt", "./caf\u{fffd}.txt"]);
+}
+
+#[test]
+fn no_name_moves_the_terminal() {
+    let home = home();
+    let name = "b\u{1b}[2K\u{7}\n\u{202e}txt.exe";
+    let fit = "b\\u{1b}[2K\\u{7}\\n\\u{202e}txt.exe";
+    fs::write(home.path().join(name), "The ferry leaves at noon.").unwrap();
+    let is_hostile = |text: &str| text.chars().any(|it| (it.is_control() && it != '\n') || it == '\u{202e}');
+    let (_, _, output) = ends(&home, &["ingest", "."]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains(fit) && !is_hostile(&told) && told.lines().count() == 3, "{told:?}");
+
+    // Of a table, of a complaint, and of arguments that a shell put in for a pattern.
+    fs::create_dir(home.path().join("d")).unwrap();
+    symlink("nowhere", home.path().join("d").join(name)).unwrap();
+    let (_, _, output) = ends(&home, &["process", "d"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("b\\u{1b}") && !is_hostile(&told), "{told:?}");
+    let (code, said, _) = ends(&home, &["show", name]);
+    assert!(code == Some(2) && said.contains(fit) && !is_hostile(&said) && said.lines().count() == 1, "{said:?}");
+    let (code, said, _) = ends(&home, &["list", &format!("--{name}")]);
+    assert!(code == Some(2) && said.contains("u{202e}") && !is_hostile(&said), "{said:?}");
+    let (_, _, output) = ends(&home, &["ingest", name, "--json"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    let rows: Value = serde_json::from_str(&told).unwrap();
+    assert!(!is_hostile(&told), "{told:?}");
+    assert_eq!(rows[0]["path"], name, "it says the same");
 }

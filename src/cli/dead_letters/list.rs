@@ -129,7 +129,7 @@ pub(super) async fn show(app: &App, json: bool, args: &ShowArgs) -> anyhow::Resu
         print(format_args!("header      {name}: {value}"))?;
     }
     match decoded {
-        Ok(value) => print(serde_json::to_string_pretty(&value)?)?,
+        Ok(value) => print_json(&value)?,
         Err(error) => print(format_args!("bytes       {} (not decodable: {error})", bytes.len()))?,
     }
     Ok(Outcome::Done)

@@ -8,7 +8,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Context as _;
 
-use super::{Context, Outcome, print, print_json, process::OcrChoice, table, warn};
+use super::{
+    Context, Outcome, print, print_json,
+    process::OcrChoice,
+    table, warn,
+    whole::{self, Standing},
+};
 use crate::{
     config,
     contract::record::Status,
@@ -125,7 +130,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         html::write(&report, &shown.collect::<Vec<_>>(), folder)?;
         let path = folder.join("report.json");
         let text = serde_json::to_string_pretty(&report)?;
-        std::fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
+        whole::write(&path, text.as_bytes(), Standing::Replaced).with_context(|| format!("{}", path.display()))?;
     }
     if json {
         print_json(&report)?;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Evaluated;
 use crate::{
     app::App,
+    cli::whole::{self, Standing},
     contract::document::Page,
     decode::{Decoders, File},
     eval::report::html::{PICTURES, Picture},
@@ -29,6 +30,8 @@ pub(super) async fn write(
 ) -> anyhow::Result<Vec<BTreeMap<u32, Picture>>> {
     let folder = out.join(PICTURES);
     std::fs::create_dir_all(&folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    whole::remove_abandoned(out);
+    whole::remove_abandoned(&folder);
     // Those of the pipeline ended with it.
     let program = std::env::current_exe().context("this program's own path")?;
     let decoders = Decoders::start(&program, app.config.sandbox.clone(), app.config.decode());
@@ -97,6 +100,6 @@ fn reduced(png: &[u8], max_pixels: u64, path: &Path) -> anyhow::Result<(u32, u32
         let height = u64::from(picture.height) * u64::from(WIDTH_PX) / u64::from(picture.width);
         picture = picture.resized(WIDTH_PX, u32::try_from(height.max(1))?)?;
     }
-    std::fs::write(path, picture.to_png()?)?;
+    whole::write(path, &picture.to_png()?, Standing::Replaced)?;
     Ok((picture.width, picture.height))
 }

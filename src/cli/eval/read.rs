@@ -10,9 +10,10 @@ use crate::{
     cli::{
         Outcome,
         ingest::SUBMISSIONS,
+        inputs::Input,
         process::{self, Row},
         render,
-        submit::{self, Input, Submission},
+        submit::{self, Submission},
     },
     contract::{
         document::{Confidence, Page},
@@ -66,8 +67,10 @@ pub(super) async fn all(
                 ..Options::default()
             };
             // What an earlier version of the program found says nothing about this one.
-            let request = submit::Request { force: true, lane: Lane::Interactive, options };
-            submit::submit(app, Input { path: pair.document.clone(), relative }, &request).await
+            // One that is too long fails as others do, and counts as lost.
+            let request = submit::Request { force: true, lane: Lane::Interactive, options, max_bytes: u64::MAX };
+            let submitted = submit::submit(app, Input { path: pair.document.clone(), relative }, &request).await?;
+            submitted.map_err(|refusal| anyhow::anyhow!("the file {}: {}", pair.document.display(), refusal.why()))
         })
         .buffered(SUBMISSIONS)
         .try_collect()

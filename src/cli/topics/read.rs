@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{
-        Context, Outcome, print,
+        Context, Outcome, print, print_json_line,
         table::{self, Fit},
     },
     contract::{
@@ -77,7 +77,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         for (value, record) in decoded.filter(|(value, record)| args.takes(record, value)).take(left) {
             left -= 1;
             if json {
-                print(for_programs(&record, value))?;
+                print_json_line(&for_programs(&record, value))?;
             } else if args.follow {
                 print(line(&record, &value))?;
             } else {

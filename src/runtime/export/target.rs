@@ -66,9 +66,12 @@ impl Place {
         // Behind a link the file is replaced, not the link.
         let path = if there.is_some() { path.canonicalize()? } else { path.to_owned() };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = path.file_name().ok_or_else(|| io::Error::other("it is no name of a file"))?;
+        if path.file_name().is_none() {
+            return Err(io::Error::other("it is no name of a file"));
+        }
         let draft = tempfile::Builder::new()
-            .prefix(&format!(".{}.", name.to_string_lossy()))
+            // Not the file's own name, which may be as long as a name can be.
+            .prefix(".deckle-export.")
             .suffix(".part")
             // Less what the process's mask takes away, as of any new file.
             .permissions(Permissions::from_mode(0o666))
@@ -95,5 +98,22 @@ impl Write for Target {
             Place::Stream(file) => file.flush(),
             Place::File(draft, _) => draft.as_file_mut().flush(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_be_as_long_as_the_system_lets_it() {
+        const LONGEST: usize = 255;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n".repeat(LONGEST));
+        let mut target = Target::open(&path).unwrap();
+        target.write_all(b"rows").unwrap();
+        assert_eq!(target.settle().unwrap(), 4);
+        assert_eq!(std::fs::read(&path).unwrap(), b"rows");
+        assert!(Target::open(&folder.path().join("n".repeat(LONGEST + 1))).unwrap().settle().is_err());
     }
 }
