@@ -24,7 +24,7 @@ setup-test:
 
 run: setup ## process the sample documents into out/
 	cargo build # the program with all its rooms; tests are built by `make test`
-	target/debug/deckle process $(SAMPLES) --out out
+	target/debug/deckle process $(SAMPLES) --out out --overwrite
 
 broker: setup-test ## start a Kafka broker to try deckle on, until Ctrl-C
 	@$(SERVERS) try kafka

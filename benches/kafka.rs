@@ -263,25 +263,25 @@ impl AnyStage for PassThrough {
         "pass-through"
     }
 
-    fn topic(&self) -> &'static str {
-        "in"
+    fn topics(&self) -> &'static [&'static str] {
+        &["in"]
     }
 
-    fn order(&self, _: &[u8]) -> Option<Order> {
+    fn order(&self, _: &str, _: &[u8]) -> Option<Order> {
         None
     }
 
-    async fn process(&self, _: &Headers, value: &[u8]) -> Result<Vec<Output>> {
+    async fn process(&self, _: &str, _: &Headers, value: &[u8]) -> Result<Vec<Output>> {
         self.first.lock().unwrap().get_or_insert_with(Meter::start);
         let value = Bytes::copy_from_slice(value);
         Ok(vec![Output { topic: self.out, key: String::new(), headers: BTreeMap::new(), value }])
     }
 
-    fn identity(&self, headers: &Headers, _: &[u8]) -> Headers {
+    fn identity(&self, _: &str, headers: &Headers, _: &[u8]) -> Headers {
         headers.clone()
     }
 
-    fn on_failure(&self, _: &Headers, _: &[u8], _: &Failure) -> Result<Vec<Output>> {
+    fn on_failure(&self, _: &str, _: &Headers, _: &[u8], _: &Failure) -> Result<Vec<Output>> {
         Ok(Vec::new())
     }
 

@@ -143,6 +143,7 @@ impl App {
     /// When topics or tables are not as they must be, no instance name is free, the journal cannot be opened, or the
     /// group cannot be joined.
     pub async fn start(&self, names: &[String]) -> anyhow::Result<Running> {
+        allow_open_files();
         if names.is_empty() || names.iter().any(|name| name == stages::language::NAME) {
             Catalogue::load().embedder().check(&self.config.models())?;
         }
@@ -165,12 +166,14 @@ impl App {
         let journal = Journal::open(&instance.journal()).context("the death journal cannot be opened")?;
         let (stop, stopped) = watch::channel(false);
         let stages = self.stages(names);
-        let consumed = stages.iter().map(|stage| (stage.name(), Topic::from(stage.topic()))).collect();
+        let topics = |stage: &Arc<dyn AnyStage>| stage.topics().iter().copied().map(Topic::from).collect::<Vec<_>>();
+        let consumed =
+            stages.iter().flat_map(|stage| topics(stage).into_iter().map(|topic| (stage.name(), topic))).collect();
         let mut joined = Vec::new();
         for stage in stages {
             let name = stage.name();
-            let topic = [Topic::from(stage.topic())];
-            let membership = readiness::until_there(|| self.log.join(name, &member, &topic)).await?;
+            let topics = topics(&stage);
+            let membership = readiness::until_there(|| self.log.join(name, &member, &topics)).await?;
             let concurrency = self.config.concurrency.get(name).copied().unwrap_or_else(|| stage.concurrency());
             let worker = Worker::new(stage, membership, Arc::clone(&journal), self.config.worker.clone(), concurrency);
             joined.push((name, worker));
@@ -262,6 +265,15 @@ impl Instance {
 
     fn journal(&self) -> std::path::PathBuf {
         self.folder.join(format!("{}.journal", self.name))
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: pipes of children, connections and files of many records at once
+/// are more than the usual 1024, which is kept that low for programs that call select(2).
+fn allow_open_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => tracing::debug!(files, "limit of open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
     }
 }
 

@@ -225,6 +225,10 @@ impl Config {
             self.worker.max_defects <= self.worker.defect_window,
             "configuration: `worker.max_defects` must not exceed `worker.defect_window`"
         );
+        anyhow::ensure!(
+            self.sandbox.wall_s > self.sandbox.cpu_s,
+            "configuration: `sandbox.wall_s` must exceed `sandbox.cpu_s`, else the load of the machine decides which files fail"
+        );
         let (name, session_ms) = match self.log.provider {
             Provider::Sqlite => ("log.sqlite.lease_ms", self.log.sqlite.lease_ms),
             Provider::Kafka => ("log.kafka.session_ms", self.log.kafka.session_ms),

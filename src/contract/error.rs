@@ -122,6 +122,8 @@ pub mod code {
     pub const TEXT_ENCODING: &str = "text.encoding";
     /// More bytes than the configured limit.
     pub const LIMIT_BYTES: &str = "limit.bytes";
+    /// The event says more beside its file (ids, names, attributes, principals, trace state) than the configured limit.
+    pub const LIMIT_CONTEXT: &str = "limit.context";
     /// More pages than the configured limit.
     pub const LIMIT_PAGES: &str = "limit.pages";
     /// More pixels than the configured limit.
@@ -130,6 +132,8 @@ pub mod code {
     pub const LIMIT_TIME: &str = "limit.time";
     /// Needed more memory than the configured limit.
     pub const LIMIT_MEMORY: &str = "limit.memory";
+    /// Decoding the file crashed two child processes that had served no other.
+    pub const SANDBOX_CRASH: &str = "sandbox.crash";
     /// The reference is malformed, names no file, or the event names none or two sources.
     pub const SOURCE_INVALID: &str = "source.invalid";
     /// The reference leads outside the configured roots.
@@ -140,6 +144,8 @@ pub mod code {
     pub const SOURCE_MISMATCH: &str = "source.mismatch";
     /// The upload names no tenant, or neither an upload id nor an event id.
     pub const RECORD_INCOMPLETE: &str = "record.incomplete";
+    /// An id of the upload holds control characters.
+    pub const RECORD_INVALID: &str = "record.invalid";
     /// The record could not be decoded.
     pub const RECORD_UNDECODABLE: &str = "record.undecodable";
     /// A language was asked for that is not installed.

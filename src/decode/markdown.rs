@@ -238,9 +238,11 @@ impl Reader {
 
 /// The cells of a row joined with tabs, as text for those who cannot use the grid.
 fn rows_as_text(table: &Table) -> String {
-    let row = |index: u32| {
-        let cells = table.cells.iter().filter(|cell| cell.row_index == index);
-        cells.map(|cell| cell.text.as_str()).collect::<Vec<_>>().join("\t")
-    };
-    (0..table.rows).map(row).collect::<Vec<_>>().join("\n")
+    let mut rows = vec![Vec::new(); table.rows as usize];
+    for cell in &table.cells {
+        if let Some(row) = rows.get_mut(cell.row_index as usize) {
+            row.push(cell.text.as_str());
+        }
+    }
+    rows.into_iter().map(|cells| cells.join("\t")).collect::<Vec<_>>().join("\n")
 }

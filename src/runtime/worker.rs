@@ -5,13 +5,14 @@
 //! - Completions come before admissions, so that what is finished leaves before more comes in.
 //! - A step holds whole records only: outputs and the positions past their inputs, or neither.
 //! - On revoke: stop admitting, commit what is complete, drop the rest, forget, acknowledge.
-//! - A failure never ends the loop, save one: too many defects in a row of records stop the worker instead of
-//!   emptying the topic into dead letters.
+//! - A failure never ends the loop. Too many defects make it pause instead of emptying the topic into dead letters
+//!   ([`breaker`]).
 
 mod attempt;
+mod breaker;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,7 +21,10 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::AbortHandle};
 
-use self::attempt::{Attempt, End, RETRY};
+use self::{
+    attempt::{Attempt, End, RETRY},
+    breaker::{Breaker, Document},
+};
 use crate::{journal::Journal, readiness};
 use deckle_contract::{
     error::{Failure, Result},
@@ -42,10 +46,13 @@ pub struct Config {
     pub max_in_flight_bytes: usize,
     /// A failure of the moment is retried for so long before it becomes a dead letter.
     pub retry_s: u64,
-    /// Documents with a defect among the last `defect_window` records that stop the worker.
+    /// Documents with a defect among the last `defect_window` records that make the stage pause. Those of one tenant
+    /// count up to half of it.
     pub max_defects: usize,
     /// Records over which defects are counted.
     pub defect_window: usize,
+    /// The pause after which a stage that had too many defects tries one record; it doubles, up to ten minutes.
+    pub defect_pause_s: u64,
     /// Time for records in flight to end after a request to stop.
     pub drain_s: u64,
     /// Time for the commit when partitions are taken away; shorter than the session timeout.
@@ -60,6 +67,7 @@ impl Default for Config {
             retry_s: 60,
             max_defects: 25,
             defect_window: 50,
+            defect_pause_s: 60,
             drain_s: 30,
             revoke_s: 5,
         }
@@ -82,8 +90,9 @@ pub struct Worker {
     /// The time at which an aborted step is committed again.
     replay_at: Option<Instant>,
     aborts: u32,
-    /// Of the latest records, the document of each defect.
-    defects: VecDeque<Option<String>>,
+    breaker: Breaker,
+    /// Held while the breaker is open.
+    paused: Option<readiness::Waiting>,
     /// Why the worker stops by itself, once it has drained.
     fatal: Option<Failure>,
 }
@@ -94,7 +103,7 @@ struct Finished {
     queued: Duration,
     busy: Duration,
     /// The document that the record was of.
-    document: String,
+    document: Document,
     /// An error when it was dropped with its partition (`false`), or panicked outside the stage (`true`).
     end: std::result::Result<End, bool>,
 }
@@ -115,6 +124,7 @@ impl Worker {
         config: Config,
         concurrency: usize,
     ) -> Self {
+        let breaker = Breaker::new(&config);
         let limits = Limits { records: config.max_in_flight, bytes: config.max_in_flight_bytes, ..Limits::default() };
         Self {
             stage,
@@ -129,7 +139,8 @@ impl Worker {
             committing: None,
             replay_at: None,
             aborts: 0,
-            defects: VecDeque::new(),
+            breaker,
+            paused: None,
             fatal: None,
         }
     }
@@ -137,7 +148,7 @@ impl Worker {
     /// Works until told to stop, then drains, commits and leaves.
     ///
     /// # Errors
-    /// When the log is broken, or when too many records in a row were defects.
+    /// When the log is broken, or the worker itself is.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
         let name = self.stage.name();
         let mut drain_until: Option<Instant> = None;
@@ -186,7 +197,11 @@ impl Worker {
 
     fn start_what_may_run(&mut self) {
         while self.running.len() < self.concurrency {
+            if !self.breaker.lets_through(self.running.len(), Instant::now()) {
+                break;
+            }
             let Some((ticket, record)) = self.ledger.start() else { break };
+            self.breaker.started(ticket);
             let attempt = Attempt {
                 stage: Arc::clone(&self.stage),
                 journal: Arc::clone(&self.journal),
@@ -235,24 +250,23 @@ impl Worker {
             return;
         }
         telemetry::record_finished(self.stage.name(), end.outcome, finished.busy, finished.queued);
-        self.count_defect((end.outcome == "defect").then_some(finished.document));
+        self.breaker.ended(finished.ticket, (end.outcome == "defect").then_some(finished.document), Instant::now());
+        self.announce_pause();
     }
 
-    /// Stops the worker when many documents among the latest records had defects: something is wrong with deckle, not
-    /// with them. One document whose every page is a defect stops nothing.
-    fn count_defect(&mut self, of_document: Option<String>) {
-        self.defects.push_back(of_document);
-        if self.defects.len() > self.config.defect_window {
-            self.defects.pop_front();
-        }
-        let count = self.defects.iter().flatten().collect::<HashSet<_>>().len();
-        if count >= self.config.max_defects && self.fatal.is_none() {
-            self.fatal = Some(Failure::defect(format!(
-                "stage {} stopped: {count} documents had defects among its last {} records (`worker.max_defects`); \
-                 look at `deckle dead-letters list`",
-                self.stage.name(),
-                self.defects.len()
-            )));
+    /// Reports that the breaker opened or closed, in the log and in `/readyz`.
+    fn announce_pause(&mut self) {
+        let stage = self.stage.name();
+        match (self.breaker.why(), &self.paused) {
+            (Some(why), None) => {
+                tracing::error!(stage, why, "paused");
+                self.paused = readiness::waiting_for(&Failure::unavailable(&format!("stage {stage}"), why));
+            }
+            (None, Some(_)) => {
+                tracing::info!(stage, "works again");
+                self.paused = None;
+            }
+            _ => {}
         }
     }
 
@@ -327,10 +341,15 @@ impl Worker {
 
     fn wake_at(&self, drain_until: Option<Instant>) -> Option<Instant> {
         if self.writer.is_none() {
-            return drain_until;
+            return drain_until.into_iter().chain(self.next_probe()).min();
         }
         let commit = if self.ledger.step().is_some() { self.replay_at } else { self.ledger.step_due(Instant::now()) };
-        commit.into_iter().chain(drain_until).min()
+        commit.into_iter().chain(drain_until).chain(self.next_probe()).min()
+    }
+
+    /// When an open breaker lets a record through. A past time wakes nobody: what could start then has started.
+    fn next_probe(&self) -> Option<Instant> {
+        self.breaker.probe_at().filter(|at| *at > Instant::now())
     }
 
     async fn take_in(&mut self, event: Event, draining: bool) -> Result<()> {
@@ -353,7 +372,7 @@ impl Worker {
     }
 
     fn admit(&mut self, record: Record) {
-        let order = self.stage.order(&record.value).unwrap_or_else(|| deckle_stages::Order {
+        let order = self.stage.order(&record.partition.topic, &record.value).unwrap_or_else(|| deckle_stages::Order {
             key: format!("{}@{}", record.partition, record.offset),
             interactive: false,
         });
@@ -385,6 +404,7 @@ impl Worker {
             }
         }
         for ticket in self.ledger.revoke(partitions) {
+            self.breaker.taken_away(ticket);
             if let Some(handle) = self.handles.remove(&ticket) {
                 handle.abort();
             }

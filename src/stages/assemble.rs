@@ -18,6 +18,8 @@
 //!                                   4 comes again           3:1 1:2 2:3 4:4    full: emit once
 //! ```
 
+mod seen;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -26,6 +28,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use self::seen::Seen;
 use super::{Meter, Output, Parts, Stage, count};
 use deckle_blob::{Blobs, claim_check};
 use deckle_contract::{
@@ -64,46 +67,6 @@ impl Assemble {
             config_hash: parts.settings.config_hash.clone(),
             seen: Mutex::default(),
         }
-    }
-}
-
-/// The pages of a run that have arrived.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Page number to (version, place in the order of arrival).
-    pages: BTreeMap<u32, (i64, u32)>,
-    /// Page number to the version it must have at least.
-    awaited: BTreeMap<u32, i64>,
-}
-
-impl Seen {
-    /// Takes note of a page; returns its place, and the version to emit when the set is full with it.
-    pub fn arrive(&mut self, page_no: u32, version: i64, page_count: u32) -> (u32, Option<i64>) {
-        let seq = match self.pages.get(&page_no) {
-            // A newer version of the page was here: this one changes nothing.
-            Some(&(known, seq)) if known > version => return (seq, None),
-            Some(&(known, seq)) if known == version => seq,
-            _ => self.pages.values().map(|(_, seq)| *seq).max().unwrap_or(0) + 1,
-        };
-        self.pages.retain(|_, (_, other)| *other <= seq);
-        self.pages.insert(page_no, (version, seq));
-        let newest = self.pages.values().map(|(version, _)| *version).max().unwrap_or(version);
-        (seq, self.is_full(page_count).then_some(newest))
-    }
-
-    /// Whether all pages are in, each in the version that is awaited of it.
-    fn is_full(&self, page_count: u32) -> bool {
-        let is_in = |(page_no, version)| self.pages.get(page_no).is_some_and(|(known, _)| known >= version);
-        self.pages.len() == page_count as usize && self.awaited.iter().all(is_in)
-    }
-
-    /// Whether no page of another version is known.
-    fn is_all_of(&self, version: i64) -> bool {
-        self.pages.values().all(|(known, _)| *known == version)
-    }
-
-    fn of_rows(rows: &[PageRow], awaited: BTreeMap<u32, i64>) -> Self {
-        Self { pages: rows.iter().map(|row| (row.page_no, (row.version, row.seq))).collect(), awaited }
     }
 }
 
@@ -202,7 +165,8 @@ impl Built {
 impl Assemble {
     /// The pages of a run that have arrived; `None` where the run was erased.
     async fn seen(&self, run: &RunKey, version: i64) -> Result<Option<Seen>> {
-        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned();
+        // Taken out: a failure before it is put back throws it away, and the next page reads it from the store.
+        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
         if let Some(seen) = known.filter(|seen| seen.is_all_of(version)) {
             return Ok(Some(seen));
         }
@@ -231,11 +195,8 @@ impl Assemble {
     /// Keeps the set while the document is on its way for the first time. A full one is dropped: a late page reads it
     /// from the store. So does every page while versions are mixed, because more pages may be awaited by then.
     fn remember(&self, run: RunKey, seen: Seen, version: i64, page_count: u32) {
-        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.is_full(page_count) || !seen.is_all_of(version) {
-            all.remove(&run);
-        } else {
-            all.insert(run, seen);
+        if !seen.is_full(page_count) && seen.is_all_of(version) {
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(run, seen);
         }
     }
 
@@ -356,64 +317,4 @@ fn summed(rows: &[PageRow]) -> Vec<TrailEntry> {
     }
     trail.sort_by_key(|entry| super::NAMES.iter().position(|name| *name == entry.stage));
     trail
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_page_finds_the_set_full_once() {
-        let mut seen = Seen::default();
-        assert_eq!(seen.arrive(3, 7, 3), (1, None));
-        assert_eq!(seen.arrive(1, 7, 3), (2, None));
-        assert_eq!(seen.arrive(2, 7, 3), (3, Some(7)));
-    }
-
-    #[test]
-    fn a_repeated_suffix_emits_at_its_end_only() {
-        let mut seen = Seen::default();
-        for page_no in [3, 1, 2, 4] {
-            seen.arrive(page_no, 7, 4);
-        }
-        // A crash: 2 and 4 were written, but never became visible.
-        assert_eq!(seen.arrive(2, 7, 4), (3, None));
-        assert_eq!(seen.arrive(4, 7, 4), (4, Some(7)));
-    }
-
-    #[test]
-    fn a_newer_version_of_a_page_emits_again_and_once() {
-        let mut seen = Seen::default();
-        for page_no in 1..=3 {
-            seen.arrive(page_no, 7, 3);
-        }
-        assert_eq!(seen.arrive(2, 9, 3), (4, Some(9)));
-        assert_eq!(seen.arrive(2, 9, 3), (4, Some(9)), "the same record again, after a crash");
-        assert_eq!(seen.arrive(2, 8, 3), (4, None), "an older version of the page, late");
-    }
-
-    #[test]
-    fn pages_redriven_together_emit_once_with_the_last_of_them() {
-        let mut seen = Seen::default();
-        for page_no in 1..=4 {
-            seen.arrive(page_no, 7, 4);
-        }
-        seen.awaited = BTreeMap::from([(1, 9), (3, 9)]);
-        assert_eq!(seen.arrive(3, 9, 4), (5, None), "page 1 is awaited");
-        assert_eq!(seen.arrive(1, 9, 4), (6, Some(9)));
-        // A crash before either became visible.
-        assert_eq!(seen.arrive(3, 9, 4), (5, None));
-        assert_eq!(seen.arrive(1, 9, 4), (6, Some(9)));
-    }
-
-    #[test]
-    fn a_page_redriven_later_does_not_overtake_one_that_is_awaited() {
-        let mut seen = Seen::default();
-        for page_no in 1..=3 {
-            seen.arrive(page_no, 7, 3);
-        }
-        seen.awaited = BTreeMap::from([(1, 9), (2, 12)]);
-        assert_eq!(seen.arrive(2, 12, 3), (4, None));
-        assert_eq!(seen.arrive(1, 9, 3), (5, Some(12)), "both are in it, emitted once");
-    }
 }

@@ -96,11 +96,52 @@ pub struct Settings {
     pub children: usize,
 }
 
-/// One stage of the pipeline: it turns records of one topic into records of others.
+/// What a stage takes: an event of one topic, or what several topics bring.
+pub trait Input: Send + Sync + Sized + 'static {
+    /// The topics that bring it.
+    const TOPICS: &'static [&'static str];
+
+    /// Reads it from a record of one of the topics.
+    ///
+    /// # Errors
+    /// Rejected as `record.undecodable`.
+    fn decode(topic: &str, headers: &Headers, value: &[u8]) -> Result<Self>;
+
+    /// How it is ordered among others.
+    fn order(&self) -> Order;
+
+    /// Its identity and context, as the headers of a record name them.
+    fn headers(&self, stage: &str) -> BTreeMap<String, String>;
+}
+
+impl<T: Event> Input for T {
+    const TOPICS: &'static [&'static str] = &[T::TOPIC];
+
+    /// Of bytes that could not be read when they were redriven, the headers name the run and the version.
+    fn decode(_: &str, headers: &Headers, value: &[u8]) -> Result<Self> {
+        let mut event: T = wire::decode(value)?;
+        let envelope = event.envelope_mut();
+        if envelope.run == 0 {
+            envelope.run = if headers.run == 0 { headers.appended_at_us } else { headers.run };
+        }
+        envelope.version = envelope.version.max(headers.version).max(envelope.run);
+        Ok(event)
+    }
+
+    fn order(&self) -> Order {
+        Order { key: self.order_key(), interactive: self.envelope().lane == Lane::Interactive }
+    }
+
+    fn headers(&self, stage: &str) -> BTreeMap<String, String> {
+        wire::headers(self, stage, None)
+    }
+}
+
+/// One stage of the pipeline: it turns records of its topics into records of others.
 #[async_trait]
 pub trait Stage: Send + Sync + 'static {
-    /// The event that it consumes.
-    type Input: Event;
+    /// What it takes.
+    type Input: Input;
 
     /// Its name, which is also its consumer group's.
     fn name(&self) -> &'static str;
@@ -159,16 +200,17 @@ pub struct Order {
 pub trait AnyStage: Send + Sync + 'static {
     /// Its name.
     fn name(&self) -> &'static str;
-    /// The topic it consumes.
-    fn topic(&self) -> &'static str;
-    /// How a record is ordered among others; `None` when it cannot be decoded (then it is ordered with nothing).
-    fn order(&self, value: &[u8]) -> Option<Order>;
+    /// The topics that it consumes.
+    fn topics(&self) -> &'static [&'static str];
+    /// How a record of a topic is ordered among others; `None` when it cannot be decoded (then it is ordered with
+    /// nothing).
+    fn order(&self, topic: &str, value: &[u8]) -> Option<Order>;
     /// Identity and context of a record: those of its event where it can be decoded, else those in its headers.
-    fn identity(&self, headers: &Headers, value: &[u8]) -> Headers;
+    fn identity(&self, topic: &str, headers: &Headers, value: &[u8]) -> Headers;
     /// Decodes a record and processes it; see [`Stage::process`].
-    async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>>;
+    async fn process(&self, topic: &str, headers: &Headers, value: &[u8]) -> Result<Vec<Output>>;
     /// See [`Stage::on_failure`]; decodes the record first.
-    fn on_failure(&self, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>>;
+    fn on_failure(&self, topic: &str, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>>;
     /// See [`Stage::concurrency`].
     fn concurrency(&self) -> usize;
     /// See [`Stage::forget`].
@@ -185,48 +227,33 @@ struct Erased<S: Stage> {
     input: PhantomData<fn() -> S::Input>,
 }
 
-impl<S: Stage> Erased<S> {
-    /// Decodes an event. An upload gets its run here: the time at which the log took it first, which a redrive of
-    /// bytes that could not be read then names in the headers, with the version of any such record.
-    fn decode(headers: &Headers, value: &[u8]) -> Result<S::Input> {
-        let mut input: S::Input = wire::decode(value)?;
-        let envelope = input.envelope_mut();
-        if envelope.run == 0 {
-            envelope.run = if headers.run == 0 { headers.appended_at_us } else { headers.run };
-        }
-        envelope.version = envelope.version.max(headers.version).max(envelope.run);
-        Ok(input)
-    }
-}
-
 #[async_trait]
 impl<S: Stage> AnyStage for Erased<S> {
     fn name(&self) -> &'static str {
         self.stage.name()
     }
 
-    fn topic(&self) -> &'static str {
-        S::Input::TOPIC
+    fn topics(&self) -> &'static [&'static str] {
+        S::Input::TOPICS
     }
 
-    fn order(&self, value: &[u8]) -> Option<Order> {
-        let input: S::Input = wire::decode(value).ok()?;
-        Some(Order { key: input.order_key(), interactive: input.envelope().lane == Lane::Interactive })
+    fn order(&self, topic: &str, value: &[u8]) -> Option<Order> {
+        S::Input::decode(topic, &Headers::default(), value).ok().map(|input| input.order())
     }
 
-    fn identity(&self, headers: &Headers, value: &[u8]) -> Headers {
-        match Self::decode(headers, value) {
-            Ok(input) => Headers::parse(&wire::headers(&input, self.name(), None), headers.appended_at_us),
+    fn identity(&self, topic: &str, headers: &Headers, value: &[u8]) -> Headers {
+        match S::Input::decode(topic, headers, value) {
+            Ok(input) => Headers::parse(&input.headers(self.name()), headers.appended_at_us),
             Err(_) => headers.clone(),
         }
     }
 
-    async fn process(&self, headers: &Headers, value: &[u8]) -> Result<Vec<Output>> {
-        self.stage.process(headers, Self::decode(headers, value)?).await
+    async fn process(&self, topic: &str, headers: &Headers, value: &[u8]) -> Result<Vec<Output>> {
+        self.stage.process(headers, S::Input::decode(topic, headers, value)?).await
     }
 
-    fn on_failure(&self, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>> {
-        let input = Self::decode(headers, value).ok();
+    fn on_failure(&self, topic: &str, headers: &Headers, value: &[u8], failure: &Failure) -> Result<Vec<Output>> {
+        let input = S::Input::decode(topic, headers, value).ok();
         self.stage.on_failure(headers, input.as_ref(), failure)
     }
 

@@ -163,7 +163,7 @@ impl Publish {
             feed.chunks(&chunks)?;
         }
         for part in &enriched.vectors {
-            self.put_vectors(&run, envelope.version, part, feed).await?;
+            self.put_vectors(&run, envelope.version, part, enriched.chunk_count, feed).await?;
         }
         self.store.trim_chunks(&run, envelope.version, enriched.chunk_count).await?;
         let figures = figures(&document.blocks);
@@ -196,7 +196,14 @@ impl Publish {
     }
 
     /// Writes a part of the vectors of a run.
-    async fn put_vectors(&self, run: &RunKey, version: i64, part: &VectorPart, feed: &mut Feed<'_>) -> Result<()> {
+    async fn put_vectors(
+        &self,
+        run: &RunKey,
+        version: i64,
+        part: &VectorPart,
+        chunk_count: u32,
+        feed: &mut Feed<'_>,
+    ) -> Result<()> {
         let space = VectorSpace {
             model: part.model.clone(),
             chunking: part.chunking.clone(),
@@ -204,7 +211,7 @@ impl Publish {
             normalized: part.normalized,
         };
         let bytes = self.blobs.get(&part.blob).await?;
-        let vectors = bytes.chunks_exact(4 * part.dimension as usize);
+        let vectors = vectors_of(part, &bytes, chunk_count)?;
         let rows: Vec<(u32, Vec<f32>)> = (part.first_chunk_no..)
             .zip(vectors.clone())
             .map(|(chunk_no, row)| (chunk_no, bytemuck::pod_collect_to_vec(row)))
@@ -212,6 +219,28 @@ impl Publish {
         self.store.put_vectors(run, version, &space, &rows).await?;
         feed.vectors(part, vectors)
     }
+}
+
+/// The vectors of a part, each as its bytes.
+///
+/// # Errors
+/// A defect when the part is not what it says: vectors of no length, more or fewer bytes than `count` of them have, or
+/// vectors of chunks that the document has not.
+fn vectors_of<'b>(part: &VectorPart, bytes: &'b [u8], chunk_count: u32) -> Result<std::slice::ChunksExact<'b, u8>> {
+    let row = 4 * u64::from(part.dimension);
+    let expected = row * u64::from(part.count);
+    let end = u64::from(part.first_chunk_no) + u64::from(part.count);
+    if row == 0 || bytes.len() as u64 != expected || end > u64::from(chunk_count) {
+        return Err(Failure::defect(format!(
+            "vectors of {} are torn: {} of dimension {} for the chunks from {} to {end} of {chunk_count}, in {} bytes",
+            part.model,
+            part.count,
+            part.dimension,
+            part.first_chunk_no,
+            bytes.len()
+        )));
+    }
+    Ok(bytes.chunks_exact(row as usize))
 }
 
 /// Whether this run and version ended already, by another record than the one that the log took at `appended_at`: two
@@ -250,5 +279,35 @@ fn ending(enriched: &Enriched, status: Status) -> Published {
         confidence: None,
         document: enriched.document.clone(),
         reasons: enriched.reasons.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deckle_contract::document::BlobRef;
+
+    #[test]
+    fn torn_vectors_are_a_defect_with_a_name() {
+        let part = VectorPart {
+            model: "minilm".to_owned(),
+            chunking: "c".to_owned(),
+            dimension: 2,
+            normalized: true,
+            first_chunk_no: 3,
+            count: 2,
+            blob: BlobRef { key: String::new(), sha256: String::new(), size_bytes: 16, media_type: String::new() },
+        };
+        let vectors = |part: &VectorPart, length: usize, chunk_count| {
+            vectors_of(part, &vec![0; length], chunk_count).map(Iterator::count)
+        };
+        assert_eq!(vectors(&part, 16, 5), Ok(2));
+        let none = VectorPart { dimension: 0, ..part.clone() };
+        for (part, length, chunk_count) in
+            [(&part, 15, 5), (&part, 24, 5), (&part, 0, 5), (&part, 16, 4), (&none, 0, 5)]
+        {
+            let failure = vectors(part, length, chunk_count).unwrap_err();
+            assert!(matches!(&failure, Failure::Defect { message } if message.contains("torn")), "{failure:?}");
+        }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! The law: one submission is one run. The same `upload_id` again is dropped; the same fingerprint as the published
 //! run ends as `unchanged` without work. Whatever an upload brings or names is in the blob store before anything else
-//! hears of it.
+//! hears of it. The pages of a long document leave in several steps, so that none is larger than [`STEP_BYTES`].
+
+mod upload;
 
 use std::{
     collections::HashMap,
@@ -11,6 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 
+pub use self::upload::{Rest, Upload};
 use super::{Meter, Output, Parts, Stage};
 use crate::files::Files;
 use deckle_blob::{
@@ -21,7 +24,8 @@ use deckle_contract::{
     document::{BlobRef, Document},
     error::{Failure, Reason, Result, code},
     record::{
-        Assembled, Enriched, Envelope, Event, Options, PageSplit, Source, Status, Uploaded, fingerprint, wire::Headers,
+        Assembled, Enriched, Envelope, Event, Options, PageSplit, Source, Status, TrailEntry, Uploaded, context,
+        fingerprint, wire::Headers,
     },
 };
 use deckle_decode::{Decoders, Opened};
@@ -44,6 +48,9 @@ pub struct Split {
     read: Mutex<HashMap<SubmissionKey, Source>>,
 }
 
+/// Bytes of page records that one step holds, at most: a step is held in memory whole and committed in one transaction.
+const STEP_BYTES: usize = 4 << 20;
+
 /// Tenant, upload and run.
 type SubmissionKey = (String, String, i64);
 
@@ -65,29 +72,40 @@ impl Split {
 
 #[async_trait]
 impl Stage for Split {
-    type Input = Uploaded;
+    type Input = Upload;
 
     fn name(&self) -> &'static str {
         NAME
     }
 
-    async fn process(&self, _: &Headers, mut upload: Uploaded) -> Result<Vec<Output>> {
+    async fn process(&self, _: &Headers, Upload { mut upload, rest }: Upload) -> Result<Vec<Output>> {
+        if let Some(rest) = rest {
+            return self.hand_out_rest(&upload, rest).await;
+        }
         complete(&mut upload)?;
+        self.sources.check_context(&upload)?;
         let submission = submission(&upload.envelope);
         let outputs = self.take_in(upload).await?;
         self.read().remove(&submission);
         Ok(outputs)
     }
 
-    fn on_failure(&self, headers: &Headers, input: Option<&Uploaded>, failure: &Failure) -> Result<Vec<Output>> {
-        let mut upload = input.cloned().unwrap_or_else(|| Uploaded {
+    fn on_failure(&self, headers: &Headers, input: Option<&Upload>, failure: &Failure) -> Result<Vec<Output>> {
+        let mut upload = input.map(|input| input.upload.clone()).unwrap_or_else(|| Uploaded {
             envelope: headers.envelope(),
             source: Source::unknown(),
             options: Options::default(),
             content: None,
         });
-        // What is incomplete goes as far as it is complete.
+        // What is incomplete goes as far as it is complete; of what says too much, its identity and its hash go on.
         let whole = complete(&mut upload);
+        if self.sources.check_context(&upload).is_err() {
+            upload.envelope = upload.envelope.identity();
+            let sha256 = std::mem::take(&mut upload.source.sha256);
+            upload.source =
+                Source { sha256: if is_sha256(&sha256) { sha256 } else { String::new() }, ..Source::unknown() };
+            upload.options = Options::default();
+        }
         if let Some(source) = self.read().remove(&submission(&upload.envelope)) {
             upload.source = source;
         }
@@ -161,10 +179,19 @@ impl Split {
         match opened.page_count {
             Some(page_count) => {
                 let facts = self.facts(&mut meter, &upload).await?;
-                pages(&upload, page_count, facts, meter)
+                pages(&upload, Rest { first_page_no: 1, page_count, facts }, vec![meter.finish()])
             }
             None => self.document_at_once(upload, opened, meter).await,
         }
+    }
+
+    /// Goes on with the pages of a document that was opened before.
+    async fn hand_out_rest(&self, upload: &Uploaded, rest: Rest) -> Result<Vec<Output>> {
+        let header = self.store.header(&document_key(&upload.envelope)).await?;
+        if header.is_some_and(|header| header.erased_at.is_some_and(|erased_at| upload.envelope.run <= erased_at)) {
+            return ended(upload, Status::Erased, Vec::new());
+        }
+        pages(upload, rest, Vec::new())
     }
 
     /// Reads what the upload brings or names, and takes note of what it is.
@@ -244,26 +271,33 @@ impl Split {
     }
 }
 
-fn pages(upload: &Uploaded, page_count: u32, facts: Option<BlobRef>, meter: Meter) -> Result<Vec<Output>> {
-    let mut trail = vec![meter.finish()];
-    (1..=page_count)
-        .map(|page_no| {
-            let mut envelope = upload.envelope.caused(PageSplit::TOPIC, &page_no.to_string());
-            // The cost of opening is the first page's, so that the sum over pages is right.
-            envelope.trail = std::mem::take(&mut trail);
-            Output::new(
-                NAME,
-                &PageSplit {
-                    envelope,
-                    source: upload.source.clone(),
-                    options: upload.options.clone(),
-                    page_no,
-                    page_count,
-                    facts: facts.clone(),
-                },
-            )
-        })
-        .collect()
+/// The records of the first pages that are left, and where others follow, the one that brings the upload back for them.
+/// The trail, the cost of opening, is the first page's, so that the sum over pages is right.
+fn pages(upload: &Uploaded, rest: Rest, mut trail: Vec<TrailEntry>) -> Result<Vec<Output>> {
+    let Rest { first_page_no, page_count, facts } = rest;
+    let mut outputs = Vec::new();
+    let mut bytes = 0;
+    for page_no in first_page_no..=page_count {
+        if bytes > STEP_BYTES {
+            let rest = Rest { first_page_no: page_no, page_count, facts };
+            outputs.push(Output::new(NAME, &upload::left(upload, rest)?)?);
+            break;
+        }
+        let mut envelope = upload.envelope.caused(PageSplit::TOPIC, &page_no.to_string());
+        envelope.trail = std::mem::take(&mut trail);
+        let page = PageSplit {
+            envelope,
+            source: upload.source.clone(),
+            options: upload.options.clone(),
+            page_no,
+            page_count,
+            facts: facts.clone(),
+        };
+        let output = Output::new(NAME, &page)?;
+        bytes += output.value.len();
+        outputs.push(output);
+    }
+    Ok(outputs)
 }
 
 /// A document that ends here goes to publish, which ends every path.
@@ -285,7 +319,18 @@ fn complete(upload: &mut Uploaded) -> Result<()> {
     if envelope.upload_id.is_empty() {
         return Err(Failure::rejected(code::RECORD_INCOMPLETE, "the upload has neither an upload_id nor an event_id"));
     }
+    if !context::has_plain_ids(envelope) {
+        return Err(Failure::rejected(code::RECORD_INVALID, "an id of the upload holds control characters"));
+    }
+    if !context::has_short_ids(envelope) {
+        let message = format!("an id of the upload has more than {} bytes", context::MAX_ID_BYTES);
+        return Err(Failure::rejected(code::LIMIT_CONTEXT, message));
+    }
     Ok(())
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether the file is in the blob store, and nothing came beside it.
@@ -299,4 +344,45 @@ fn submission(envelope: &Envelope) -> SubmissionKey {
 
 fn document_key(envelope: &Envelope) -> DocumentKey {
     DocumentKey { tenant: envelope.tenant.clone(), document_id: envelope.document_id.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::Input;
+    use deckle_contract::record::{Lane, Readmitted, wire};
+
+    #[test]
+    fn the_pages_of_a_long_document_leave_in_steps_of_bounded_size_each_once() {
+        let envelope = Envelope {
+            run: 7,
+            version: 9,
+            attributes: BTreeMap::from([("note".to_owned(), "x".repeat(15_000))]),
+            ..Envelope::new("e".to_owned(), "acme", "d", Lane::Bulk)
+        };
+        let upload = Uploaded { envelope, source: Source::unknown(), options: Options::default(), content: None };
+        let trail = vec![TrailEntry { stage: NAME.to_owned(), ..TrailEntry::default() }];
+        let mut outputs = pages(&upload, Rest { first_page_no: 1, page_count: 1_000, facts: None }, trail).unwrap();
+        let mut seen: Vec<PageSplit> = Vec::new();
+        let mut steps = 1;
+        loop {
+            let bytes: usize = outputs.iter().map(|output| output.value.len()).sum();
+            assert!(bytes < STEP_BYTES + 64 * 1024, "{bytes}");
+            let last = outputs.pop_if(|last| last.topic == Readmitted::TOPIC);
+            seen.extend(outputs.iter().map(|output| wire::decode::<PageSplit>(&output.value).unwrap()));
+            let Some(last) = last else { break };
+            let headers = Headers::parse(&last.headers, 99);
+            let Upload { upload, rest } = Upload::decode(last.topic, &headers, &last.value).unwrap();
+            outputs = pages(&upload, rest.unwrap(), Vec::new()).unwrap();
+            steps += 1;
+        }
+        assert!(steps > 2, "{steps}");
+        assert!(seen.iter().map(|page| page.page_no).eq(1..=1_000));
+        assert!(seen.iter().all(|page| (page.envelope.run, page.envelope.version) == (7, 9)));
+        assert_eq!(seen.iter().map(|page| page.envelope.trail.len()).sum::<usize>(), 1);
+        let ids: std::collections::BTreeSet<_> = seen.iter().map(|page| &page.envelope.event_id).collect();
+        assert_eq!(ids.len(), 1_000);
+    }
 }

@@ -70,6 +70,7 @@ fn every_schema_has_a_topic_and_a_type() {
     macro_rules! types { ($($type:ty),+) => { $(with_type.insert(<$type>::TOPIC.to_owned());)+ } }
     types!(
         Uploaded,
+        deckle::contract::record::Readmitted,
         deckle::contract::record::PageSplit,
         PageRead,
         deckle::contract::record::PageAnalysed,

@@ -68,7 +68,7 @@ async fn analysed(app: &App, name: &str, page: &Page) -> (Page, PageAnalysed) {
     let read = PageRead { envelope, source, page_no: 1, page_count: 1, facts: None, page: Some(blob), reason: None };
     let headers = Headers::parse(&wire::headers(&read, "ocr", None), 1);
     let stage = app.stages(&["vision".to_owned()]).remove(0);
-    let outputs = stage.process(&headers, &wire::encode(&read).unwrap()).await.unwrap();
+    let outputs = stage.process(PageRead::TOPIC, &headers, &wire::encode(&read).unwrap()).await.unwrap();
     assert_eq!(outputs.iter().map(|output| output.topic).collect::<Vec<_>>(), [PageAnalysed::TOPIC]);
     let event: PageAnalysed = wire::decode(&outputs[0].value).unwrap();
     let page = app.blobs.get(event.page.as_ref().unwrap()).await.unwrap();
@@ -170,7 +170,7 @@ async fn without_its_weights_the_stage_waits_and_says_for_what() {
     };
     let headers = Headers::parse(&wire::headers(&read, "ocr", None), 1);
     let stage = app.stages(&["vision".to_owned()]).remove(0);
-    let failure = stage.process(&headers, &wire::encode(&read).unwrap()).await.unwrap_err();
+    let failure = stage.process(PageRead::TOPIC, &headers, &wire::encode(&read).unwrap()).await.unwrap_err();
     let told = failure.to_string();
     assert!(told.starts_with("model is unavailable: model layout-cdla: ") && told.contains("make setup"), "{told}");
 }

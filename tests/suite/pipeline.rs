@@ -459,7 +459,8 @@ async fn chunks_of_two_documents_meet_in_one_batch() {
     let stage = app.stages(&["language".to_owned()]).remove(0);
     let (one, other) = (assembled(&app, "one").await, assembled(&app, "other").await);
     let headers = wire::Headers::default();
-    let (ours, theirs) = tokio::join!(stage.process(&headers, &one), stage.process(&headers, &other));
+    let topic = stage.topics()[0];
+    let (ours, theirs) = tokio::join!(stage.process(topic, &headers, &one), stage.process(topic, &headers, &other));
     assert_eq!((ours.unwrap().len(), theirs.unwrap().len()), (1, 1));
     let batches = batches.lock().unwrap();
     let shared = batches.iter().any(|tags| ["one", "other"].iter().all(|id| tags.iter().any(|tag| tag == id)));

@@ -50,7 +50,7 @@ async fn until_ready(address: &str, is_ready: bool) {
             let (status, body) = support::get(address, "/readyz").await;
             match (status, is_ready) {
                 (200, true) => return,
-                (503, false) if body.contains("scylla is away") => return,
+                (503, false) if body.contains("waiting for scylla") => return,
                 _ => tokio::time::sleep(LOOK).await,
             }
         }

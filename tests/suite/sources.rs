@@ -214,6 +214,61 @@ async fn a_wrong_upload_ends_once_with_its_reason_and_its_bytes_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_event_says_beside_its_file_is_bounded_and_such_an_event_ends_too() {
+    let (home, store) = (Home::new(), object_stores::s3().await);
+    configure(&home, &store, "");
+    let app = home.app();
+    let attributes = |upload: Uploaded, bytes: usize| {
+        let mut upload = upload;
+        upload.envelope.attributes = [("note".to_owned(), "x".repeat(bytes))].into();
+        upload
+    };
+    let most = attributes(inline("most", b"Most."), 15_000);
+    // As large as an event may be, so that nothing fits beside it.
+    let plain = wire::encode(&attributes(inline("too-much", b"Too much."), 0)).unwrap().len();
+    let too_much = attributes(inline("too-much", b"Too much."), wire::MAX_OWN_BYTES - plain - 8);
+    let mut long_id = inline("", b"An id.");
+    long_id.envelope.upload_id = "u".repeat(wire::MAX_OWN_BYTES - plain - 8);
+    let with_line_feed = inline("erased\nd\n5\n5", b"A claim of ours.");
+    send(&app, &[too_much, long_id, with_line_feed, most]).await;
+    let ends = until_ended(&app, 2, start(&home, &[])).await;
+    assert_eq!(end(&ends, "most").status, Status::Published);
+    assert_eq!(end(&ends, "most").envelope.attributes["note"].len(), 15_000);
+    let failed = end(&ends, "too-much");
+    assert_eq!((failed.status, failed.reasons[0].code.as_str()), (Status::Failed, "limit.context"));
+    assert!(failed.reasons[0].message.contains("sources.max_context_bytes"), "{:?}", failed.reasons);
+    assert!(failed.envelope.attributes.is_empty());
+    // An id that is cut would be another's: of such an event there is the dead letter alone.
+    let letters = support::events::<DeadLetter>(&app).await;
+    let codes: Vec<&str> = letters.iter().map(|letter| letter.reason.code.as_str()).collect();
+    assert_eq!(codes, ["limit.context", "limit.context", "record.invalid"]);
+    home.deckle(["dead-letters", "list"]).await.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_the_year_2100_is_as_old_as_the_log_says() {
+    let (home, store) = (Home::new(), object_stores::s3().await);
+    configure(&home, &store, "");
+    let app = home.app();
+    let report = |name: &str| {
+        let mut upload = inline(name, text(name).as_bytes());
+        upload.envelope.document_id = "the report".to_owned();
+        upload
+    };
+    let mut early = report("draft");
+    (early.envelope.run, early.envelope.version) = (4_102_444_800_000_000, 4_102_444_800_000_001);
+    send(&app, &[early]).await;
+    until_ended(&app, 1, start(&home, &[])).await;
+    send(&app, &[report("correction")]).await;
+    let ends = until_ended(&app, 2, start(&home, &[])).await;
+    assert!(ends.iter().all(|end| end.status == Status::Published), "{ends:?}");
+    let now = jiff::Timestamp::now().as_microsecond();
+    assert!(ends.iter().all(|end| end.envelope.run == end.envelope.version && end.envelope.run <= now), "{ends:?}");
+    let shown = home.deckle(["show", "the report", "--to", "md"]).await.ended(0).stdout;
+    assert!(shown.contains("The correction stands"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_root_that_is_away_is_waited_for() {
     let (home, store) = (Home::new(), object_stores::s3().await);
     put(&store, "in/crane.txt", text("crane").into()).await;
@@ -234,6 +289,25 @@ async fn a_root_that_is_away_is_waited_for() {
     let ends = until_ended(&app, 2, run).await;
     assert_eq!(end(&ends, "object").status, Status::Published);
     assert_eq!(support::events::<DeadLetter>(&app).await.len(), 1, "of the other one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_cannot_be_read_holds_up_no_other() {
+    let (home, store) = (Home::new(), object_stores::s3().await);
+    for name in ["broken", "crane"] {
+        put(&store, &format!("in/{name}.txt"), text(name).into()).await;
+    }
+    let line = Line::breaking_at(&store, "in/broken.txt").await;
+    configure(&home, &store.over(&line), "[worker]\nretry_s = 1\n");
+    let app = home.app();
+    let object = |name: &str| upload(name, &format!("{}/in/{name}.txt", store.url));
+    send(&app, &[object("broken"), object("crane")]).await;
+    let ends = until_ended(&app, 2, start(&home, &[])).await;
+    assert_eq!(end(&ends, "crane").status, Status::Published);
+    assert_eq!(end(&ends, "broken").status, Status::Failed);
+    let letters = support::events::<DeadLetter>(&app).await;
+    assert_eq!((letters.len(), letters[0].kind.as_str(), letters[0].reason.retryable), (1, "transient", true));
+    assert!(letters[0].reason.message.contains("in/broken.txt"), "{}", letters[0].reason.message);
 }
 
 #[tokio::test(flavor = "multi_thread")]

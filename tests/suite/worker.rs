@@ -152,9 +152,11 @@ fn open(folder: &Path) -> Arc<dyn Log> {
     Arc::new(SqliteLog::open(&folder.join("log.sqlite"), &topics, sqlite::Config::default()).unwrap())
 }
 
+/// A record of a document, which is `name` or `tenant/name`.
 fn record(document: &str, instruction: &str) -> NewRecord {
+    let (tenant, document) = document.split_once('/').unwrap_or(("acme", document));
     let upload = Uploaded {
-        envelope: Envelope::new(format!("{document}/{instruction}"), "acme", document, Lane::Interactive),
+        envelope: Envelope::new(format!("{document}/{instruction}"), tenant, document, Lane::Interactive),
         source: Source { filename: instruction.to_owned(), ..Source::unknown() },
         options: Options::default(),
         content: None,
@@ -397,26 +399,75 @@ async fn what_is_away_is_waited_for_and_named_and_never_a_dead_letter() {
     assert_eq!(bench.count::<DeadLetter>().await, 0);
 }
 
-fn breaker() -> Config {
-    Config { max_defects: 3, defect_window: 6, ..Config::default() }
+/// Settings under which the defects of three documents make a stage pause.
+fn breaker(defect_pause_s: u64) -> Config {
+    Config { max_defects: 3, defect_window: 6, defect_pause_s, ..Config::default() }
+}
+
+/// Records of forty documents, of so many tenants in turn.
+async fn append_forty(bench: &Bench, tenants: usize) {
+    let documents: Vec<(String, String)> =
+        (0..40).map(|number| (format!("t{}/d{number}", number % tenants), number.to_string())).collect();
+    let records: Vec<(&str, &str)> = documents.iter().map(|(d, n)| (d.as_str(), n.as_str())).collect();
+    bench.append(&records).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_many_defects_stop_the_worker_before_it_empties_the_topic() {
+async fn a_stage_with_too_many_defects_pauses_before_it_empties_the_topic_and_says_so() {
     let bench = Bench::new();
-    let records: Vec<(String, String)> = (0..40).map(|n| (format!("d{n}"), n.to_string())).collect();
-    let records: Vec<(&str, &str)> = records.iter().map(|(d, n)| (d.as_str(), n.as_str())).collect();
-    bench.append(&records).await;
-    let worker = bench.start(breaker(), |_| async { Err(Failure::defect("all wrong")) }).await;
-    let error = worker.end().await.unwrap_err().to_string();
-    assert!(error.contains("probe") && error.contains("worker.max_defects"), "{error}");
-    assert!(bench.count::<DeadLetter>().await <= 3, "the rest stays where it is");
-
-    let worker = bench.start(breaker(), |_| async { Ok(()) }).await;
+    append_forty(&bench, 2).await;
+    let worker = bench.start(breaker(3600), |_| async { Err(Failure::defect("all wrong")) }).await;
+    let paused = || readiness::away().remove("stage probe");
+    let why = within("the pause", async {
+        loop {
+            match paused() {
+                Some(stage) => break stage.why,
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    })
+    .await;
+    assert!(why.contains("of 2 tenants") && why.contains("worker.max_defects"), "{why}");
+    worker.stop().await;
+    assert_eq!(paused(), None, "who stopped waits for nothing");
+    // Of those that ran when it was noticed, too.
     let letters = bench.count::<DeadLetter>().await;
+    assert!((3..=11).contains(&letters), "{letters}: the rest stays where it is");
+
+    let worker = bench.start(breaker(3600), |_| async { Ok(()) }).await;
     bench.events::<Published>(40 - letters).await;
     worker.stop().await;
     assert_eq!(bench.count::<Published>().await, 40 - letters, "and is done once that is mended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_that_is_well_again_goes_on_by_itself() {
+    let bench = Bench::new();
+    append_forty(&bench, 2).await;
+    let attempts = Arc::new(AtomicU32::new(0));
+    let act = move |_| {
+        // The eight that run at first, and the first that is let through alone.
+        let is_broken = attempts.fetch_add(1, SeqCst) < 9;
+        async move { if is_broken { Err(Failure::defect("all wrong")) } else { Ok(()) } }
+    };
+    let worker = bench.start(breaker(0), act).await;
+    bench.events::<Published>(31).await;
+    worker.stop().await;
+    assert_eq!((bench.count::<Published>().await, bench.count::<DeadLetter>().await), (31, 9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn defects_of_one_tenant_pause_nothing() {
+    let bench = Bench::new();
+    append_forty(&bench, 1).await;
+    bench.append(&[("other/d", "well")]).await;
+    let act = |input: Uploaded| async move {
+        if input.source.filename == "well" { Ok(()) } else { Err(Failure::defect("a crash")) }
+    };
+    let worker = bench.start(breaker(3600), act).await;
+    bench.events::<Published>(1).await;
+    bench.events::<DeadLetter>(40).await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -445,7 +496,7 @@ async fn a_few_defects_among_many_records_stop_nothing() {
         let number: u32 = input.source.filename.parse().unwrap();
         if number.is_multiple_of(5) { Err(Failure::defect("every fifth")) } else { Ok(()) }
     };
-    let worker = bench.start(breaker(), act).await;
+    let worker = bench.start(breaker(3600), act).await;
     bench.events::<Published>(24).await;
     worker.stop().await;
     assert_eq!((bench.count::<Published>().await, bench.count::<DeadLetter>().await), (24, 6));

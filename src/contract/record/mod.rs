@@ -10,6 +10,7 @@ macro_rules! with_every_topic {
     ($then:ident) => {
         $then![
             "documents.uploaded": ["0.1.0"],
+            "documents.readmitted": [],
             "pages.split": ["0.1.0"],
             "pages.read": ["0.1.0"],
             "pages.analysed": ["0.1.0"],
@@ -23,6 +24,7 @@ macro_rules! with_every_topic {
     };
 }
 
+pub mod context;
 mod envelope;
 mod fingerprint;
 pub mod framing;
@@ -119,6 +121,44 @@ impl Uploaded {
         let upload_id = if envelope.upload_id.is_empty() { &envelope.event_id } else { &envelope.upload_id };
         (!upload_id.is_empty()).then(|| unread_document_id(&envelope.tenant, upload_id))
     }
+}
+
+/// An upload once more, with the run and the version that deckle gave it: one that is redriven, or the rest of the pages
+/// of a long document. Only deckle writes these, so what they say of run and version is believed, as it is not of a
+/// producer's upload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Readmitted {
+    /// Identity and context; its id, run and version stand in place of the upload's.
+    pub envelope: Envelope,
+    /// The record of `documents.uploaded`, in single-object encoding.
+    #[serde(with = "serde_bytes")]
+    pub value: Vec<u8>,
+    /// Its headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The first page to hand out, counted from 1.
+    #[serde(default = "first_page")]
+    pub first_page_no: u32,
+    /// Pages of the document, where it was opened before; else 0.
+    #[serde(default)]
+    pub page_count: u32,
+    /// What the file says of itself, as JSON ([`crate::document::metadata::DocumentMetadata`]), where it was opened
+    /// before; `None` where it says nothing.
+    #[serde(default)]
+    pub facts: Option<BlobRef>,
+}
+event! {
+    Readmitted, "documents.readmitted",
+    fn carried_bytes(&self) -> usize { carried(&self.value, &self.headers) }
+}
+
+fn first_page() -> u32 {
+    1
+}
+
+/// Bytes of a record that another carries.
+fn carried(value: &[u8], headers: &BTreeMap<String, String>) -> usize {
+    value.len() + headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
 
 /// One page to be read.
@@ -454,7 +494,5 @@ pub struct DeadLetter {
 event! {
     DeadLetter, "dead-letters",
     fn page_no(&self) -> Option<u32> { self.page_no }
-    fn carried_bytes(&self) -> usize {
-        self.value.len() + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
-    }
+    fn carried_bytes(&self) -> usize { carried(&self.value, &self.headers) }
 }

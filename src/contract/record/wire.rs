@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::{
     Assembled, DeadLetter, Enriched, Envelope, Event, Lane, PageAnalysed, PageRead, PageSplit, Published,
-    PublishedChunk, PublishedVector, Uploaded,
+    PublishedChunk, PublishedVector, Readmitted, Uploaded,
     framing::{Fingerprint, Framing, SINGLE_OBJECT_HEADER},
     learnt, schemas,
 };
@@ -127,7 +127,7 @@ fn one_line(error: &impl std::fmt::Display) -> String {
 }
 
 /// Decodes a record of any topic for people: times (`*_at`) in RFC 3339, the password as `***`, inline content as its
-/// length, and the record inside a dead letter decoded too, or only its length where it cannot be (its bytes may hold a
+/// length, and the record inside another decoded too, or only its length where it cannot be (its bytes may hold a
 /// secret).
 pub fn decode_to_json(topic: &str, bytes: &[u8]) -> Result<Value> {
     match topic {
@@ -140,6 +140,13 @@ pub fn decode_to_json(topic: &str, bytes: &[u8]) -> Result<Value> {
         Published::TOPIC => json_of::<Published>(bytes),
         PublishedChunk::TOPIC => json_of::<PublishedChunk>(bytes),
         PublishedVector::TOPIC => json_of::<PublishedVector>(bytes),
+        Readmitted::TOPIC => {
+            let mut again = decode::<Readmitted>(bytes)?;
+            let value = std::mem::take(&mut again.value);
+            let mut json = json_from(&again)?;
+            json["value"] = json_of::<Uploaded>(&value).unwrap_or_else(|_| length_of(&value));
+            Ok(json)
+        }
         DeadLetter::TOPIC => {
             let mut letter = decode::<DeadLetter>(bytes)?;
             let value = std::mem::take(&mut letter.value);
@@ -147,11 +154,16 @@ pub fn decode_to_json(topic: &str, bytes: &[u8]) -> Result<Value> {
             // A dead letter inside a dead letter is not opened: nothing consumes that topic.
             let inner =
                 if letter.topic == DeadLetter::TOPIC { None } else { decode_to_json(&letter.topic, &value).ok() };
-            json["value"] = inner.unwrap_or_else(|| serde_json::json!({ "size_bytes": value.len() }));
+            json["value"] = inner.unwrap_or_else(|| length_of(&value));
             Ok(json)
         }
         other => Err(no_schema(other)),
     }
+}
+
+/// What is shown of bytes that are not.
+fn length_of(bytes: &[u8]) -> Value {
+    serde_json::json!({ "size_bytes": bytes.len() })
 }
 
 fn json_of<T: Event>(bytes: &[u8]) -> Result<Value> {
@@ -279,6 +291,13 @@ impl Headers {
             tracestate: text("tracestate"),
             appended_at_us,
         }
+    }
+
+    /// What the headers of a topic's record may be believed. On `documents.uploaded`, where anyone writes, they name no
+    /// run and no version.
+    pub fn of_record(topic: &str, headers: &BTreeMap<String, String>, appended_at_us: i64) -> Self {
+        let parsed = Self::parse(headers, appended_at_us);
+        if topic == Uploaded::TOPIC { Self { run: 0, version: 0, ..parsed } } else { parsed }
     }
 
     /// An envelope with all that the headers know, to report a record that could not be read. An upload, which has

@@ -103,8 +103,10 @@ impl Pool {
     /// Asks a child. Waits for a free one, fairly; prefers one that has the file already.
     ///
     /// # Errors
-    /// `limit.time` and `limit.memory` for requests over the limits; a defect when the request killed two children or
-    /// its handler panicked; [`Failure::Unavailable`] when no child can be started or the pool is closed.
+    /// `limit.time` and `limit.memory` for requests over the limits; [`Failure::Transient`] for one that took too long by
+    /// the clock alone; `sandbox.crash` when the request killed two children
+    /// that had served no other; a defect when its handler panicked; [`Failure::Unavailable`] when no child can be
+    /// started or the pool is closed.
     pub async fn call(&self, file: Option<&File>, request: &[u8]) -> Result<Answer> {
         let closed = || Failure::unavailable("sandbox", "the pool is closed");
         let _permit = self.permits.acquire().await.map_err(|_| closed())?;
@@ -112,28 +114,31 @@ impl Pool {
             return Err(closed());
         }
         self.counters.calls.fetch_add(1, Relaxed);
-        let child = match self.take_idle(file) {
-            Some(child) => child,
-            None => self.start().await?,
-        };
-        let was_fresh = child.served() == 0;
-        let death = match self.attempt(child, file, request).await {
-            Attempt::Done(result) => return result,
-            Attempt::Died(death) => death,
-        };
-        // What a request does to a fresh child it would do again; memory may only have been full of earlier files.
-        if was_fresh && death.by_memory() {
-            return Err(self.out_of_memory());
-        }
-        self.counters.retries.fetch_add(1, Relaxed);
-        tracing::warn!(cause = %death.describe(), "sandbox child died, trying the request once more");
-        match self.attempt(self.start().await?, file, request).await {
-            Attempt::Done(result) => result,
-            Attempt::Died(death) if death.by_memory() => Err(self.out_of_memory()),
-            Attempt::Died(death) => Err(Failure::defect(format!(
-                "a sandbox child died twice on this request, last of {}",
-                death.describe()
-            ))),
+        let mut idle = self.take_idle(file);
+        let mut killed_fresh = 0;
+        loop {
+            let child = match idle.take() {
+                Some(child) => child,
+                None => self.start().await?,
+            };
+            let was_fresh = child.served() == 0;
+            let death = match self.attempt(child, file, request).await {
+                Attempt::Done(result) => return result,
+                Attempt::Died(death) => death,
+            };
+            // What a request does to a fresh child is its own doing; another may have died of what it served before.
+            killed_fresh += usize::from(was_fresh);
+            if was_fresh && death.by_memory() {
+                return Err(self.out_of_memory());
+            }
+            if killed_fresh == 2 {
+                return Err(Failure::rejected(
+                    code::SANDBOX_CRASH,
+                    format!("decoding it crashed two processes of their own, the last by {}", death.describe()),
+                ));
+            }
+            self.counters.retries.fetch_add(1, Relaxed);
+            tracing::warn!(cause = %death.describe(), "sandbox child died, trying the request once more");
         }
     }
 
@@ -195,11 +200,12 @@ impl Pool {
             Err(_) => {
                 self.counters.timeouts.fetch_add(1, Relaxed);
                 self.counters.deaths.fetch_add(1, Relaxed);
-                let seconds = self.config.wall_s;
-                Attempt::Done(Err(Failure::rejected(
-                    code::LIMIT_TIME,
-                    format!("took longer than {seconds} s (sandbox.wall_s)"),
-                )))
+                // How long it took depends on what else the machine did, so it is no end of the file's; what it used of
+                // the processor is.
+                let (wall, cpu) = (self.config.wall_s, self.config.cpu_s);
+                Attempt::Done(Err(Failure::transient(format!(
+                    "took longer than {wall} s (sandbox.wall_s) with less than {cpu} s of processor time (sandbox.cpu_s)"
+                ))))
             }
         }
     }

@@ -16,8 +16,8 @@ use deckle_stages::Output;
 /// Makes the dead letter of a record; `None` for a record that is one itself. `headers` say whose it is.
 ///
 /// # Errors
-/// A defect when it cannot be encoded. Where its size is the cause the bytes are left out; they lie at the topic,
-/// partition and offset it names for as long as the log keeps them.
+/// A defect when it cannot be encoded. Where its size is the cause the bytes are left out, and then all but the identity;
+/// they lie at the topic, partition and offset it names for as long as the log keeps them.
 pub fn output(
     stage: &str,
     record: &Record,
@@ -44,11 +44,17 @@ pub fn output(
     };
     let place = format!("{stage}/{}/{}", record.partition, record.offset);
     letter.envelope = letter.envelope.caused(DeadLetter::TOPIC, &place);
-    let whole = Output::new(stage, &letter).or_else(|_| {
-        letter.value.clear();
-        Output::new(stage, &letter)
-    })?;
-    Ok(Some(whole))
+    let output = Output::new(stage, &letter)
+        .or_else(|_| {
+            letter.value.clear();
+            Output::new(stage, &letter)
+        })
+        .or_else(|_| {
+            letter.headers.clear();
+            letter.envelope = letter.envelope.identity();
+            Output::new(stage, &letter)
+        })?;
+    Ok(Some(output))
 }
 
 /// The name of one of the four failures.

@@ -27,9 +27,9 @@ use crate::rate::Rate;
 use deckle_contract::{
     error::{Failure, Result, code},
     record::{
-        Assembled, Enriched, Event, NAMESPACE, PageAnalysed, PageRead, PageSplit, Uploaded,
+        Assembled, Enriched, Envelope, Event, NAMESPACE, PageAnalysed, PageRead, PageSplit, Readmitted, Uploaded,
         topics::{self, Key},
-        wire,
+        wire::{self, Headers},
     },
 };
 use deckle_log::{Log, NewRecord, Topic};
@@ -157,7 +157,7 @@ async fn newest(store: &dyn Store, run: &RunKey) -> Result<i64> {
 /// A version for each letter of one run, at least `floor` and above what failed; see the module.
 fn versions(letters: &[&DeadLetterRow], floor: i64) -> Vec<i64> {
     let place = |letter: &DeadLetterRow| topics::all().iter().position(|topic| topic.name == letter.topic);
-    let is_upload = |letter: &DeadLetterRow| letter.topic == Uploaded::TOPIC;
+    let is_upload = |letter: &DeadLetterRow| [Uploaded::TOPIC, Readmitted::TOPIC].contains(&letter.topic.as_str());
     let mut order: Vec<usize> = (0..letters.len()).collect();
     order.sort_by_key(|at| (Reverse(place(letters[*at])), letters[*at].version));
     // Of several letters of one page, the one that lies earliest on the path, and failed last, brings its text.
@@ -190,7 +190,8 @@ fn page(letter: &DeadLetterRow) -> Option<u32> {
 /// When what was decoded cannot be encoded again.
 pub fn revised(letter: &DeadLetterRow, record: &FailedRecord, version: i64) -> Result<NewRecord> {
     let revised = match letter.topic.as_str() {
-        Uploaded::TOPIC => revised_event::<Uploaded>(letter, record, version)?,
+        Uploaded::TOPIC => readmitted(letter, record, version)?,
+        Readmitted::TOPIC => revised_event::<Readmitted>(letter, record, version)?,
         PageSplit::TOPIC => revised_event::<PageSplit>(letter, record, version)?,
         PageRead::TOPIC => revised_event::<PageRead>(letter, record, version)?,
         PageAnalysed::TOPIC => revised_event::<PageAnalysed>(letter, record, version)?,
@@ -201,6 +202,38 @@ pub fn revised(letter: &DeadLetterRow, record: &FailedRecord, version: i64) -> R
         }
     };
     Ok(revised)
+}
+
+/// An upload goes back on the topic where only deckle writes: on its own, nobody's run and version are believed.
+fn readmitted(letter: &DeadLetterRow, record: &FailedRecord, version: i64) -> Result<NewRecord> {
+    let headers = record.headers.clone();
+    let known = Headers::parse(&headers, letter.appended_at).envelope();
+    let (known, value) = match wire::decode::<Uploaded>(&record.value) {
+        // Written with our own schema: that of another writer may be unknown to the worker that reads it.
+        Ok(upload) => (upload.envelope.identity(), wire::encode(&upload)?),
+        Err(_) => (known.identity(), record.value.clone()),
+    };
+    let event = Readmitted {
+        envelope: Envelope {
+            event_id: event_id(letter, version),
+            tenant: letter.key.tenant.clone(),
+            document_id: letter.document_id.clone(),
+            run: letter.run,
+            version,
+            ..known
+        },
+        value: value.to_vec(),
+        headers,
+        first_page_no: 1,
+        page_count: 0,
+        facts: None,
+    };
+    Ok(NewRecord {
+        topic: Topic::from(Readmitted::TOPIC),
+        key: order_key(letter),
+        headers: wire::headers(&event, "redrive", Some(version)),
+        value: wire::encode(&event)?,
+    })
 }
 
 fn revised_event<T: Event>(letter: &DeadLetterRow, record: &FailedRecord, version: i64) -> Result<NewRecord> {
@@ -309,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_redriven_record_is_a_function_of_letter_and_version_and_keeps_its_run() {
-        let mut upload = Uploaded {
+        let upload = Uploaded {
             envelope: Envelope::new("event".into(), "acme", "d", Lane::Bulk),
             source: Source::unknown(),
             options: Options { password: Some("secret".into()), ..Options::default() },
@@ -322,9 +355,17 @@ mod tests {
         assert_eq!(revised(&letter, &record, 9).unwrap(), redriven);
         assert_ne!(revised(&letter, &record, 10).unwrap().headers["ce_id"], redriven.headers["ce_id"]);
         assert_eq!((redriven.headers["run"].as_str(), redriven.headers["version"].as_str()), ("5", "9"));
-        upload.envelope.event_id.clone_from(&redriven.headers["ce_id"]);
-        (upload.envelope.run, upload.envelope.version) = (5, 9);
-        assert_eq!(wire::decode::<Uploaded>(&redriven.value).unwrap(), upload);
+        assert_eq!((&*redriven.topic, redriven.key.as_str()), (Readmitted::TOPIC, "acme/d"));
+        let event: Readmitted = wire::decode(&redriven.value).unwrap();
+        assert_eq!((event.envelope.run, event.envelope.version, event.first_page_no), (5, 9, 1));
+        assert_eq!(wire::decode::<Uploaded>(&event.value).unwrap(), upload, "as it was");
+
+        // A redrive that fails again is redriven the same way.
+        let mut again = letter.clone();
+        again.topic = Readmitted::TOPIC.to_owned();
+        let record = FailedRecord { headers: redriven.headers, value: redriven.value };
+        let event: Readmitted = wire::decode(&revised(&again, &record, 10).unwrap().value).unwrap();
+        assert_eq!((event.envelope.run, event.envelope.version), (5, 10));
     }
 
     #[test]

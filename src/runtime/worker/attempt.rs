@@ -9,6 +9,7 @@ use std::{
 
 use futures::FutureExt;
 
+use super::breaker::Document;
 use crate::{
     dead_letter,
     journal::{Journal, Verdict},
@@ -49,15 +50,22 @@ impl Attempt {
         Duration::from_micros(u64::try_from(now - self.record.appended_at_us).unwrap_or(0))
     }
 
-    /// `tenant/document`, as far as the headers name them.
-    pub(super) fn document(&self) -> String {
-        let of = |name: &str| self.record.headers.get(name).map_or("", String::as_str);
-        format!("{}/{}", of("tenant"), of("document"))
+    fn topic(&self) -> &str {
+        &self.record.partition.topic
+    }
+
+    /// The document, as far as the headers name it; a record that names none stands for itself.
+    pub(super) fn document(&self) -> Document {
+        let of = |name: &str| self.record.headers.get(name).cloned().unwrap_or_default();
+        let (tenant, id) = (of("tenant"), of("document"));
+        let id = if id.is_empty() { format!("{}@{}", self.record.partition, self.record.offset) } else { id };
+        Document { tenant, id }
     }
 
     /// Runs the stage until it ends well or for good. Never fails: a failure has outputs too.
     pub(super) async fn run(self) -> End {
-        let headers = Headers::parse(&self.record.headers, self.record.appended_at_us);
+        let headers =
+            Headers::of_record(&self.record.partition.topic, &self.record.headers, self.record.appended_at_us);
         match self.until_it_ends(&headers).await {
             (Ok(outputs), _) => End { outputs, outcome: "ok" },
             (Err(failure), attempts) => self.give_up(&headers, &failure, attempts),
@@ -102,7 +110,7 @@ impl Attempt {
 
     /// One attempt; a panic of the stage is a defect of this record.
     async fn once(&self, headers: &Headers) -> Result<Vec<Output>> {
-        let attempt = self.stage.process(headers, &self.record.value);
+        let attempt = self.stage.process(self.topic(), headers, &self.record.value);
         match std::panic::AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(result) => result,
             Err(panic) => {
@@ -116,14 +124,14 @@ impl Attempt {
         let stage = self.stage.name();
         let outcome = dead_letter::kind(failure);
         tracing::info!(stage, document_id = headers.document_id, page = headers.page_no, code = failure.code(), %failure, "record failed");
-        let on_failure = || self.stage.on_failure(headers, &self.record.value, failure);
+        let on_failure = || self.stage.on_failure(self.topic(), headers, &self.record.value, failure);
         let sent_on = std::panic::catch_unwind(std::panic::AssertUnwindSafe(on_failure))
             .unwrap_or_else(|_| Err(Failure::defect("what a stage does on failure panicked")));
         let mut outputs = sent_on.unwrap_or_else(|error| {
             tracing::error!(stage, %error, "what goes on after a failure cannot be encoded");
             Vec::new()
         });
-        let whose = self.stage.identity(headers, &self.record.value);
+        let whose = self.stage.identity(self.topic(), headers, &self.record.value);
         match dead_letter::output(stage, &self.record, &whose, failure, attempts) {
             Ok(Some(letter)) => outputs.push(letter),
             Ok(None) => tracing::error!(

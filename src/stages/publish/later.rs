@@ -32,7 +32,7 @@ impl Publish {
         let run = RunKey { document, run };
         let mut feed = Feed::new(self.config, &enriched);
         for part in &enriched.vectors {
-            self.put_vectors(&run, version, part, &mut feed).await?;
+            self.put_vectors(&run, version, part, current.chunk_count, &mut feed).await?;
         }
         // The same once more, for whoever follows the feed: an index of vectors in another process.
         self.store.set_current(&run.document, &current).await?;

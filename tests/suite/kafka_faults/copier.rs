@@ -384,15 +384,15 @@ impl AnyStage for Copy {
         "copy"
     }
 
-    fn topic(&self) -> &'static str {
-        "in"
+    fn topics(&self) -> &'static [&'static str] {
+        &["in"]
     }
 
-    fn order(&self, value: &[u8]) -> Option<Order> {
+    fn order(&self, _: &str, value: &[u8]) -> Option<Order> {
         Some(Order { key: String::from_utf8(value.to_vec()).ok()?, interactive: true })
     }
 
-    async fn process(&self, _: &Headers, value: &[u8]) -> Result<Vec<Output>> {
+    async fn process(&self, _: &str, _: &Headers, value: &[u8]) -> Result<Vec<Output>> {
         let name = String::from_utf8(value.to_vec()).unwrap();
         if name.starts_with("poison") {
             return Err(Failure::rejected(code::RECORD_UNDECODABLE, "poison"));
@@ -404,11 +404,11 @@ impl AnyStage for Copy {
         Ok(vec![Output { topic: "out", key: name, headers, value: Bytes::copy_from_slice(value) }])
     }
 
-    fn identity(&self, headers: &Headers, _: &[u8]) -> Headers {
+    fn identity(&self, _: &str, headers: &Headers, _: &[u8]) -> Headers {
         headers.clone()
     }
 
-    fn on_failure(&self, _: &Headers, _: &[u8], _: &Failure) -> Result<Vec<Output>> {
+    fn on_failure(&self, _: &str, _: &Headers, _: &[u8], _: &Failure) -> Result<Vec<Output>> {
         Ok(Vec::new())
     }
 

@@ -9,6 +9,7 @@ use object_store::{
     client::HttpRequestBody,
 };
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -103,31 +104,44 @@ pub struct Line {
     /// This end.
     pub here: SocketAddr,
     there: String,
+    /// A connection ends when a request with this text is sent over it.
+    breaks_at: Option<String>,
     open: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Line {
     /// A line to the server of a store.
     pub async fn to(store: &Store) -> Self {
+        Self::open(store, None).await
+    }
+
+    /// A line over which all but requests with a text in them are answered.
+    pub async fn breaking_at(store: &Store, text: &str) -> Self {
+        Self::open(store, Some(text.to_owned())).await
+    }
+
+    async fn open(store: &Store, breaks_at: Option<String>) -> Self {
         let endpoint = store.options.iter().find(|(name, _)| name.ends_with("endpoint")).unwrap().1;
         let there = endpoint.split('/').nth(2).unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut line = Self { here: listener.local_addr().unwrap(), there, open: None };
+        let mut line = Self { here: listener.local_addr().unwrap(), there, breaks_at, open: None };
         line.carry(listener);
         line
     }
 
     fn carry(&mut self, listener: TcpListener) {
-        let there = self.there.clone();
+        let (there, breaks_at) = (self.there.clone(), self.breaks_at.clone());
         self.open = Some(tokio::spawn(async move {
             // Dropped with this task, and every connection with them.
             let mut connections = JoinSet::new();
             loop {
                 let (mut near, _) = listener.accept().await.unwrap();
-                let there = there.clone();
+                let (there, breaks_at) = (there.clone(), breaks_at.clone());
                 connections.spawn(async move {
-                    if let Ok(mut far) = TcpStream::connect(there).await {
-                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    let Ok(mut far) = TcpStream::connect(there).await else { return };
+                    match breaks_at {
+                        None => drop(tokio::io::copy_bidirectional(&mut near, &mut far).await),
+                        Some(text) => carry_until(&text, near, far).await,
                     }
                 });
             }
@@ -144,5 +158,23 @@ impl Line {
 
     pub async fn mend(&mut self) {
         self.carry(TcpListener::bind(self.here).await.unwrap());
+    }
+}
+
+/// Carries what two ends send to each other, until the near one sends a text.
+async fn carry_until(text: &str, near: TcpStream, far: TcpStream) {
+    let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.into_split(), far.into_split());
+    let requests = async {
+        let mut piece = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from_near.read(&mut piece).await {
+            let is_there = piece[..length].windows(text.len()).any(|window| window == text.as_bytes());
+            if is_there || to_far.write_all(&piece[..length]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = requests => {}
+        _ = tokio::io::copy(&mut from_far, &mut to_near) => {}
     }
 }

@@ -7,7 +7,7 @@ use deckle::contract::{
     error::Reason,
     record::{
         Assembled, DeadLetter, Enriched, Envelope, Event, Lane, OcrMode, Options, PageAnalysed, PageRead, PageSplit,
-        Published, PublishedChunk, PublishedVector, Source, Status, TrailEntry, Uploaded, VectorPart,
+        Published, PublishedChunk, PublishedVector, Readmitted, Source, Status, TrailEntry, Uploaded, VectorPart,
     },
 };
 
@@ -21,6 +21,7 @@ pub trait Sample: Event + Clone + PartialEq + std::fmt::Debug {
 macro_rules! for_each_event {
     ($check:ident) => {{
         $check::<deckle::contract::record::Uploaded>();
+        $check::<deckle::contract::record::Readmitted>();
         $check::<deckle::contract::record::PageSplit>();
         $check::<deckle::contract::record::PageRead>();
         $check::<deckle::contract::record::PageAnalysed>();
@@ -355,6 +356,29 @@ impl Sample for PublishedVector {
             dimension: 0,
             normalized: false,
             vector: vec![],
+        }
+    }
+}
+
+impl Sample for Readmitted {
+    fn full() -> Self {
+        Self {
+            envelope: full_envelope(),
+            value: vec![0xC3, 0x01, 0x00, 0xFF],
+            headers: map(&[("ce_id", "1"), ("tenant", "acme")]),
+            first_page_no: 257,
+            page_count: 3_000,
+            facts: Some(blob("facts.json")),
+        }
+    }
+    fn minimal() -> Self {
+        Self {
+            envelope: minimal_envelope(),
+            value: vec![],
+            headers: BTreeMap::new(),
+            first_page_no: 1,
+            page_count: 0,
+            facts: None,
         }
     }
 }
