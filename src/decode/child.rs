@@ -122,18 +122,17 @@ fn check_tesseract(config: &Config) -> Check {
 }
 
 fn check_confinement() -> Check {
-    let (landlock, missing) = sandbox::confinement()
-        .map_or(("none".to_owned(), Vec::new()), |found| (found.landlock.clone(), found.missing.clone()));
-    let ok = landlock == "full" && missing.is_empty();
-    let missing = if missing.is_empty() { String::new() } else { format!("; not set: {}", missing.join(", ")) };
+    let found = sandbox::confinement();
+    let ok = found.is_some_and(sandbox::Confinement::is_full);
     Check {
         name: "sandbox".to_owned(),
         ok,
-        detail: format!("landlock: {landlock}{missing}"),
+        detail: found.map_or_else(|| "none".to_owned(), ToString::to_string),
         advice: if ok {
             String::new()
         } else {
-            "decoding works, with less protection; Linux 6.12 or later with landlock in its lsm list gives all of it"
+            "decoding works, with less protection, unless `sandbox.require` is set; Linux 6.12 or later with landlock in \
+             its lsm list gives all of it"
                 .to_owned()
         },
     }

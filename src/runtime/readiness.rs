@@ -15,6 +15,9 @@ use deckle_contract::{
 /// How often what is away at start is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// What an operator should know though nothing waits for it.
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 static WAITING: Mutex<BTreeMap<String, Unavailable>> = Mutex::new(BTreeMap::new());
 
 /// A dependency that is away.
@@ -61,6 +64,19 @@ pub async fn until_there<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) 
 /// The dependencies that are away now, with how many records, stages and such wait for each.
 pub fn waits() -> BTreeMap<String, usize> {
     away().into_iter().map(|(dependency, away)| (dependency, away.waiting)).collect()
+}
+
+/// Takes note of something that an operator should know though all works, such as a protection that the kernel lacks.
+pub fn warn(warning: String) {
+    let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !warnings.contains(&warning) {
+        warnings.push(warning);
+    }
+}
+
+/// What an operator should know though all works, a line each.
+pub fn warnings() -> Vec<String> {
+    WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// The dependencies that are away now, and why.

@@ -82,8 +82,52 @@ fn obey(request: &str, file: Option<&File>, served: u32) -> String {
             unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) };
             signal.to_string()
         }
+        "escape" => match escape(rest) {
+            -1 => std::io::Error::last_os_error().kind().to_string(),
+            other => format!("escaped: {other}"),
+        },
+        "thread" => std::thread::spawn(|| "a thread").join().unwrap().to_owned(),
         "landlock" => sandbox::confinement().map(|c| c.landlock.clone()).unwrap_or_default(),
         other => panic!("unknown verb {other}"),
+    }
+}
+
+/// Ways out that landlock does not know. -1 where the kernel refuses; a process that starts all the same ends itself.
+fn escape(way: &str) -> libc::c_long {
+    let readable = c"/usr/lib/os-release".as_ptr();
+    // SAFETY: each call has valid arguments, and what it starts or opens is ended or left to the end of the process.
+    unsafe {
+        match way {
+            "udp" => libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).into(),
+            "tcp" => libc::socket(libc::AF_INET6, libc::SOCK_STREAM, 0).into(),
+            "unix" => libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).into(),
+            "raw" => libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP).into(),
+            "netlink" => libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0).into(),
+            "chmod" => libc::chmod(readable, 0o644).into(),
+            "chown" => libc::chown(readable, 0, 0).into(),
+            "utimes" => libc::syscall(libc::SYS_utimensat, libc::AT_FDCWD, readable, std::ptr::null::<u8>(), 0),
+            "fork" => match libc::fork() {
+                0 => libc::_exit(0),
+                pid => pid.into(),
+            },
+            "vfork" => libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0),
+            "clone3" => libc::syscall(libc::SYS_clone3, std::ptr::null::<u8>(), 0),
+            "exec" => libc::execl(c"/bin/true".as_ptr(), c"true".as_ptr(), std::ptr::null::<libc::c_char>()).into(),
+            "setsid" => libc::setsid().into(),
+            "setpgid" => libc::setpgid(0, 0).into(),
+            "user namespace" => libc::unshare(libc::CLONE_NEWUSER).into(),
+            "keyctl" => libc::syscall(libc::SYS_keyctl, 0, -3, 0),
+            "ptrace" => libc::ptrace(libc::PTRACE_TRACEME),
+            "parent" => libc::kill(libc::getppid(), 0).into(),
+            "memfd" => libc::memfd_create(c"x".as_ptr(), 0).into(),
+            "io_uring" => libc::syscall(libc::SYS_io_uring_setup, 1, std::ptr::null::<u8>()),
+            "setuid" => libc::setuid(0).into(),
+            "raise limits of others" => {
+                libc::prlimit(libc::getppid(), libc::RLIMIT_CORE, std::ptr::null(), std::ptr::null_mut()).into()
+            }
+            "die later" => libc::prctl(libc::PR_SET_PDEATHSIG, 0).into(),
+            other => panic!("unknown way {other}"),
+        }
     }
 }
 
@@ -269,6 +313,40 @@ async fn landlock_shuts_files_and_the_network() {
     assert!(
         std::fs::read("/etc/passwd").is_ok() && std::net::TcpStream::connect(listener.local_addr().unwrap()).is_ok()
     );
+}
+
+#[tokio::test]
+async fn a_child_starts_nothing_speaks_to_nobody_and_changes_nothing() {
+    let pool = pool(one());
+    for way in [
+        "udp",
+        "tcp",
+        "unix",
+        "raw",
+        "netlink",
+        "chmod",
+        "chown",
+        "utimes",
+        "fork",
+        "vfork",
+        "exec",
+        "setsid",
+        "setpgid",
+        "user namespace",
+        "keyctl",
+        "ptrace",
+        "parent",
+        "memfd",
+        "io_uring",
+        "setuid",
+        "raise limits of others",
+        "die later",
+    ] {
+        assert_eq!(ask(&pool, &format!("escape {way}")).await.unwrap(), "permission denied", "{way}");
+    }
+    assert_eq!(ask(&pool, "escape clone3").await.unwrap(), "unsupported");
+    assert_eq!(ask(&pool, "thread").await.unwrap(), "a thread", "threads of its own it may have");
+    assert_eq!((pool.stats().starts, pool.stats().deaths), (1, 0), "one child, and it lives");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What a child may not do: write, read other files than its libraries, open a connection, outlive its parent.
+//! What a child may not do: write, read other files than its libraries, open a connection, start a process, outlive its
+//! parent.
 //!
 //! All of it is applied by the child to itself before it sees its first byte of input, so that starting one needs no
 //! code between fork and exec. What the kernel does not offer is left out and reported by [`confinement`].
@@ -12,7 +13,7 @@ use landlock::{
 use rlimit::Resource;
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
+use super::{Limits, syscalls};
 
 /// Libraries that are loaded late, fonts that PDFium substitutes, and what the C library looks up by itself.
 const SYSTEM_READABLE: [&str; 12] = [
@@ -42,6 +43,20 @@ pub struct Confinement {
     pub missing: Vec<String>,
 }
 
+impl Confinement {
+    /// Whether all of it holds.
+    pub fn is_full(&self) -> bool {
+        self.landlock == "full" && self.missing.is_empty()
+    }
+}
+
+impl std::fmt::Display for Confinement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "landlock: {}", self.landlock)?;
+        if self.missing.is_empty() { Ok(()) } else { write!(f, "; not set: {}", self.missing.join(", ")) }
+    }
+}
+
 static CONFINEMENT: OnceLock<Confinement> = OnceLock::new();
 
 /// What this process is kept from; `None` in a process that does not [`serve`](super::serve()).
@@ -50,7 +65,7 @@ pub fn confinement() -> Option<&'static Confinement> {
 }
 
 /// Confines this process for good. Never fails: what cannot be had is reported.
-pub(super) fn confine(limits: &Limits) {
+pub(super) fn confine(limits: &Limits) -> &'static Confinement {
     let mut missing = Vec::new();
     let mut tried = |what: &str, result: std::io::Result<()>| {
         if let Err(e) = result {
@@ -77,8 +92,11 @@ pub(super) fn confine(limits: &Limits) {
             "none"
         }
     };
-    // A second call cannot happen: `serve` never returns to its caller.
-    let _ = CONFINEMENT.set(Confinement { landlock: landlock.to_owned(), missing });
+    // The last, because all of the above needs calls that it refuses.
+    if let Err(error) = syscalls::restrict() {
+        missing.push(format!("seccomp: {error}"));
+    }
+    CONFINEMENT.get_or_init(|| Confinement { landlock: landlock.to_owned(), missing })
 }
 
 /// Gives the request that begins now its own processor seconds, on top of what was used so far.

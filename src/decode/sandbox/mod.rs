@@ -18,6 +18,7 @@ mod frame;
 mod pool;
 mod process;
 mod serve;
+mod syscalls;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,9 @@ use serde::{Deserialize, Serialize};
 pub use confine::{Confinement, confinement};
 pub use pool::{Pool, Stats};
 pub use serve::serve;
+
+/// The exit code of a child that refuses to work unconfined.
+const EXIT_UNCONFINED: i32 = 71;
 
 /// The environment variable that carries a child's [`Limits`].
 const LIMITS_VARIABLE: &str = "DECKLE_SANDBOX_LIMITS";
@@ -49,6 +53,8 @@ pub struct Config {
     pub requests_per_child: u32,
     /// A child is replaced when its resident memory exceeds this after a request, in MiB.
     pub recycle_mb: u64,
+    /// Whether children refuse to work where the kernel lacks something that confines them.
+    pub require: bool,
     /// Folders (and files) that a child may read, besides the system's libraries and fonts. Nothing may be written.
     pub readable: Vec<PathBuf>,
 }
@@ -63,6 +69,7 @@ impl Default for Config {
             answer_mb: 256,
             requests_per_child: 1000,
             recycle_mb: 768,
+            require: false,
             readable: Vec::new(),
         }
     }
@@ -93,5 +100,6 @@ pub struct Answer {
 struct Limits {
     memory_mb: u64,
     cpu_s: u64,
+    require: bool,
     readable: Vec<PathBuf>,
 }

@@ -75,7 +75,12 @@ impl Pool {
     pub fn new(program: PathBuf, args: Vec<String>, mut env: Vec<(String, String)>, config: Config) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let children = config.children.unwrap_or_else(cores).max(1);
-        let limits = Limits { memory_mb: config.memory_mb, cpu_s: config.cpu_s, readable: config.readable.clone() };
+        let limits = Limits {
+            memory_mb: config.memory_mb,
+            cpu_s: config.cpu_s,
+            require: config.require,
+            readable: config.readable.clone(),
+        };
         let limits = serde_json::to_string(&limits).expect("numbers and paths are always JSON");
         env.push((LIMITS_VARIABLE.to_owned(), limits));
         // Read by the OpenMP runtime when it is loaded: one thread is nine times as fast as its own choice.
@@ -126,6 +131,9 @@ impl Pool {
                 Attempt::Done(result) => return result,
                 Attempt::Died(death) => death,
             };
+            if death.for_want_of_confinement() {
+                return Err(Failure::unavailable("sandbox", death.last_words.trim()));
+            }
             // What a request does to a fresh child is its own doing; another may have died of what it served before.
             killed_fresh += usize::from(was_fresh);
             if was_fresh && death.by_memory() {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Answer, File,
+    Answer, EXIT_UNCONFINED, File,
     frame::{AnswerHeader, CallHeader, FILE_HELD, FILE_NONE, FILE_SENT, Held, STATUS_OK},
 };
 
@@ -79,6 +79,11 @@ impl Death {
         let said = SAID.iter().any(|words| self.last_words.contains(words));
         let aborted = self.status.and_then(|s| s.signal()) == Some(libc::SIGABRT);
         said || (aborted && self.last_words.trim().is_empty())
+    }
+
+    /// Whether it refused to work, because the kernel lacks what would confine it.
+    pub(super) fn for_want_of_confinement(&self) -> bool {
+        self.status.and_then(|status| status.code()) == Some(EXIT_UNCONFINED)
     }
 
     /// `signal 11 (SIGSEGV)` or `exit status 70`.

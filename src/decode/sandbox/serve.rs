@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    File, LIMITS_VARIABLE, Limits, confine,
+    EXIT_UNCONFINED, File, LIMITS_VARIABLE, Limits, confine,
     frame::{AnswerHeader, CallHeader, FILE_HELD, FILE_NONE, FILE_SENT, Held, STATUS_OK, STATUS_PANIC},
 };
 
@@ -26,18 +26,23 @@ const EXIT_PROTOCOL: i32 = 70;
 #[expect(clippy::disallowed_methods, reason = "a child has nothing to drain, and must not return to its caller's main")]
 #[expect(clippy::print_stderr, reason = "a child has no log but the parent's standard error")]
 pub fn serve(mut handler: impl FnMut(Option<&File>, &[u8]) -> (Vec<u8>, Vec<u8>)) -> ! {
+    let mut exit_code = EXIT_PROTOCOL;
     let served = take_pipes().and_then(|(input, output)| {
         let limits = std::env::var(LIMITS_VARIABLE).map_err(io::Error::other)?;
         let limits: Limits = serde_json::from_str(&limits)?;
         let resident = OsFile::open("/proc/self/statm").ok();
-        confine::confine(&limits);
+        let confinement = confine::confine(&limits);
+        if limits.require && !confinement.is_full() {
+            exit_code = EXIT_UNCONFINED;
+            return Err(io::Error::other(format!("{confinement} (`sandbox.require`)")));
+        }
         answer_all(input, output, &limits, resident, &mut handler)
     });
     match served {
         Ok(()) => exit(0),
         Err(e) => {
             eprintln!("sandbox child ends: {e}");
-            exit(EXIT_PROTOCOL)
+            exit(exit_code)
         }
     }
 }
