@@ -3,7 +3,7 @@
 //! `DECKLE_BLESS=1 cargo test --test suite contract::` writes the shared types of `schemas/common` out into every
 //! topic's schema, and makes the golden files of this version. A folder of `schemas/released` that holds `.bin` files
 //! is never touched. A release: raise the version in `Cargo.toml`, bless, add the version in
-//! `src/contract/record/schemas.rs` (`RELEASED`, and a line in `sources!`).
+//! `RELEASED` of `src/contract/record/schemas.rs` and in each line of `with_every_topic!` in `src/contract/record/mod.rs`.
 
 mod schemas;
 
@@ -15,14 +15,17 @@ use std::{
 use apache_avro::Schema;
 use deckle::contract::record::{
     DeadLetter, Event, PageRead, Uploaded, schemas as built_in,
-    topics::{self, Key, Timestamps},
+    topics::{self, Key, Timestamps, TopicConfig},
     wire,
 };
 use serde_json::{Value, json};
 
 use schemas::{blessing, common, compatible, expand, files, folder, read_json, records, render};
 
-use crate::support::samples::{Sample, for_each_event};
+use crate::support::{
+    Home,
+    samples::{Sample, for_each_event},
+};
 
 fn current<T: Event>() -> Value {
     serde_json::from_str(built_in::schema_json(T::TOPIC).unwrap()).unwrap()
@@ -81,6 +84,16 @@ fn every_schema_has_a_topic_and_a_type() {
     assert_eq!(with_schema, with_topic_file);
     assert_eq!(with_schema, compiled_in);
     assert_eq!(with_schema, with_type);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_stage_is_a_consumer_of_its_topics_and_of_no_other() {
+    let home = Home::new();
+    for stage in home.app().stages(&[]) {
+        let is_consumer = |topic: &&TopicConfig| topic.consumers.iter().any(|name| name == stage.name());
+        let declared: Vec<&str> = topics::all().iter().filter(is_consumer).map(|topic| topic.name.as_str()).collect();
+        assert_eq!(declared, stage.topics(), "{}: what is not declared is trimmed before it is read", stage.name());
+    }
 }
 
 #[test]
