@@ -3,7 +3,14 @@
 mod housekeeping;
 pub mod telemetry;
 
-use std::{fs::File, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{File, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use tokio::{sync::watch, task::JoinSet};
@@ -13,7 +20,7 @@ use crate::{
     blob::{self, Blobs, sources::Sources},
     config::{Config, Provider, StoreProvider},
     contract::{error, record::topics},
-    decode::{Decoders, sandbox},
+    decode::{Check, Decoders, sandbox},
     log::{self, Log, Topic, framed::Framed, kafka},
     models::{
         Catalogue, embedders::Embedders, layout, minilm::Embedder, on_demand::OnDemand, orientation::Orientation,
@@ -61,7 +68,7 @@ impl App {
     /// When one of them cannot be opened; the message names its path, or the setting.
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let data = config.data();
-        std::fs::create_dir_all(&data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
+        private_folder(&data).with_context(|| format!("the data folder {} cannot be made", data.display()))?;
         let log = open_log(&config)?;
         let store = open_store(&config)?;
         let blobs = blob::open(&config.blobs, &data.join("blobs"))?;
@@ -158,6 +165,7 @@ impl App {
         if self.config.store.provider == StoreProvider::Scylla {
             readiness::until_there(|| cql::migrations::check(&self.config.store.scylla, cql::migrations::ALL)).await?;
         }
+        self.warn_of_the_sandbox().await;
         let instance = Instance::take(&self.config.data().join("instances"))?;
         let member = match self.config.log.provider {
             Provider::Sqlite => instance.name.clone(),
@@ -194,6 +202,15 @@ impl App {
         };
         let housekeeping = tokio::spawn(housekeeping.run());
         Ok(Running { stop, workers, housekeeping, pool: Arc::clone(self.decoders.pool()), _instance: instance })
+    }
+
+    /// Says what the kernel lacks to confine the children, in the log and in `/readyz`.
+    async fn warn_of_the_sandbox(&self) {
+        let lacking = |check: &Check| check.name == "sandbox" && !check.ok;
+        for check in self.decoders.check().await.into_iter().filter(lacking) {
+            tracing::warn!(found = check.detail, advice = check.advice, "the sandbox is not whole");
+            readiness::warn(format!("the sandbox is not whole: {}", check.detail));
+        }
     }
 }
 
@@ -282,10 +299,31 @@ fn active_models(store: &Arc<dyn Store>, fresh_for: Duration) -> Arc<ActiveModel
     Arc::new(ActiveModels::new(Arc::clone(store), fresh_for, Catalogue::load().embedder().name.clone()))
 }
 
+/// Makes a folder that only its owner may open: what is below it are other people's documents.
+fn private_folder(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)?;
+    restrict(path, 0o700)
+}
+
+/// Makes a file that only its owner may read, and so the files that SQLite puts beside it, which get its mode.
+fn private_file(path: &Path) -> io::Result<()> {
+    File::options().append(true).create(true).mode(0o600).open(path)?;
+    restrict(path, 0o600)
+}
+
+/// Takes away what others may do with a file of ours; one of another user is left as that user made it.
+fn restrict(path: &Path, mode: u32) -> io::Result<()> {
+    match std::fs::set_permissions(path, Permissions::from_mode(mode)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        set => set,
+    }
+}
+
 fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
     match config.log.provider {
         Provider::Sqlite => {
             let path = config.data().join("log.sqlite");
+            private_file(&path).with_context(|| format!("the log {}", path.display()))?;
             let log = log::sqlite::SqliteLog::open(&path, &partitions(), config.log.sqlite.clone())
                 .with_context(|| format!("the log {} cannot be opened", path.display()))?;
             Ok(Arc::new(log))
@@ -304,6 +342,7 @@ fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     match config.store.provider {
         StoreProvider::Sqlite => {
             let path = config.data().join("store.sqlite");
+            private_file(&path).with_context(|| format!("the store {}", path.display()))?;
             let store = SqliteStore::open_with(&path, config.store.sqlite.clone())
                 .with_context(|| format!("the store {} cannot be opened", path.display()))?;
             Ok(Arc::new(store))

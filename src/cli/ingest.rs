@@ -40,7 +40,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
     let app = context.open()?;
     let lane = if args.bulk { Lane::Bulk } else { Lane::Interactive };
     let max_bytes = app.config.decode.max_bytes;
-    let request = submit::Request { force: args.force, lane, options: Options::default(), max_bytes };
+    let request = submit::Request { anew: false, force: args.force, lane, options: Options::default(), max_bytes };
     let submissions = stream::iter(inputs).map(|input| submit::submit(&app, input, &request)).buffered(SUBMISSIONS);
     let mut submissions = submissions.chain(stream::iter(refusals).map(|refusal| Ok(Err(refusal))));
     let (mut queued, mut unchanged, mut failed, mut rows) = (0_usize, 0_usize, 0_usize, Vec::new());

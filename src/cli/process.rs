@@ -135,6 +135,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
     // From before the first submission on, so that no end is missed; the store has what ended earlier.
     let tail = app.log.tail(&[Topic::from(PageAnalysed::TOPIC), Topic::from(Published::TOPIC)], log::From::End).await?;
     let request = submit::Request {
+        anew: false,
         force: args.force,
         lane: Lane::Interactive,
         options: options(&args),
@@ -153,7 +154,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         }
     }
     if rows.iter().any(|row| row.status.is_none())
-        && until_all_ended(&app, tail, &mut rows, json).await? == Outcome::Interrupted
+        && until_all_ended(&app, tail, &mut rows, Some(&request), json).await? == Outcome::Interrupted
     {
         warn("deckle: interrupted; the same command goes on where this one was");
         return Ok(Outcome::Interrupted);
@@ -206,7 +207,7 @@ fn options(args: &Args) -> Options {
 }
 
 /// Runs the pipeline until every document's path ended. The tail is of pages analysed and documents published, from
-/// before the first submission on.
+/// before the first submission on. With a request, what was submitted and is lost is submitted once more.
 ///
 /// # Errors
 /// When the pipeline stops by itself, a model is missing, or the store or log is away.
@@ -214,6 +215,7 @@ pub(super) async fn until_all_ended(
     app: &App,
     mut tail: Box<dyn Tail>,
     rows: &mut [Row],
+    request: Option<&submit::Request>,
     json: bool,
 ) -> anyhow::Result<Outcome> {
     let waiting = rows.iter().filter(|row| row.status.is_none());
@@ -235,6 +237,7 @@ pub(super) async fn until_all_ended(
     let (embedders, active_models) = (app.embedders().clone(), app.active_models());
     let mut model = tokio::spawn(async move { embedders.get(&active_models.active().await?).await });
     let mut is_loaded = false;
+    let mut was_drained = false;
     while rows.iter().any(|row| row.status.is_none()) {
         tokio::select! {
             records = tail.next() => follow(rows, &mut progress, &records?),
@@ -243,7 +246,14 @@ pub(super) async fn until_all_ended(
                 is_loaded = true;
             }
             _ = looks.tick() => {
+                // In this order: what ended before the log was seen to be empty is seen to have ended. Twice, because a
+                // record may be between two topics.
+                let is_drained = submit::is_drained(app).await.unwrap_or(false);
                 look(app, rows, &mut progress).await?;
+                if let Some(request) = request.filter(|_| is_drained && was_drained) {
+                    submit_anew(app, rows, request).await?;
+                }
+                was_drained = is_drained && !was_drained;
                 progress.waiting_for(&readiness::away());
             }
             result = running.failed() => {
@@ -272,6 +282,21 @@ pub(super) async fn until_all_ended(
     }
     running.stop().await?;
     Ok(Outcome::Done)
+}
+
+/// Submits once more what waits for an end that no record can bring.
+async fn submit_anew(app: &App, rows: &mut [Row], request: &submit::Request) -> anyhow::Result<()> {
+    let request = submit::Request { anew: true, ..request.clone() };
+    for row in rows.iter_mut().filter(|row| row.status.is_none()) {
+        let input = row.submission.input.clone();
+        warn(format_args!("{}: its record is not in the log, submitted anew", input.relative.display()));
+        match submit::submit(app, input, &request).await? {
+            Ok(submission) => row.submission = submission,
+            // It is gone or has changed: the document ends as it would have, had it been there at first.
+            Err(_) => row.status = Some(Status::Failed),
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the dead letters of the log are in the store.

@@ -81,11 +81,13 @@ async fn serve(listen: &str, metrics: PrometheusHandle) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 200 when nothing that all records need is away; else 503, what it is and why.
+/// 200 when nothing that all records need is away, with what an operator should know all the same; else 503, what it is
+/// and why.
 async fn ready() -> (StatusCode, String) {
     let away = readiness::away();
     if away.is_empty() {
-        return (StatusCode::OK, "ready\n".to_owned());
+        let warnings = readiness::warnings().into_iter().map(|warning| format!("warning: {warning}\n"));
+        return (StatusCode::OK, std::iter::once("ready\n".to_owned()).chain(warnings).collect());
     }
     let line = |(what, Unavailable { waiting, why }): (&String, &Unavailable)| {
         format!("{waiting} waiting for {what}: {why}\n")

@@ -11,7 +11,7 @@ use crate::{
     app::App,
     contract::{
         error::{self, Failure, code},
-        record::{self, Envelope, Event, Lane, Options, Source, Uploaded, wire},
+        record::{self, Envelope, Event, Lane, Options, Source, Uploaded, topics, wire},
     },
     log::{NewRecord, Topic},
     store::DocumentKey,
@@ -29,6 +29,8 @@ pub(super) enum Submitted {
 /// How files are to be read.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
+    /// As a new submission, whatever became of an earlier one of the same file.
+    pub anew: bool,
     /// Read again even if nothing changed.
     pub force: bool,
     /// Interactive or bulk.
@@ -79,12 +81,13 @@ pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow
         content: None,
     };
     let fingerprint = record::fingerprint(&upload, &app.config_hash);
-    let header = if request.force { None } else { app.store.header(&key).await? };
+    let is_new = request.force || request.anew;
+    let header = if is_new { None } else { app.store.header(&key).await? };
     if header.as_ref().is_some_and(|header| header.has_ended_as(&fingerprint)) {
         let upload_id = header.and_then(|header| header.ended).map(|ended| ended.upload_id).unwrap_or_default();
         return Ok(Ok(Submission { input, key, upload_id, state: Submitted::Unchanged }));
     }
-    upload.envelope.upload_id = if request.force {
+    upload.envelope.upload_id = if is_new {
         Uuid::now_v7().to_string()
     } else {
         // The same file with the same settings after another run is another submission: the end that it follows is
@@ -111,12 +114,26 @@ pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow
     let now_us = jiff::Timestamp::now().as_microsecond();
     let record = NewRecord {
         topic: Topic::from(Uploaded::TOPIC),
-        key: tenant,
+        key: upload.order_key(),
         headers: wire::headers(&upload, "cli", Some(now_us)),
         value: wire::encode(&upload)?,
     };
     app.log.append(vec![record]).await?;
     Ok(Ok(Submission { input, key, upload_id, state: Submitted::Pending }))
+}
+
+/// Whether no record waits for a stage and none is in work: what has no end by then has no record either, because the
+/// log was lost, or restored from before.
+pub(super) async fn is_drained(app: &App) -> error::Result<bool> {
+    for topic in topics::all().iter().filter(|topic| topic.is_work()) {
+        for group in &topic.consumers {
+            let lags = app.log.lag(group, &[Topic::from(topic.name.as_str())]).await?;
+            if lags.iter().any(|lag| lag.records > 0) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// The SHA-256 of a file, in lower-case hex, and its size in bytes.

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
-    os::unix::{ffi::OsStrExt, fs::symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -17,7 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    self,
+    self, Home,
     values::{ended, intake, sha256},
 };
 
@@ -254,12 +257,12 @@ fn process_shows_what_it_could_not_take() {
 #[test]
 fn a_name_that_is_not_utf_8_is_told_as_json() {
     let home = home();
-    fs::write(home.path().join(OsStr::from_bytes(b"caf\xe9.txt")), "The coffee is hot.").unwrap();
+    fs::write(home.path().join(OsStr::from_bytes(b"na\xefve.txt")), "The coffee is hot.").unwrap();
     let (code, said, output) = ends(&home, &["ingest", ".", "--json"]);
     assert_eq!((code, said.as_str()), (Some(0), ""));
     let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
     let paths: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap()).collect();
-    assert_eq!(paths, ["./a.txt", "./caf\u{fffd}.txt"]);
+    assert_eq!(paths, ["./a.txt", "./na\u{fffd}ve.txt"]);
 }
 
 #[test]
@@ -288,4 +291,23 @@ fn no_name_moves_the_terminal() {
     let rows: Value = serde_json::from_str(&told).unwrap();
     assert!(!is_hostile(&told), "{told:?}");
     assert_eq!(rows[0]["path"], name, "it says the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_may_look_into_the_data_folder() {
+    let home = Home::new();
+    // As an earlier version left it.
+    let data = home.join("data");
+    fs::create_dir_all(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = home.join("a.txt");
+    fs::write(&file, "Nobody else's business.").unwrap();
+    home.deckle(["ingest".as_ref(), file.as_os_str()]).await.ended(0);
+    let app = home.app();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for name in ["log.sqlite", "log.sqlite-wal", "store.sqlite", "store.sqlite-wal"] {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+    drop(app);
 }

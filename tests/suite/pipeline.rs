@@ -1,9 +1,10 @@
 //! The whole program on the test documents: what a newcomer types, and what it leaves.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::{Arc, Mutex},
 };
 
@@ -12,7 +13,7 @@ use deckle::{
     config::Config,
     contract::{
         document::{Block, BlockKind, Document},
-        record::{self, Assembled, Envelope, Event, Lane, Source, wire},
+        record::{self, Assembled, Envelope, Event, Lane, Source, Uploaded, wire},
     },
     models::inference::Report,
 };
@@ -20,7 +21,7 @@ use serde_json::Value;
 use tokio::process::Command;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::support::{self, Home, Ran};
+use crate::support::{self, Home, Ran, Started};
 
 /// Pages and formats of the samples, as the table of `tests/data/README.md` has them.
 const SAMPLES: [(&str, &str, i64); 8] = [
@@ -211,10 +212,7 @@ async fn consumers_that_ask_get_every_chunk_and_vector_of_a_run_beside_its_end()
         assert_eq!((envelope.run, envelope.version), (current.run, current.version), "the new run alone");
         assert!(envelope.trail.is_empty());
         assert_eq!((&chunk.source, &chunk.language), (&current.source, &current.language));
-        assert_eq!(
-            (chunk.chunk_count as u32, chunk.text.as_str()),
-            (current.chunk_count, row["text"].as_str().unwrap())
-        );
+        assert_eq!((chunk.chunk_count, chunk.text.as_str()), (current.chunk_count, row["text"].as_str().unwrap()));
         assert_eq!(serde_json::to_value(&chunk.headings).unwrap(), row["headings"]);
         assert!(chunk.token_count > 0 && chunk.prov.iter().all(|place| place.page_no.is_some()));
     }
@@ -223,13 +221,13 @@ async fn consumers_that_ask_get_every_chunk_and_vector_of_a_run_beside_its_end()
     assert_eq!(vectors.len(), seen.vectors.len());
     for (vector, (chunk_no, row)) in vectors.iter().zip(&seen.vectors) {
         assert_eq!((vector.envelope.run, vector.envelope.version), (current.run, current.version));
-        assert_eq!((vector.chunk_no as u32, vector.dimension as usize), (*chunk_no, row.len()));
+        assert_eq!((vector.chunk_no, vector.dimension as usize), (*chunk_no, row.len()));
         let floats: Vec<f32> =
             vector.vector.chunks_exact(4).map(|it| f32::from_le_bytes(it.try_into().unwrap())).collect();
         assert_eq!(&floats, row);
     }
     let ids = chunks.iter().map(|it| &it.envelope.event_id).chain(vectors.iter().map(|it| &it.envelope.event_id));
-    let ids: std::collections::BTreeSet<_> = ids.collect();
+    let ids: BTreeSet<_> = ids.collect();
     assert_eq!(ids.len(), chunks.len() + vectors.len(), "each event has an id of its own");
 }
 
@@ -243,7 +241,7 @@ async fn while_a_document_is_read_again_the_old_run_stays_readable() {
     // All stages but the last: the new run is whole in the log, and not yet published.
     let stages = "split,ocr,vision,assemble,language";
     let mut command = home.command(["run", "--stage", stages, "--listen", ""]);
-    let mut run = support::Started::new(command.stderr(std::process::Stdio::null()));
+    let mut run = Started::new(command.stderr(Stdio::null()));
     let app = home.app();
     support::within("the new run is enriched", async {
         while support::events::<record::Enriched>(&app).await.len() < 2 {
@@ -442,6 +440,39 @@ async fn a_tenant_may_have_any_name() {
     for (name, document) in documents(&process(&home, &paths, &["--json"]).await.ended(0)) {
         assert_eq!((&document["status"], &document["tenant"]), (&"published".into(), &"Acme & Söhne".into()), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_whose_record_went_with_the_log_is_submitted_anew() {
+    let home = Home::new();
+    let path = support::samples().join("notes.md");
+    home.deckle(["ingest".as_ref(), path.as_os_str()]).await.ended(0);
+    // Its submission is claimed and its header written, and nothing more.
+    let mut run = Started::new(home.command(["run", "--stage", "split", "--listen", ""]).stderr(Stdio::null()));
+    support::within("split takes it in", async {
+        while support::records(&home.app(), Assembled::TOPIC).await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    run.signal(libc::SIGTERM);
+    run.wait().await;
+    for file in ["log.sqlite", "log.sqlite-wal", "log.sqlite-shm"] {
+        let _ = std::fs::remove_file(home.join("data").join(file));
+    }
+    let ran = process(&home, &[path], &[]).await.ended(0);
+    assert!(ran.stdout.contains("published") && ran.stderr.contains("submitted anew"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_tenant_queues_is_spread_over_the_partitions() {
+    let home = Home::new();
+    let inbox = tempfile::tempdir().unwrap();
+    support::write_texts(inbox.path(), 0, 40);
+    home.deckle(["ingest".as_ref(), inbox.path().as_os_str()]).await.ended(0);
+    let uploads = support::records(&home.app(), Uploaded::TOPIC).await;
+    let partitions: BTreeSet<i32> = uploads.iter().map(|record| record.partition.number).collect();
+    assert_eq!((uploads.len(), partitions.len()), (40, 6));
 }
 
 #[tokio::test(flavor = "multi_thread")]

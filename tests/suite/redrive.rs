@@ -21,8 +21,8 @@ use crate::support::{self, Home, Started, servers};
 
 /// Settings under which no page can be rendered: pages without a text layer fail.
 const NO_RENDERING: &str = "[decode]\nmax_pixels = 30000\n";
-/// Settings under which no file is taken in.
-const NO_FILES: &str = "[decode]\nmax_bytes = 10\n";
+/// Settings under which a file of several pages is not taken in.
+const NO_FILES: &str = "[decode]\nmax_pages = 1\n";
 
 /// A home in which a sample was read under settings that make it fail, and that are mended since.
 async fn failed(settings: &str, sample: &str, code: i32) -> Home {
@@ -280,7 +280,7 @@ async fn a_redriven_upload_keeps_its_run() {
     let app = home.app();
     let before = support::header(&app, "mixed.pdf").await.ended.unwrap();
     assert_eq!(before.status, Status::Failed);
-    home.deckle(["dead-letters", "redrive", "--code", "limit.bytes"]).await.ended(0);
+    home.deckle(["dead-letters", "redrive", "--code", "limit.pages"]).await.ended(0);
     work(&home).await;
     let current = support::header(&app, "mixed.pdf").await.current.unwrap();
     assert_eq!((current.status, current.run), (Status::Published, before.run));
@@ -291,16 +291,16 @@ async fn a_redriven_upload_keeps_its_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redriven_run_never_hides_a_newer_one() {
-    let home = failed(NO_FILES, "notes.md", 1).await;
+    let home = failed(NO_FILES, "mixed.pdf", 1).await;
     let app = home.app();
-    let first = support::header(&app, "notes.md").await.ended.unwrap();
-    let path = support::samples().join("notes.md");
+    let first = support::header(&app, "mixed.pdf").await.ended.unwrap();
+    let path = support::samples().join("mixed.pdf");
     home.deckle(["process".as_ref(), "--force".as_ref(), path.as_os_str()]).await.ended(0);
-    let newer = support::header(&app, "notes.md").await;
+    let newer = support::header(&app, "mixed.pdf").await;
     assert!(newer.current.as_ref().unwrap().run > first.run);
     home.deckle(["dead-letters", "redrive", "--all"]).await.ended(0);
     work(&home).await;
-    assert_eq!(support::header(&app, "notes.md").await, newer, "readers see what they saw");
+    assert_eq!(support::header(&app, "mixed.pdf").await, newer, "readers see what they saw");
     let last = ends(&app).await.pop().unwrap();
     assert_eq!((last.0, last.1), (Status::Superseded, first.run));
     support::assert_each_end_is_told_once(&app).await;

@@ -68,7 +68,8 @@ pub(super) async fn all(
             };
             // What an earlier version of the program found says nothing about this one.
             // One that is too long fails as others do, and counts as lost.
-            let request = submit::Request { force: true, lane: Lane::Interactive, options, max_bytes: u64::MAX };
+            let request =
+                submit::Request { anew: true, force: true, lane: Lane::Interactive, options, max_bytes: u64::MAX };
             let submitted = submit::submit(app, Input { path: pair.document.clone(), relative }, &request).await?;
             submitted.map_err(|refusal| anyhow::anyhow!("the file {}: {}", pair.document.display(), refusal.why()))
         })
@@ -76,7 +77,7 @@ pub(super) async fn all(
         .try_collect()
         .await?;
     let mut rows: Vec<Row> = submissions.into_iter().map(Row::new).collect();
-    if process::until_all_ended(app, tail, &mut rows, json).await? == Outcome::Interrupted {
+    if process::until_all_ended(app, tail, &mut rows, None, json).await? == Outcome::Interrupted {
         return Ok(None);
     }
     let mut readings = Vec::new();

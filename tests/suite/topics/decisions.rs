@@ -167,7 +167,10 @@ fn replication_is_never_changed() {
 #[test]
 fn missing_topics_are_named_together() {
     let said = plan(topics::all(), &Found { brokers: 1, topics: BTreeMap::new() }).check().unwrap_err().to_string();
-    assert!(said.contains("documents.uploaded, pages.split, ") && said.contains(" do not exist"), "{said}");
+    assert!(
+        said.contains("documents.uploaded, documents.readmitted, pages.split, ") && said.contains(" do not exist"),
+        "{said}"
+    );
     assert!(said.contains("deckle topics apply") && said.lines().count() == 1, "{said}");
 }
 
