@@ -5,6 +5,7 @@
 //! - Completions come before admissions, so that what is finished leaves before more comes in.
 //! - A step holds whole records only: outputs and the positions past their inputs, or neither.
 //! - On revoke: stop admitting, commit what is complete, drop the rest, forget, acknowledge.
+//! - Whatever it waits for, it hears requests to stop and partitions that are taken away.
 //! - A failure never ends the loop. Too many defects make it pause instead of emptying the topic into dead letters
 //!   ([`breaker`]).
 
@@ -12,7 +13,7 @@ mod attempt;
 mod breaker;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,7 +32,7 @@ use deckle_contract::{
     telemetry,
 };
 use deckle_log::{
-    CommitError, Event, NewRecord, Partition, Reader, Record, Step, Writer,
+    CommitError, Event, NewRecord, Partition, Position, Reader, Record, Step, Writer,
     ledger::{Admission, Ledger, Limits, Pauses, Ticket},
 };
 use deckle_stages::{AnyStage, Output};
@@ -74,6 +75,9 @@ impl Default for Config {
     }
 }
 
+/// Commits in a row that fail before readiness names it: one or two come with every rebalance.
+const REFUSALS: u32 = 5;
+
 /// One stage's membership in its group.
 pub struct Worker {
     stage: Arc<dyn AnyStage>,
@@ -87,9 +91,13 @@ pub struct Worker {
     running: FuturesUnordered<BoxFuture<'static, Finished>>,
     handles: HashMap<Ticket, AbortHandle>,
     committing: Option<BoxFuture<'static, Committed>>,
+    /// Whether what is under way with the writer is no commit, but the question what an unclear one came to.
+    is_reading_back: bool,
     /// The time at which an aborted step is committed again.
     replay_at: Option<Instant>,
     aborts: u32,
+    /// Held while commits fail again and again.
+    refused: Option<readiness::Waiting>,
     breaker: Breaker,
     /// Held while the breaker is open.
     paused: Option<readiness::Waiting>,
@@ -108,11 +116,17 @@ struct Finished {
     end: std::result::Result<End, bool>,
 }
 
+/// What the writer came back with.
 struct Committed {
     writer: Box<dyn Writer>,
-    outputs: usize,
-    took: Duration,
-    result: std::result::Result<(), CommitError>,
+    end: CommitEnd,
+}
+
+enum CommitEnd {
+    /// A step was tried.
+    Tried { outputs: usize, took: Duration, result: std::result::Result<(), CommitError> },
+    /// After a commit whose outcome was unclear, what is visible.
+    ReadBack { unclear: CommitError, positions: Result<BTreeMap<Partition, Position>> },
 }
 
 impl Worker {
@@ -137,8 +151,10 @@ impl Worker {
             running: FuturesUnordered::new(),
             handles: HashMap::new(),
             committing: None,
+            is_reading_back: false,
             replay_at: None,
             aborts: 0,
+            refused: None,
             breaker,
             paused: None,
             fatal: None,
@@ -163,8 +179,9 @@ impl Worker {
                 self.apply_pauses();
             }
             self.start_commit_when_due(draining);
+            // An unclear commit is settled by whoever joins next, too.
             if draining
-                && self.committing.is_none()
+                && (self.committing.is_none() || self.is_reading_back)
                 && (self.is_drained() || drain_until.is_some_and(|at| at <= Instant::now()))
             {
                 break;
@@ -291,43 +308,46 @@ impl Worker {
 
     async fn committed(&mut self, committed: Committed) -> Result<()> {
         self.committing = None;
-        let mut writer = committed.writer;
-        match committed.result {
+        let Committed { writer, end } = committed;
+        let (outputs, took, result) = match end {
+            CommitEnd::Tried { outputs, took, result } => (outputs, took, result),
+            CommitEnd::ReadBack { unclear, positions } => {
+                self.is_reading_back = false;
+                self.ledger.reconcile(&positions?);
+                self.stage.forget();
+                self.replay_later(&unclear);
+                self.take_back(writer);
+                return Ok(());
+            }
+        };
+        match result {
             Ok(()) => {
-                telemetry::step_committed(self.stage.name(), committed.outputs, committed.took);
+                telemetry::step_committed(self.stage.name(), outputs, took);
                 self.aborts = 0;
+                self.refused = None;
                 self.ledger.confirm();
             }
             Err(error @ (CommitError::Aborted(_) | CommitError::Fenced(_))) => self.replay_later(&error),
             Err(error @ CommitError::Defect(_)) => {
                 return Err(Failure::defect(format!("stage {} stopped: {error}", self.stage.name())));
             }
-            Err(error @ CommitError::Unknown(_)) => {
+            Err(unclear @ CommitError::Unknown(_)) => {
                 let partitions: Vec<Partition> =
                     self.ledger.step().map(|step| step.positions.keys().cloned().collect()).unwrap_or_default();
-                // Waits as long as the log is away: until it is known what became visible, nothing can be committed.
-                let positions = loop {
-                    match writer.committed(&partitions).await {
-                        Ok(positions) => break positions,
-                        Err(failure @ Failure::Unavailable { .. }) => {
-                            tracing::warn!(stage = self.stage.name(), %failure, "positions cannot be read back yet");
-                            let waiting = readiness::waiting_for(&failure);
-                            tokio::time::sleep(RETRY.1).await;
-                            drop(waiting);
-                        }
-                        Err(other) => return Err(other),
-                    }
-                };
-                self.ledger.reconcile(&positions);
-                self.stage.forget();
-                self.replay_later(&error);
+                self.is_reading_back = true;
+                self.committing = Some(read_back(self.stage.name(), writer, partitions, unclear).boxed());
+                return Ok(());
             }
         }
+        self.take_back(writer);
+        Ok(())
+    }
+
+    fn take_back(&mut self, writer: Box<dyn Writer>) {
         if self.ledger.step().is_none() {
             self.replay_at = None;
         }
         self.writer = Some(writer);
-        Ok(())
     }
 
     /// The step stays in memory and is committed again; if we were fenced, the revoke that follows drops it.
@@ -336,6 +356,11 @@ impl Worker {
         let wait = RETRY.0.saturating_mul(1 << self.aborts.min(6)).min(RETRY.1);
         tracing::warn!(stage = self.stage.name(), %error, attempt = self.aborts, "step not committed, will be tried again");
         telemetry::retried(self.stage.name(), "commit");
+        if self.aborts >= REFUSALS {
+            let what = format!("commits of stage {}", self.stage.name());
+            // The later one is taken before the former is given back, so that readiness does not flicker.
+            self.refused = readiness::waiting_for(&Failure::unavailable(&what, error.to_string()));
+        }
         self.replay_at = Some(Instant::now() + wait);
     }
 
@@ -387,17 +412,20 @@ impl Worker {
     /// Commits what is complete of all partitions, within the deadline, then drops what was taken away.
     async fn give_up(&mut self, partitions: &[Partition], lost: bool) -> Result<()> {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(self.config.revoke_s);
-        if let Some(committing) = self.committing.take() {
-            // A commit under way is never cut off: its outcome would be unknown.
-            let committed = committing.await;
-            self.committed(committed).await?;
+        if let Some(mut committing) = self.committing.take() {
+            // A commit under way is never cut off: its outcome would be unknown. The outcome of one that is unknown
+            // already is waited for no longer than the others can wait.
+            tokio::select! {
+                committed = &mut committing => self.committed(committed).await?,
+                () = tokio::time::sleep_until(deadline), if self.is_reading_back => self.committing = Some(committing),
+            }
         }
-        while !lost && tokio::time::Instant::now() < deadline {
+        while !lost && !self.is_reading_back && tokio::time::Instant::now() < deadline {
             self.replay_at = None;
             self.start_commit_when_due(true);
             let Some(committing) = self.committing.take() else { break };
             let committed = committing.await;
-            let fenced = matches!(committed.result, Err(CommitError::Fenced(_)));
+            let fenced = matches!(&committed.end, CommitEnd::Tried { result, .. } if matches!(result, Err(CommitError::Fenced(_))));
             self.committed(committed).await?;
             if fenced {
                 break;
@@ -423,7 +451,29 @@ async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
 async fn commit(mut writer: Box<dyn Writer>, step: Arc<Step>) -> Committed {
     let started = Instant::now();
     let result = writer.commit(&step).await;
-    Committed { writer, outputs: step.outputs.len(), took: started.elapsed(), result }
+    Committed { writer, end: CommitEnd::Tried { outputs: step.outputs.len(), took: started.elapsed(), result } }
+}
+
+/// Asks what an unclear commit made visible, for as long as the log is away: until that is known, nothing can be
+/// committed.
+async fn read_back(
+    stage: &'static str,
+    mut writer: Box<dyn Writer>,
+    partitions: Vec<Partition>,
+    unclear: CommitError,
+) -> Committed {
+    let positions = loop {
+        match writer.committed(&partitions).await {
+            Err(failure @ Failure::Unavailable { .. }) => {
+                tracing::warn!(stage, %failure, "positions cannot be read back yet");
+                let waiting = readiness::waiting_for(&failure);
+                tokio::time::sleep(RETRY.1).await;
+                drop(waiting);
+            }
+            known => break known,
+        }
+    };
+    Committed { writer, end: CommitEnd::ReadBack { unclear, positions } }
 }
 
 fn into_record(output: Output) -> NewRecord {

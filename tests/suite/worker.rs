@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -483,6 +483,126 @@ async fn a_step_that_can_never_be_committed_stops_the_worker_and_says_why() {
     assert!(error.contains("probe") && error.contains("log.unknown_topic: documents.published"), "{error}");
     let lag = bench.log.lag("probe", &[Topic::from(Uploaded::TOPIC)]).await.unwrap();
     assert_eq!(lag[0].records, 1, "its input stays for one that can");
+}
+
+/// A writer whose first commit is unclear, on a log that then says nothing for a while.
+struct Unclear {
+    inner: Box<dyn Writer>,
+    is_first: bool,
+    /// Whether the first commit is made all the same.
+    is_made: bool,
+    is_away: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Writer for Unclear {
+    async fn commit(&mut self, step: &Step) -> std::result::Result<(), CommitError> {
+        if !std::mem::take(&mut self.is_first) {
+            return self.inner.commit(step).await;
+        }
+        if self.is_made {
+            self.inner.commit(step).await?;
+        }
+        Err(CommitError::Unknown("the line broke".into()))
+    }
+
+    async fn committed(&mut self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Position>> {
+        if self.is_away.load(SeqCst) {
+            return Err(Failure::unavailable("an unclear log", "it says nothing"));
+        }
+        self.inner.committed(partitions).await
+    }
+}
+
+/// Starts a worker on four records whose first commit is unclear, and waits until it asks in vain what came of it.
+async fn start_unclear(bench: &Bench, is_made: bool) -> (Running, Arc<AtomicBool>) {
+    bench.append(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]).await;
+    let is_away = Arc::new(AtomicBool::new(true));
+    let (reader, inner) = bench.log.join("probe", "worker-0", &[Topic::from(Uploaded::TOPIC)]).await.unwrap();
+    let writer = Box::new(Unclear { inner, is_first: true, is_made, is_away: Arc::clone(&is_away) });
+    let journal = Journal::open(&bench.folder.path().join("journal")).unwrap();
+    let config = Config { drain_s: 1, ..Config::default() };
+    let act: Arc<Act> = Arc::new(|_| Box::pin(async { Ok(()) }));
+    let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, config, 8);
+    let (stop, stopped) = watch::channel(false);
+    let running = Running { stop, task: tokio::spawn(worker.run(stopped)) };
+    within("the question what was committed", async {
+        while !readiness::waits().contains_key("an unclear log") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    (running, is_away)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_cannot_learn_what_was_committed_still_hears_that_it_shall_stop() {
+    for is_made in [false, true] {
+        let bench = Bench::new();
+        let (worker, _) = start_unclear(&bench, is_made).await;
+        worker.stop().await;
+        let worker = bench.start(Config::default(), |_| async { Ok(()) }).await;
+        assert_eq!(bench.events::<Published>(4).await.len(), 4);
+        worker.stop().await;
+        assert_eq!(bench.count::<Published>().await, 4, "each once, whatever came of the unclear commit");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unclear_commit_is_made_once_when_the_log_speaks_again() {
+    for is_made in [false, true] {
+        let bench = Bench::new();
+        let (worker, is_away) = start_unclear(&bench, is_made).await;
+        is_away.store(false, SeqCst);
+        assert_eq!(bench.events::<Published>(4).await.len(), 4);
+        worker.stop().await;
+        assert_eq!(bench.count::<Published>().await, 4);
+    }
+}
+
+/// A writer whose commits are refused for a while.
+struct Refused {
+    inner: Box<dyn Writer>,
+    is_refused: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Writer for Refused {
+    async fn commit(&mut self, step: &Step) -> std::result::Result<(), CommitError> {
+        if self.is_refused.load(SeqCst) {
+            return Err(CommitError::Aborted("an error that nobody has met".into()));
+        }
+        self.inner.commit(step).await
+    }
+
+    async fn committed(&mut self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Position>> {
+        self.inner.committed(partitions).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_fail_again_and_again_are_named_until_one_succeeds() {
+    let bench = Bench::new();
+    bench.append(&[("a", "1")]).await;
+    let is_refused = Arc::new(AtomicBool::new(true));
+    let (reader, inner) = bench.log.join("probe", "worker-0", &[Topic::from(Uploaded::TOPIC)]).await.unwrap();
+    let writer = Box::new(Refused { inner, is_refused: Arc::clone(&is_refused) });
+    let journal = Journal::open(&bench.folder.path().join("journal")).unwrap();
+    let act: Arc<Act> = Arc::new(|_| Box::pin(async { Ok(()) }));
+    let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, Config::default(), 8);
+    let (stop, stopped) = watch::channel(false);
+    let worker = Running { stop, task: tokio::spawn(worker.run(stopped)) };
+    let named = || readiness::away().remove("commits of stage probe");
+    within("readiness names it", async {
+        while named().is_none_or(|it| !it.why.contains("nobody has met")) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    is_refused.store(false, SeqCst);
+    assert_eq!(bench.events::<Published>(1).await.len(), 1);
+    worker.stop().await;
+    assert_eq!(named(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
