@@ -159,6 +159,22 @@ impl Connections {
         });
         reading.await.map_err(|e| Failure::defect(format!("store: a read ended early: {e}")))?
     }
+
+    /// Writes the write-ahead log back into the file and empties it, so that what was deleted is in neither. Whoever
+    /// reads at that moment is waited for as for any lock; where that takes too long, the log goes with the next
+    /// checkpoint.
+    pub(super) async fn empty_write_ahead_log(&self) -> Result<()> {
+        let (path, config) = (self.path.clone(), self.config.clone());
+        let emptying = tokio::task::spawn_blocking(move || {
+            let connection = connect(&path, &config)?;
+            let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            if is_busy {
+                tracing::warn!("what was erased stays in the write-ahead log until its next checkpoint");
+            }
+            Ok(())
+        });
+        emptying.await.map_err(|e| Failure::defect(format!("store: a checkpoint ended early: {e}")))?.map_err(failure)
+    }
 }
 
 /// Serves writes until the last sender is gone.

@@ -158,7 +158,8 @@ impl Store for SqliteStore {
 
     async fn erase(&self, key: &DocumentKey, erased_at: i64) -> Result<()> {
         let key = key.clone();
-        self.connections.write(move |tx| write::erase(tx, &key, erased_at)).await
+        self.connections.write(move |tx| write::erase(tx, &key, erased_at)).await?;
+        self.connections.empty_write_ahead_log().await
     }
 
     async fn erasures(&self, before: i64, limit: usize) -> Result<Vec<Erasure>> {
