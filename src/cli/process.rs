@@ -1,6 +1,7 @@
 //! `deckle process`: runs the whole pipeline in this process until the files are done.
 
 mod report;
+mod waiting;
 
 use std::{
     collections::BTreeSet,
@@ -12,6 +13,7 @@ use std::{
 use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use self::waiting::Waiting;
 use super::{
     Context, Outcome,
     ingest::SUBMISSIONS,
@@ -218,8 +220,9 @@ pub(super) async fn until_all_ended(
     request: Option<&submit::Request>,
     json: bool,
 ) -> anyhow::Result<Outcome> {
-    let waiting = rows.iter().filter(|row| row.status.is_none());
-    let mut progress = Progress::new(waiting.map(|row| (row.submission.key.document_id.clone(), name(row))), json);
+    let without_end = rows.iter().filter(|row| row.status.is_none());
+    let mut progress = Progress::new(without_end.map(|row| (row.submission.key.document_id.clone(), name(row))), json);
+    let mut waiting = Waiting::new(rows);
     let mut stops = StopSignals::listen()?;
     let mut looks = tokio::time::interval(LOOK);
     let mut starting = pin!(app.start(&[]));
@@ -238,9 +241,9 @@ pub(super) async fn until_all_ended(
     let mut model = tokio::spawn(async move { embedders.get(&active_models.active().await?).await });
     let mut is_loaded = false;
     let mut was_drained = false;
-    while rows.iter().any(|row| row.status.is_none()) {
+    while !waiting.is_over() {
         tokio::select! {
-            records = tail.next() => follow(rows, &mut progress, &records?),
+            records = tail.next() => follow(rows, &mut waiting, &mut progress, &records?),
             loaded = &mut model, if !is_loaded => {
                 loaded??;
                 is_loaded = true;
@@ -249,9 +252,11 @@ pub(super) async fn until_all_ended(
                 // In this order: what ended before the log was seen to be empty is seen to have ended. Twice, because a
                 // record may be between two topics.
                 let is_drained = submit::is_drained(app).await.unwrap_or(false);
-                look(app, rows, &mut progress).await?;
+                let next = waiting.next(rows);
+                look(app, rows, &next, &mut waiting, &mut progress).await?;
                 if let Some(request) = request.filter(|_| is_drained && was_drained) {
-                    submit_anew(app, rows, request).await?;
+                    submit_anew(app, rows, &next, request).await?;
+                    waiting = Waiting::new(rows);
                 }
                 was_drained = is_drained && !was_drained;
                 progress.waiting_for(&readiness::away());
@@ -285,9 +290,13 @@ pub(super) async fn until_all_ended(
 }
 
 /// Submits once more what waits for an end that no record can bring.
-async fn submit_anew(app: &App, rows: &mut [Row], request: &submit::Request) -> anyhow::Result<()> {
+async fn submit_anew(app: &App, rows: &mut [Row], lost: &[usize], request: &submit::Request) -> anyhow::Result<()> {
     let request = submit::Request { anew: true, ..request.clone() };
-    for row in rows.iter_mut().filter(|row| row.status.is_none()) {
+    for index in lost {
+        let row = &mut rows[*index];
+        if row.status.is_some() {
+            continue;
+        }
         let input = row.submission.input.clone();
         warn(format_args!("{}: its record is not in the log, submitted anew", input.relative.display()));
         match submit::submit(app, input, &request).await? {
@@ -314,18 +323,15 @@ fn name(row: &Row) -> String {
 
 /// Takes note of records of the log. A record of another version of deckle, which cannot be decoded, is passed over:
 /// the store has the end of its document too.
-fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) {
+fn follow(rows: &mut [Row], waiting: &mut Waiting, progress: &mut Progress, records: &[Record]) {
     for record in records {
         if &*record.partition.topic == PageAnalysed::TOPIC {
             let Ok(page) = wire::decode::<PageAnalysed>(&record.value) else { continue };
             progress.page(&page.envelope.document_id, page.page_no, page.page_count);
         } else {
             let Ok(published) = wire::decode::<Published>(&record.value) else { continue };
-            let upload_id = &published.envelope.upload_id;
             // Others submit to the same log.
-            let ended = |row: &&mut Row| row.status.is_none() && row.submission.upload_id == *upload_id;
-            for row in rows.iter_mut().filter(ended) {
-                row.status = Some(published.status);
+            for _ in 0..waiting.end(rows, &published.envelope.upload_id, published.status) {
                 progress.ended(&published.envelope.document_id, published.status);
             }
         }
@@ -333,12 +339,20 @@ fn follow(rows: &mut [Row], progress: &mut Progress, records: &[Record]) {
 }
 
 /// Asks the store for documents that an earlier process, or another one, ended.
-async fn look(app: &App, rows: &mut [Row], progress: &mut Progress) -> anyhow::Result<()> {
-    for row in rows.iter_mut().filter(|row| row.status.is_none()) {
-        let Some(header) = app.store.header(&row.submission.key).await? else { continue };
-        let Some(ended) = header.end_of(&row.submission.upload_id) else { continue };
-        row.status = Some(ended.status);
-        progress.ended(&row.submission.key.document_id, ended.status);
+async fn look(
+    app: &App,
+    rows: &mut [Row],
+    at: &[usize],
+    waiting: &mut Waiting,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
+    for index in at {
+        let Submission { key, upload_id, .. } = rows[*index].submission.clone();
+        let Some(header) = app.store.header(&key).await? else { continue };
+        let Some(ended) = header.end_of(&upload_id) else { continue };
+        for _ in 0..waiting.end(rows, &upload_id, ended.status) {
+            progress.ended(&key.document_id, ended.status);
+        }
     }
     Ok(())
 }
@@ -346,8 +360,10 @@ async fn look(app: &App, rows: &mut [Row], progress: &mut Progress) -> anyhow::R
 async fn headers(app: &App, rows: &[Row]) -> anyhow::Result<Vec<Header>> {
     let mut headers = Vec::new();
     for row in rows {
-        let header = app.store.header(&row.submission.key).await?;
-        headers.push(header.with_context(|| format!("{} is not in the store", name(row)))?);
+        let key = &row.submission.key;
+        // None of a file that went before it was taken in.
+        let unknown = || Header { key: key.clone(), intake: None, current: None, ended: None, erased_at: None };
+        headers.push(app.store.header(key).await?.unwrap_or_else(unknown));
     }
     Ok(headers)
 }

@@ -64,6 +64,10 @@ impl Upload {
     fn again(record: Readmitted) -> Result<Self> {
         let mut upload: Uploaded = wire::decode(&record.value)?;
         let envelope = &mut upload.envelope;
+        if envelope.upload_id.is_empty() {
+            // Its event's id names it, and stays its name.
+            envelope.upload_id.clone_from(&envelope.event_id);
+        }
         envelope.event_id = record.envelope.event_id;
         (envelope.run, envelope.version) = (record.envelope.run, record.envelope.version);
         let Readmitted { first_page_no, page_count, facts, .. } = record;
@@ -120,5 +124,6 @@ mod tests {
         assert_eq!((taken.upload.envelope.run, taken.upload.envelope.version), (FAR_AHEAD, FAR_AHEAD + 1));
         assert_eq!(taken.rest, Some(rest));
         assert_ne!(taken.upload.envelope.event_id, upload().envelope.event_id, "its outputs have other ids");
+        assert_eq!(taken.upload.envelope.upload_id, upload().envelope.event_id, "it is the same submission");
     }
 }
