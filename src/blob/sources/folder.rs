@@ -81,13 +81,13 @@ fn open_below(folder: &OwnedFd, path: &Path, flags: OFlags, resolve: ResolveFlag
     (1..TRIES).map(|_| open()).find(is_settled).unwrap_or_else(open)
 }
 
-/// Opens a file that lies below one of several roots. A root that is away may be the one that has it, so its failure,
+/// Opens a file that lies below one of several roots; gives the shared part of that root, too. A root that is away may be the one that has it, so its failure,
 /// which is no end, goes before the others'.
-pub(super) fn open_within(places: &[Place], uri: &str) -> Result<File> {
+pub(super) fn open_within<'p>(places: &'p [Place], uri: &str) -> Result<(File, &'p Path)> {
     let mut failed: Option<Failure> = None;
     for place in places {
         match place.open(uri) {
-            Ok(file) => return Ok(file),
+            Ok(file) => return Ok((file, &place.shared)),
             Err(failure) if failed.is_none() || matches!(failure, Failure::Unavailable { .. }) => {
                 failed = Some(failure)
             }
