@@ -125,6 +125,10 @@ fn escape(way: &str) -> libc::c_long {
             "raise limits of others" => {
                 libc::prlimit(libc::getppid(), libc::RLIMIT_CORE, std::ptr::null(), std::ptr::null_mut()).into()
             }
+            "more memory" => {
+                let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+                libc::setrlimit(libc::RLIMIT_AS, &raw const limit).into()
+            }
             "die later" => libc::prctl(libc::PR_SET_PDEATHSIG, 0).into(),
             other => panic!("unknown way {other}"),
         }
@@ -340,6 +344,7 @@ async fn a_child_starts_nothing_speaks_to_nobody_and_changes_nothing() {
         "io_uring",
         "setuid",
         "raise limits of others",
+        "more memory",
         "die later",
     ] {
         assert_eq!(ask(&pool, &format!("escape {way}")).await.unwrap(), "permission denied", "{way}");

@@ -151,7 +151,16 @@ fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
     rules.insert(libc::SYS_clone3, Vec::new()); // never comes here
     rules.insert(libc::SYS_clone, vec![when(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
     rules.insert(libc::SYS_tgkill, vec![when(0, SeccompCmpOp::Eq, this_process)?]);
-    rules.insert(libc::SYS_prlimit64, vec![when(0, SeccompCmpOp::Eq, 0)?, when(0, SeccompCmpOp::Eq, this_process)?]);
+    // Its own limits it may read, and set that of the processor, which each request begins anew.
+    let limits = [0, this_process].into_iter().flat_map(|process| {
+        let of = |argument, value| {
+            let condition =
+                |argument, value| SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value);
+            SeccompRule::new(vec![condition(0, process)?, condition(argument, value)?])
+        };
+        [of(1, u64::from(libc::RLIMIT_CPU)), of(2, 0)]
+    });
+    rules.insert(libc::SYS_prlimit64, limits.collect::<Result<_, _>>()?);
     // Whether a descriptor is a terminal.
     rules.insert(libc::SYS_ioctl, vec![when(1, SeccompCmpOp::Eq, libc::TCGETS)?]);
     let options = PRCTL.into_iter().map(|option| when(0, SeccompCmpOp::Eq, option as u64));
