@@ -165,7 +165,12 @@ impl App {
         if self.config.store.provider == StoreProvider::Scylla {
             readiness::until_there(|| cql::migrations::check(&self.config.store.scylla, cql::migrations::ALL)).await?;
         }
-        self.warn_of_the_sandbox().await;
+        if names.is_empty()
+            || names.iter().any(|name| [stages::split::NAME, stages::ocr::NAME].contains(&name.as_str()))
+        {
+            // Beside the start, which needs not wait for it.
+            tokio::spawn(warn_of_the_sandbox(self.decoders.clone()));
+        }
         let instance = Instance::take(&self.config.data().join("instances"))?;
         let member = match self.config.log.provider {
             Provider::Sqlite => instance.name.clone(),
@@ -203,14 +208,14 @@ impl App {
         let housekeeping = tokio::spawn(housekeeping.run());
         Ok(Running { stop, workers, housekeeping, pool: Arc::clone(self.decoders.pool()), _instance: instance })
     }
+}
 
-    /// Says what the kernel lacks to confine the children, in the log and in `/readyz`.
-    async fn warn_of_the_sandbox(&self) {
-        let lacking = |check: &Check| check.name == "sandbox" && !check.ok;
-        for check in self.decoders.check().await.into_iter().filter(lacking) {
-            tracing::warn!(found = check.detail, advice = check.advice, "the sandbox is not whole");
-            readiness::warn(format!("the sandbox is not whole: {}", check.detail));
-        }
+/// Says what the kernel lacks to confine the children, in the log and in `/readyz`.
+async fn warn_of_the_sandbox(decoders: Decoders) {
+    let lacking = |check: &Check| check.name == "sandbox" && !check.ok;
+    for check in decoders.check().await.into_iter().filter(lacking) {
+        tracing::warn!(found = check.detail, advice = check.advice, "the sandbox is not whole");
+        readiness::warn(format!("the sandbox is not whole: {}", check.detail));
     }
 }
 

@@ -302,7 +302,10 @@ async fn submit_anew(app: &App, rows: &mut [Row], lost: &[usize], request: &subm
         match submit::submit(app, input, &request).await? {
             Ok(submission) => row.submission = submission,
             // It is gone or has changed: the document ends as it would have, had it been there at first.
-            Err(_) => row.status = Some(Status::Failed),
+            Err(refusal) => {
+                warn(format_args!("{}: {}", refusal.input.relative.display(), refusal.why()));
+                row.status = Some(Status::Failed);
+            }
         }
     }
     Ok(())

@@ -61,11 +61,6 @@ pub async fn until_there<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) 
     }
 }
 
-/// The dependencies that are away now, with how many records, stages and such wait for each.
-pub fn waits() -> BTreeMap<String, usize> {
-    away().into_iter().map(|(dependency, away)| (dependency, away.waiting)).collect()
-}
-
 /// Takes note of something that an operator should know though all works, such as a protection that the kernel lacks.
 pub fn warn(warning: String) {
     let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);

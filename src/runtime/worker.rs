@@ -11,9 +11,10 @@
 
 mod attempt;
 mod breaker;
+mod commit;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use self::{
     attempt::{Attempt, End, RETRY},
     breaker::{Breaker, Document},
+    commit::{CommitEnd, Committed, commit, read_back},
 };
 use crate::{journal::Journal, readiness};
 use deckle_contract::{
@@ -32,7 +34,7 @@ use deckle_contract::{
     telemetry,
 };
 use deckle_log::{
-    CommitError, Event, NewRecord, Partition, Position, Reader, Record, Step, Writer,
+    CommitError, Event, NewRecord, Partition, Reader, Record, Writer,
     ledger::{Admission, Ledger, Limits, Pauses, Ticket},
 };
 use deckle_stages::{AnyStage, Output};
@@ -114,19 +116,6 @@ struct Finished {
     document: Document,
     /// An error when it was dropped with its partition (`false`), or panicked outside the stage (`true`).
     end: std::result::Result<End, bool>,
-}
-
-/// What the writer came back with.
-struct Committed {
-    writer: Box<dyn Writer>,
-    end: CommitEnd,
-}
-
-enum CommitEnd {
-    /// A step was tried.
-    Tried { outputs: usize, took: Duration, result: std::result::Result<(), CommitError> },
-    /// After a commit whose outcome was unclear, what is visible.
-    ReadBack { unclear: CommitError, positions: Result<BTreeMap<Partition, Position>> },
 }
 
 impl Worker {
@@ -446,34 +435,6 @@ impl Worker {
 async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone: stop as well.
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-async fn commit(mut writer: Box<dyn Writer>, step: Arc<Step>) -> Committed {
-    let started = Instant::now();
-    let result = writer.commit(&step).await;
-    Committed { writer, end: CommitEnd::Tried { outputs: step.outputs.len(), took: started.elapsed(), result } }
-}
-
-/// Asks what an unclear commit made visible, for as long as the log is away: until that is known, nothing can be
-/// committed.
-async fn read_back(
-    stage: &'static str,
-    mut writer: Box<dyn Writer>,
-    partitions: Vec<Partition>,
-    unclear: CommitError,
-) -> Committed {
-    let positions = loop {
-        match writer.committed(&partitions).await {
-            Err(failure @ Failure::Unavailable { .. }) => {
-                tracing::warn!(stage, %failure, "positions cannot be read back yet");
-                let waiting = readiness::waiting_for(&failure);
-                tokio::time::sleep(RETRY.1).await;
-                drop(waiting);
-            }
-            known => break known,
-        }
-    };
-    Committed { writer, end: CommitEnd::ReadBack { unclear, positions } }
 }
 
 fn into_record(output: Output) -> NewRecord {

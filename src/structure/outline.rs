@@ -49,7 +49,7 @@ pub fn set_levels(blocks: &mut [Block], outline: &[OutlineEntry]) {
 /// The entry of each block that says the same on the same page. An entry names one block: the one that stands nearest
 /// to where it leads.
 fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'o OutlineEntry> {
-    let mut by_words: HashMap<(u32, String), Vec<(usize, f32)>> = HashMap::new();
+    let mut by_text: HashMap<(u32, String), Vec<(usize, f32)>> = HashMap::new();
     for (index, block) in blocks.iter().enumerate() {
         let fits =
             matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader | BlockKind::Text | BlockKind::ListItem);
@@ -58,7 +58,7 @@ fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'
             && words.chars().count() >= SHORTEST
         {
             let top = place.bbox.map_or(0.0, |bbox| bbox.top);
-            by_words.entry((page_no, words)).or_default().push((index, top));
+            by_text.entry((page_no, words)).or_default().push((index, top));
         }
     }
     let mut matches = BTreeMap::new();
@@ -66,7 +66,7 @@ fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'
         let (Some(destination), wanted) = (entry.destination, words(&entry.title)) else { continue };
         let distance = |top: f32| destination.top.map_or(top, |wanted| (top - wanted).abs());
         let nearest_on = |page_no: u32| {
-            let candidates = by_words.get(&(page_no, wanted.clone())).into_iter().flatten();
+            let candidates = by_text.get(&(page_no, wanted.clone())).into_iter().flatten();
             let free = candidates.filter(|(index, _)| !matches.contains_key(index));
             free.min_by(|a, b| rank(blocks, a.0).cmp(&rank(blocks, b.0)).then(distance(a.1).total_cmp(&distance(b.1))))
         };

@@ -113,7 +113,7 @@ async fn a_broker_that_stays_away_and_comes_back_costs_time_only() {
     names.extend(more);
     bench.until_out(names.len()).await;
     assert!(bench.log.health().is_ok());
-    assert!(readiness::waits().is_empty(), "{:?}", readiness::waits());
+    assert!(readiness::away().is_empty(), "{:?}", readiness::away());
     worker.stop().await;
     bench.assert_each_once_of(&names).await;
     assert_eq!(bench.records(DeadLetter::TOPIC).await.len(), 0, "no record pays for it");

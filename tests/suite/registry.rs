@@ -330,14 +330,14 @@ async fn a_start_waits_for_the_registry_and_readiness_tells() {
     let log = Framed::new(Arc::new(log), config, prefix);
     let start = tokio::spawn(async move { readiness::until_there(|| log.append(Vec::new())).await });
     let waits = async {
-        while !readiness::waits().contains_key("registry") {
+        while !readiness::away().contains_key("registry") {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     tokio::time::timeout(DEADLINE, waits).await.expect("readiness tells of the registry");
     door.open().await;
     tokio::time::timeout(DEADLINE, start).await.unwrap().unwrap().unwrap();
-    assert!(!readiness::waits().contains_key("registry"), "and that it is there again");
+    assert!(!readiness::away().contains_key("registry"), "and that it is there again");
 }
 
 #[tokio::test]

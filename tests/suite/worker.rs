@@ -386,7 +386,7 @@ async fn what_is_away_is_waited_for_and_named_and_never_a_dead_letter() {
         })
         .await;
     within("several probes, and both records named", async {
-        while asked.load(SeqCst) < 6 || readiness::waits().get("the moon") != Some(&2) {
+        while asked.load(SeqCst) < 6 || readiness::away().get("the moon").is_none_or(|it| it.waiting != 2) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     })
@@ -394,7 +394,7 @@ async fn what_is_away_is_waited_for_and_named_and_never_a_dead_letter() {
     assert_eq!((bench.count::<Published>().await, bench.count::<DeadLetter>().await), (0, 0));
     away.store(0, SeqCst);
     assert_eq!(bench.events::<Published>(2).await.len(), 2);
-    assert_eq!(readiness::waits().get("the moon"), None);
+    assert_eq!(readiness::away().get("the moon"), None);
     worker.stop().await;
     assert_eq!(bench.count::<DeadLetter>().await, 0);
 }
@@ -527,7 +527,7 @@ async fn start_unclear(bench: &Bench, is_made: bool) -> (Running, Arc<AtomicBool
     let (stop, stopped) = watch::channel(false);
     let running = Running { stop, task: tokio::spawn(worker.run(stopped)) };
     within("the question what was committed", async {
-        while !readiness::waits().contains_key("an unclear log") {
+        while !readiness::away().contains_key("an unclear log") {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     })
