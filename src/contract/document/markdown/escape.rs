@@ -77,7 +77,7 @@ fn inline(text: &str, in_cell: bool, many_tildes: bool) -> String {
             '*' => !(before == ' ' && after == ' '),
             '_' => !(before.is_alphanumeric() && after.is_alphanumeric() || before == ' ' && after == ' '),
             '~' => many_tildes,
-            '<' => after.is_ascii_alphabetic() || "/!?".contains(after),
+            '<' => after.is_ascii_alphabetic() || "/!?".contains(after) || is_address(rest.as_str()),
             '&' => is_entity(rest.as_str()),
             ']' => "(:[".contains(after),
             '[' => after == '^',
@@ -91,6 +91,12 @@ fn inline(text: &str, in_cell: bool, many_tildes: bool) -> String {
         before = c;
     }
     out
+}
+
+/// Whether what follows a `<` may be an e-mail address that a reader would make a link of.
+fn is_address(rest: &str) -> bool {
+    let end = rest.find(|c: char| c == '<' || c == '>' || c.is_whitespace()).unwrap_or(rest.len());
+    rest[end..].starts_with('>') && rest[..end].contains('@')
 }
 
 /// Whether what follows an ampersand makes it a character reference.

@@ -141,6 +141,7 @@ fn weird() -> impl Strategy<Value = String> {
             Just("1. "), Just("- "), Just("# "), Just("---"), Just("==="), Just("```"), Just("~~~"), Just("    "),
             Just("&amp;"), Just("&#35;"), Just("<div>"), Just("[a]: b"), Just("[x] "), Just("![a](b)"), Just("\\"),
             Just("> "), Just("|-|-|"), Just("<!--"), Just("https://a.b/c_d_e"), Just("\t"), Just("\u{a0}"), Just("\0"),
+            Just("<1@b>"), Just("<}@"), Just("0>"),
         ]
         .prop_map(str::to_owned),
     ];
