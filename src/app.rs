@@ -134,6 +134,8 @@ impl App {
                 max_bytes: self.config.decode.max_bytes,
                 max_pixels: self.config.decode.max_pixels,
                 ocr: self.config.ocr.clone(),
+                document_limits: self.config.decode.document_limits(),
+                language: self.config.language,
                 publish: self.config.publish,
                 children: self.config.children(),
             },

@@ -53,6 +53,8 @@ pub struct Config {
     pub decode: decode::Config,
     /// How text on pictures is recognised.
     pub ocr: engine::Config,
+    /// How documents are cut into chunks.
+    pub language: stages::language::Config,
     /// ONNX Runtime.
     pub inference: inference::Config,
     /// The worker loop.
@@ -132,6 +134,7 @@ impl Default for Config {
             sandbox: sandbox::Config::default(),
             decode: decode::Config::default(),
             ocr: engine::Config::default(),
+            language: stages::language::Config::default(),
             inference: inference::Config::default(),
             worker: worker::Config::default(),
             concurrency: BTreeMap::new(),

@@ -128,6 +128,14 @@ pub mod code {
     pub const LIMIT_PAGES: &str = "limit.pages";
     /// More pixels than the configured limit.
     pub const LIMIT_PIXELS: &str = "limit.pixels";
+    /// More characters, of a page or of a document, than the configured limit.
+    pub const LIMIT_CHARACTERS: &str = "limit.characters";
+    /// More blocks and table cells than the configured limit.
+    pub const LIMIT_BLOCKS: &str = "limit.blocks";
+    /// More ruling lines on a page than the configured limit.
+    pub const LIMIT_RULES: &str = "limit.rules";
+    /// More chunks than the configured limit.
+    pub const LIMIT_CHUNKS: &str = "limit.chunks";
     /// Took longer than the configured limit.
     pub const LIMIT_TIME: &str = "limit.time";
     /// Needed more memory than the configured limit.

@@ -39,7 +39,9 @@ impl DecoderSession {
             }
             Request::ReadPage { media_type, page_no, password } => encode(needed(file).and_then(|file| {
                 let ask = |format: &mut dyn Format, asked: &DecodeRequest<'_>| format.read_page(asked, page_no);
-                self.with_format(file, &media_type, password.as_ref(), ask)
+                let content = self.with_format(file, &media_type, password.as_ref(), ask)?;
+                content.check(&self.config)?;
+                Ok(content)
             })),
             Request::ReadFacts { media_type, password, look_into_attachments } => {
                 encode(needed(file).and_then(|file| {
@@ -77,7 +79,9 @@ impl DecoderSession {
             let message = format!("this is {name} ({media_type}); deckle reads {reads}");
             return Err(Failure::rejected(code::UNSUPPORTED_TYPE, message));
         }
-        self.with_format(file, media_type, password, |format, asked| format.open(asked))
+        let opened = self.with_format(file, media_type, password, |format, asked| format.open(asked))?;
+        self.config.document_limits().check(&opened.blocks)?;
+        Ok(opened)
     }
 
     /// Asks the decoder of a media type.

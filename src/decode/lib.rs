@@ -16,6 +16,7 @@
 mod child;
 mod format;
 mod image;
+pub mod limits;
 mod markdown;
 mod pdf;
 mod request;
@@ -35,7 +36,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use child::child;
 
-pub use crate::sandbox::File;
+pub use crate::{limits::DocumentLimits, sandbox::File};
 
 use deckle_contract::{
     document::{
@@ -79,6 +80,14 @@ pub struct Config {
     pub max_source_pixels: u64,
     /// Resolution for rendering pages.
     pub render_dpi: f32,
+    /// Most characters of a document, cells of tables included. The longest books have some six million.
+    pub max_characters: u64,
+    /// Most blocks and table cells of a document.
+    pub max_blocks: u64,
+    /// Most characters of a page's text layer. A page of a newspaper has some 30,000.
+    pub max_page_characters: u64,
+    /// Most ruling lines of a page.
+    pub max_page_rules: u64,
 }
 
 impl Default for Config {
@@ -92,11 +101,20 @@ impl Default for Config {
             max_pixels: 50_000_000,
             max_source_pixels: 400_000_000,
             render_dpi: 200.0,
+            max_characters: 20_000_000,
+            max_blocks: 1_000_000,
+            max_page_characters: 200_000,
+            max_page_rules: 20_000,
         }
     }
 }
 
 impl Config {
+    /// What a document may say.
+    pub fn document_limits(&self) -> DocumentLimits {
+        DocumentLimits { characters: self.max_characters, blocks: self.max_blocks }
+    }
+
     /// The folder of language files.
     pub fn tessdata(&self) -> PathBuf {
         self.tessdata.clone().unwrap_or_else(|| PathBuf::from("/usr/share/tesseract-ocr/5/tessdata"))

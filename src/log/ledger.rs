@@ -35,6 +35,9 @@ pub struct Limits {
     pub records: usize,
     /// Bytes in flight (inputs and uncommitted outputs), over all partitions, before reading pauses.
     pub bytes: usize,
+    /// Large records that run at once: fewer than the places, so that a small one always finds a place that no large
+    /// one holds for minutes.
+    pub large: usize,
     /// Outputs that close a step.
     pub step_outputs: usize,
     /// Bytes of outputs that close a step.
@@ -52,6 +55,7 @@ impl Default for Limits {
         Self {
             records: 1_000,
             bytes: 64 << 20,
+            large: usize::MAX,
             step_outputs: 2_000,
             step_bytes: 8 << 20,
             step_delay: Duration::from_millis(200),
@@ -68,6 +72,24 @@ pub struct Ticket {
     pub epoch: u64,
     /// The record's offset.
     pub offset: i64,
+}
+
+/// What decides when a record has its turn among others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Turn {
+    /// Whether a person waits, so that it goes before bulk records.
+    pub interactive: bool,
+    /// Whether it is long work, of which at most [`Limits::large`] run at once.
+    pub large: bool,
+}
+
+impl Turn {
+    /// How many kinds of turns there are.
+    const KINDS: usize = 4;
+
+    fn index(self) -> usize {
+        usize::from(self.interactive) * 2 + usize::from(self.large)
+    }
 }
 
 /// The answer to a record that was handed in.
@@ -126,6 +148,8 @@ pub struct Ledger {
     /// Nothing that is complete fits the positions; only a further completion or a revoke can change that.
     stuck: bool,
     in_flight: InFlight,
+    /// Large records that run.
+    large_running: usize,
 }
 
 /// One partition during one assignment.
@@ -135,9 +159,8 @@ struct PartitionState {
     progress: Progress,
     /// Records that were admitted, and are neither completed nor in a step, by offset.
     open: BTreeMap<i64, Open>,
-    /// Offsets that may start, one set per lane, lowest first: what is low holds the position back.
-    runnable_interactive: BTreeSet<i64>,
-    runnable_bulk: BTreeSet<i64>,
+    /// Offsets that may start, one set for each kind of turn, lowest first: what is low holds the position back.
+    runnable: [BTreeSet<i64>; Turn::KINDS],
     /// Offsets of records that are completed, and in no step.
     completed: BTreeSet<i64>,
     records: usize,
@@ -151,7 +174,7 @@ struct PartitionState {
 #[derive(Debug)]
 struct Open {
     key: Arc<str>,
-    interactive: bool,
+    turn: Turn,
     bytes: usize,
     /// The record itself, until it starts.
     waiting: Option<Record>,
@@ -186,6 +209,7 @@ impl Ledger {
             outstanding: None,
             stuck: false,
             in_flight: InFlight::default(),
+            large_running: 0,
         }
     }
 
@@ -198,7 +222,7 @@ impl Ledger {
     }
 
     /// Takes in a record that the log delivered, in the order of its partition.
-    pub fn admit(&mut self, record: Record, order_key: String, interactive: bool) -> Admission {
+    pub fn admit(&mut self, record: Record, order_key: String, turn: Turn) -> Admission {
         let Some(&epoch) = self.assigned.get(&record.partition) else {
             return Admission::Unassigned;
         };
@@ -215,10 +239,10 @@ impl Ledger {
         let queue = self.keys.entry(Arc::clone(&key)).or_default();
         queue.push_back(ticket);
         if queue.len() == 1 {
-            state.runnable(interactive).insert(ticket.offset);
+            state.runnable(turn).insert(ticket.offset);
         }
         let bytes = record_bytes(&record);
-        state.open.insert(ticket.offset, Open { key, interactive, bytes, waiting: Some(record) });
+        state.open.insert(ticket.offset, Open { key, turn, bytes, waiting: Some(record) });
         state.records += 1;
         state.bytes += bytes;
         self.in_flight.waiting += 1;
@@ -227,28 +251,30 @@ impl Ledger {
     }
 
     /// The next record to run, if one may: partitions take turns, interactive records go first (bulk gets every fourth
-    /// start), and of one order key only the first open record runs. The caller bounds how many run at once.
+    /// start), and of one order key only the first open record runs. While [`Limits::large`] large ones run, small ones
+    /// overtake the others. The caller bounds how many run at once.
     pub fn start(&mut self) -> Option<(Ticket, Record)> {
         let interactive_first = self.starts % BULK_TURN != BULK_TURN - 1;
-        let (epoch, interactive) = [interactive_first, !interactive_first]
-            .into_iter()
-            .find_map(|interactive| Some((self.next_turn(interactive)?, interactive)))?;
+        let (epoch, turn) =
+            [interactive_first, !interactive_first].into_iter().find_map(|interactive| self.next_turn(interactive))?;
         self.last_started = epoch;
         self.starts += 1;
         let state = state(&mut self.states, epoch);
-        let offset = state.runnable(interactive).pop_first().expect("next_turn saw one");
+        let offset = state.runnable(turn).pop_first().expect("next_turn saw one");
         let open = state.open.get_mut(&offset).expect("what is runnable is open");
         let record = open.waiting.take().expect("what is runnable was not started");
         self.in_flight.waiting -= 1;
         self.in_flight.running += 1;
+        self.large_running += usize::from(turn.large);
         Some((Ticket { epoch, offset }, record))
     }
 
-    /// The partition after the one that started last which has something to run in this lane.
-    fn next_turn(&self, interactive: bool) -> Option<u64> {
+    /// The partition after the one that started last which has something to run in this lane, and what of it.
+    fn next_turn(&self, interactive: bool) -> Option<(u64, Turn)> {
         let after = self.states.range(self.last_started + 1..);
         let before = self.states.range(..=self.last_started);
-        after.chain(before).find(|(_, state)| state.has_runnable(interactive)).map(|(&epoch, _)| epoch)
+        let large_too = self.large_running < self.limits.large;
+        after.chain(before).find_map(|(&epoch, state)| Some((epoch, state.next(interactive, large_too)?)))
     }
 
     /// A record that was started is done, and these are its outputs. False when its partition was revoked meanwhile:
@@ -270,11 +296,12 @@ impl Ledger {
         self.in_flight.completed += 1;
         self.outputs_completed += outputs.len();
         self.output_bytes_completed += bytes;
-        if open.interactive {
+        self.large_running -= usize::from(open.turn.large);
+        if open.turn.interactive {
             self.interactive_since.get_or_insert(now);
         }
         self.leave_key(&open.key, ticket);
-        let (key, interactive) = (open.key, open.interactive);
+        let (key, interactive) = (open.key, open.turn.interactive);
         self.completed.push_back(Completed { ticket, key, outputs, bytes, interactive, at: now });
         self.stuck = false;
         true
@@ -294,8 +321,8 @@ impl Ledger {
             Some(next) if was_first => {
                 let (epoch, offset) = (next.epoch, next.offset);
                 let state = state(&mut self.states, epoch);
-                let interactive = state.open[&offset].interactive;
-                state.runnable(interactive).insert(offset);
+                let turn = state.open[&offset].turn;
+                state.runnable(turn).insert(offset);
             }
             Some(_) => {}
         }
@@ -337,6 +364,7 @@ impl Ledger {
             for (offset, open) in state.open.into_iter().rev() {
                 let ticket = Ticket { epoch, offset };
                 if open.waiting.is_none() {
+                    self.large_running -= usize::from(open.turn.large);
                     running.push(ticket);
                 }
                 self.leave_key(&open.key, ticket);
@@ -390,8 +418,7 @@ impl PartitionState {
             partition,
             progress: Progress::new(position),
             open: BTreeMap::new(),
-            runnable_interactive: BTreeSet::new(),
-            runnable_bulk: BTreeSet::new(),
+            runnable: Default::default(),
             completed: BTreeSet::new(),
             records: 0,
             bytes: 0,
@@ -400,12 +427,17 @@ impl PartitionState {
         }
     }
 
-    fn runnable(&mut self, interactive: bool) -> &mut BTreeSet<i64> {
-        if interactive { &mut self.runnable_interactive } else { &mut self.runnable_bulk }
+    fn runnable(&mut self, turn: Turn) -> &mut BTreeSet<i64> {
+        &mut self.runnable[turn.index()]
     }
 
-    fn has_runnable(&self, interactive: bool) -> bool {
-        !if interactive { &self.runnable_interactive } else { &self.runnable_bulk }.is_empty()
+    /// The kind of turn whose lowest offset is the lowest of a lane.
+    fn next(&self, interactive: bool, large_too: bool) -> Option<Turn> {
+        let turns = [false, true].map(|large| Turn { interactive, large });
+        let may = turns.into_iter().filter(|turn| large_too || !turn.large);
+        may.filter_map(|turn| Some((self.runnable[turn.index()].first()?, turn)))
+            .min_by_key(|(offset, _)| **offset)
+            .map(|(_, turn)| turn)
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use ort::{session::Session, value::TensorRef};
 use tokenizers::Tokenizer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Catalogue, Entry};
 use crate::{
@@ -47,7 +48,13 @@ struct Inner {
     on_gpu: bool,
     threads: u32,
     truncated: AtomicU64,
+    /// Places in the queue that the chunks of long documents share.
+    places: Arc<Semaphore>,
 }
+
+/// Batches of the longest texts for each session that the chunks of all long documents together may queue: one that runs
+/// and one that is ready, so that no session idles, and a text of a short document waits for no more than these.
+const QUEUED_BATCHES: usize = 2;
 
 /// The vector of one text and what it took.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,6 +143,8 @@ impl Embedder {
         let batching = config.batching(plan.batching());
         let warm_up = Shape { dimension: dimension as usize, max_tokens: counter.max_tokens };
         let model_path = models_folder.join(&entry.name).join("model.onnx");
+        let batch = usize::try_from(batching.budget)?.div_ceil(counter.max_tokens).min(batching.max_items);
+        let sessions = plan.sessions.max(1);
         let pool = Pool::new(&entry.name, plan.sessions, batching, move |_| {
             Encoder::load(&runtime, &model_path, warm_up).map_err(|error| Failure::defect(format!("{error:#}")))
         })?;
@@ -151,6 +160,7 @@ impl Embedder {
                 on_gpu: plan.provider == Provider::Cuda,
                 threads: saturating(plan.threads),
                 truncated: AtomicU64::new(0),
+                places: Arc::new(Semaphore::new(QUEUED_BATCHES * sessions * batch)),
             }),
         })
     }
@@ -187,6 +197,16 @@ impl Embedder {
             cpu_us: micros(cpu + tokenising),
             gpu_us: micros(gpu),
         })
+    }
+
+    /// Waits for a place in the queue among those that the chunks of long documents share, in the order of asking. It is
+    /// given back when it is dropped.
+    ///
+    /// # Errors
+    /// A defect if the places were ever closed.
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.inner.places).acquire_owned().await;
+        place.map_err(|_| Failure::defect("the places of long documents were closed"))
     }
 
     /// Counts tokens as it reads them.

@@ -36,6 +36,7 @@ use deckle_contract::{
     error::{Failure, Reason, Result, code},
     record::{Assembled, Enriched, Event, PageAnalysed, Source, Status, TrailEntry, wire::Headers},
 };
+use deckle_decode::DocumentLimits;
 use deckle_models::computing::compute;
 use deckle_store::{DocumentKey, PageRow, RunKey, Store};
 use deckle_structure::{fields, layout, outline};
@@ -54,6 +55,7 @@ pub struct Assemble {
     blobs: Arc<dyn Blobs>,
     store: Arc<dyn Store>,
     config_hash: String,
+    limits: DocumentLimits,
     /// Pages seen, per run; a copy of the store's rows while these partitions are ours.
     seen: Mutex<HashMap<RunKey, Seen>>,
 }
@@ -65,6 +67,7 @@ impl Assemble {
             blobs: Arc::clone(&parts.blobs),
             store: Arc::clone(&parts.store),
             config_hash: parts.settings.config_hash.clone(),
+            limits: parts.settings.document_limits,
             seen: Mutex::default(),
         }
     }
@@ -226,6 +229,7 @@ impl Assemble {
         };
         let source = last.source.clone();
         let (document, cpu_us) = compute(move || assembled(&source, facts, &rows, &pages)).await?;
+        self.limits.check(&document.blocks)?;
         meter.cpu(cpu_us).count(document.pages.len(), 0, 0);
         let envelope = envelope.caused(Assembled::TOPIC, "");
         let document = claim_check::put_json(&*self.blobs, &envelope, &document).await?;

@@ -4,10 +4,11 @@
 //! The law: chunks of all documents meet in one batcher of each model; this stage only awaits its own. What was
 //! published is embedded from the rows that readers see, never cut anew.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
 
 use super::{Meter, Output, Parts, Stage, count};
 use deckle_blob::{Blobs, claim_check};
@@ -18,7 +19,7 @@ use deckle_contract::{
 };
 use deckle_models::{
     Tag,
-    computing::compute,
+    computing::compute_within,
     embedders::Embedders,
     minilm::{Embedder, Embedding},
 };
@@ -28,12 +29,29 @@ use deckle_structure::chunking;
 /// The stage's name.
 pub const NAME: &str = "language";
 
-/// Chunks of one document that wait in the batcher at once: a few full batches, so that one long document neither
-/// starves the model nor fills the queue for others.
+/// Chunks of one document that wait for the model at once. A document of more is long: its chunks share places in the
+/// model's queue with those of other long ones ([`Embedder::place`]), so that short documents overtake them.
 const EMBEDDINGS: usize = 64;
 
 /// Bytes of one part in the blob store.
 const PART_BYTES: usize = 4 << 20;
+
+/// Settings of the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most chunks of one document. The longest books have some ten thousand.
+    pub max_chunks: usize,
+    /// Processor time that cutting one document into chunks may take, in seconds. A book of six million characters takes
+    /// some ten.
+    pub chunking_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_chunks: 50_000, chunking_s: 120 }
+    }
+}
 
 /// The stage that tells a document's language, cuts it into chunks and embeds them.
 pub struct Language {
@@ -41,6 +59,7 @@ pub struct Language {
     store: Arc<dyn Store>,
     embedders: Embedders,
     active_models: Arc<ActiveModels>,
+    config: Config,
     config_hash: String,
 }
 
@@ -52,6 +71,7 @@ impl Language {
             store: Arc::clone(&parts.store),
             embedders: parts.embedders.clone(),
             active_models: Arc::clone(&parts.active_models),
+            config: parts.settings.language,
             config_hash: parts.settings.config_hash.clone(),
         }
     }
@@ -103,11 +123,18 @@ impl Language {
         models.retain(|model| self.embedders.knows(model));
         models.insert(0, active);
         let counter = self.embedders.counter().await?;
-        let ((language, chunks), cpu_us) = compute(move || {
+        let limit = Duration::from_secs(self.config.chunking_s);
+        let ((language, chunks), cpu_us) = compute_within(limit, "language.chunking_s", move |checkpoint| {
             let count = |text: &str| counter.count_tokens(text);
-            (language_of(&document), chunking::chunk(&document.blocks, counter.max_tokens(), &count))
+            let chunks = chunking::chunk(&document.blocks, counter.max_tokens(), &count, checkpoint)?;
+            Ok((language_of(&document), chunks))
         })
         .await?;
+        if chunks.len() > self.config.max_chunks {
+            let (count, most) = (chunks.len(), self.config.max_chunks);
+            let message = format!("the document has {count} chunks, the limit is {most} (`language.max_chunks`)");
+            return Err(Failure::rejected(code::LIMIT_CHUNKS, message));
+        }
         meter.cpu(cpu_us).count(assembled.page_count as usize, 0, 0);
         let mut envelope = assembled.envelope.caused(Enriched::TOPIC, "");
         let chunk_parts = self.put_chunks(&envelope, &chunks).await?;
@@ -180,6 +207,7 @@ impl Language {
     ) -> Result<Vec<VectorPart>> {
         let tag = Tag::from(envelope.document_id.as_str());
         let texts: Vec<String> = chunks.iter().map(Chunk::embedded_text).collect();
+        let is_long = chunks.len() > EMBEDDINGS;
         let mut parts = Vec::new();
         for model in models {
             let embedder = &self.embedders.get(model).await?;
@@ -187,7 +215,10 @@ impl Language {
             let embeddings: Vec<Embedding> = stream::iter(texts.clone())
                 .map(|text| {
                     let (embedder, tag) = (embedder.clone(), Tag::clone(&tag));
-                    async move { embedder.embed_tagged(&text, lane, tag).await }
+                    async move {
+                        let _place = if is_long { Some(embedder.place().await?) } else { None };
+                        embedder.embed_tagged(&text, lane, tag).await
+                    }
                 })
                 .buffered(EMBEDDINGS)
                 .try_collect()

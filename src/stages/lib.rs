@@ -25,7 +25,7 @@ use deckle_contract::{
         wire::{self, Headers},
     },
 };
-use deckle_decode::Decoders;
+use deckle_decode::{Decoders, DocumentLimits};
 use deckle_models::{embedders::Embedders, layout::Detector, on_demand::OnDemand, ppocr::Readers};
 use deckle_store::Store;
 
@@ -90,6 +90,10 @@ pub struct Settings {
     pub max_pixels: u64,
     /// How text is recognised.
     pub ocr: deckle_recognition::engine::Config,
+    /// What a document may say.
+    pub document_limits: DocumentLimits,
+    /// How documents are cut into chunks.
+    pub language: language::Config,
     /// Optional topics that publish feeds.
     pub publish: publish::Config,
     /// Sandbox children, which bound how many pages can be read at once.
@@ -129,7 +133,7 @@ impl<T: Event> Input for T {
     }
 
     fn order(&self) -> Order {
-        Order { key: self.order_key(), interactive: self.envelope().lane == Lane::Interactive }
+        Order::of(self)
     }
 
     fn headers(&self, stage: &str) -> BTreeMap<String, String> {
@@ -193,6 +197,23 @@ pub struct Order {
     pub key: String,
     /// Whether a person waits, so that the record goes before others.
     pub interactive: bool,
+    /// Whether it is long work, which small records overtake.
+    pub large: bool,
+}
+
+/// Work on more bytes than this is large. A megabyte of text takes a minute of a core to embed (3,600 tokens of some
+/// four bytes a second, MiniLM in f32), where a letter or a form takes a tenth of a second.
+const LARGE_BYTES: u64 = 1 << 20;
+
+impl Order {
+    /// The order of an event.
+    pub fn of(event: &impl Event) -> Self {
+        Self {
+            key: event.order_key(),
+            interactive: event.envelope().lane == Lane::Interactive,
+            large: event.work_bytes() > LARGE_BYTES,
+        }
+    }
 }
 
 /// A stage with its input type erased: what the one worker loop drives.

@@ -10,16 +10,18 @@ use std::{
 use bytes::Bytes;
 use deckle::log::{
     NewRecord, Partition, Position, Record,
-    ledger::{Admission, Ledger, Limits, Ticket},
+    ledger::{Admission, Ledger, Limits, Ticket, Turn},
 };
 use model::{Op, World};
 use proptest::{prelude::*, strategy::ValueTree};
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (2usize..20, 40usize..400, 1usize..8, 10usize..80, prop_oneof![Just(4), Just(8), Just(4096)]).prop_map(
-        |(records, bytes, step_outputs, step_bytes, position_bytes)| Limits {
+    let position = prop_oneof![Just(4), Just(8), Just(4096)];
+    (2usize..20, 40usize..400, 1usize..4, 1usize..8, 10usize..80, position).prop_map(
+        |(records, bytes, large, step_outputs, step_bytes, position_bytes)| Limits {
             records,
             bytes,
+            large,
             step_outputs,
             step_bytes,
             position_bytes,
@@ -43,6 +45,52 @@ proptest! {
         }
         world.drain();
     }
+}
+
+#[test]
+fn small_records_overtake_large_ones() {
+    const PLACES: usize = 8;
+    let mut ledger = ledger(Limits { large: 6, ..Limits::default() });
+    let mut at = Instant::now();
+    let begun = at;
+    // Fourteen of a minute each, and behind them forty of 200 ms.
+    let admit_as = |ledger: &mut Ledger, offset: i64, large: bool| {
+        let turn = Turn { interactive: false, large };
+        assert!(matches!(ledger.admit(record(0, offset), offset.to_string(), turn), Admission::Admitted(_)));
+    };
+    (0..14).for_each(|offset| admit_as(&mut ledger, offset, true));
+    (14..54).for_each(|offset| admit_as(&mut ledger, offset, false));
+    let (mut running, mut small_done, mut large_done) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        while running.len() < PLACES {
+            let Some((ticket, record)) = ledger.start() else { break };
+            let large = record.offset < 14;
+            let time = if large { Duration::from_secs(60) } else { Duration::from_millis(200) };
+            running.push((at + time, large, ticket));
+        }
+        running.sort_by_key(|(ends, ..)| std::cmp::Reverse(*ends));
+        let Some((ends, large, ticket)) = running.pop() else { break };
+        at = ends;
+        assert!(ledger.complete(ticket, vec![], at));
+        if large { &mut large_done } else { &mut small_done }.push(at - begun);
+    }
+    assert_eq!((small_done.len(), large_done.len()), (40, 14));
+    assert_eq!(small_done.last(), Some(&Duration::from_secs(4)), "two places for the small ones");
+    assert_eq!(large_done.last(), Some(&Duration::from_secs(180)), "six places for the large ones");
+}
+
+#[test]
+fn a_large_record_that_is_taken_away_gives_its_place_back() {
+    let mut ledger = ledger(Limits { large: 1, ..Limits::default() });
+    let large = Turn { interactive: false, large: true };
+    for number in [0, 1] {
+        ledger.admit(record(number, 0), format!("{number}"), large);
+    }
+    let (first, _) = ledger.start().unwrap();
+    assert!(ledger.start().is_none(), "one large record at a time");
+    let taken = ledger.partition(first).unwrap().clone();
+    assert_eq!(ledger.revoke(&[taken]), [first]);
+    assert!(ledger.start().is_some());
 }
 
 #[test]
@@ -86,7 +134,7 @@ fn ledger(limits: Limits) -> Ledger {
 }
 
 fn admit(ledger: &mut Ledger, number: i32, offset: i64, key: &str, interactive: bool) -> Ticket {
-    match ledger.admit(record(number, offset), key.into(), interactive) {
+    match ledger.admit(record(number, offset), key.into(), Turn { interactive, large: false }) {
         Admission::Admitted(ticket) => ticket,
         other => panic!("{other:?}"),
     }

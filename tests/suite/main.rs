@@ -31,6 +31,7 @@ mod kafka_kill;
 mod kill;
 mod layout;
 mod ledger;
+mod limits;
 mod log_laws;
 mod ocr;
 mod pictures;

@@ -70,6 +70,11 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
         self.envelope().document_key()
     }
 
+    /// Bytes that are to be worked on: of the file, page or document that it refers to, as far as it tells.
+    fn work_bytes(&self) -> u64 {
+        0
+    }
+
     /// Bytes it carries of another record, which do not count towards its own size.
     fn carried_bytes(&self) -> usize {
         0
@@ -105,6 +110,7 @@ event! {
     Uploaded, "documents.uploaded",
     // Uploads without a name share no document, and wait for none.
     fn order_key(&self) -> String { format!("{}/{}", self.envelope.tenant, self.document_id().unwrap_or_default()) }
+    fn work_bytes(&self) -> u64 { u64::try_from(self.source.size_bytes).unwrap_or(0) }
 }
 
 impl Uploaded {
@@ -212,6 +218,7 @@ event! {
     PageRead, "pages.read",
     fn page_no(&self) -> Option<u32> { Some(self.page_no) }
     fn page_count(&self) -> Option<u32> { Some(self.page_count) }
+    fn work_bytes(&self) -> u64 { self.page.as_ref().map_or(0, |page| page.size_bytes) }
     fn order_key(&self) -> String { format!("{}/{}", self.envelope.document_key(), self.page_no) }
 }
 
@@ -241,6 +248,7 @@ event! {
     PageAnalysed, "pages.analysed",
     fn page_no(&self) -> Option<u32> { Some(self.page_no) }
     fn page_count(&self) -> Option<u32> { Some(self.page_count) }
+    fn work_bytes(&self) -> u64 { self.page.as_ref().map_or(0, |page| page.size_bytes) }
 }
 
 /// All pages are in.
@@ -264,7 +272,10 @@ pub struct Assembled {
     #[serde(default)]
     pub embed_with: Vec<String>,
 }
-event!(Assembled, "documents.assembled");
+event! {
+    Assembled, "documents.assembled",
+    fn work_bytes(&self) -> u64 { self.document.size_bytes }
+}
 
 /// What happened to a document; the end of its path decides on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -358,7 +369,13 @@ pub struct Enriched {
     #[serde(default)]
     pub vectors_of: Option<i64>,
 }
-event!(Enriched, "documents.enriched");
+event! {
+    Enriched, "documents.enriched",
+    fn work_bytes(&self) -> u64 {
+        let parts = self.chunks.iter().chain(self.vectors.iter().map(|part| &part.blob));
+        parts.map(|blob| blob.size_bytes).sum()
+    }
+}
 
 impl Enriched {
     /// A document that ends without results: failed, unchanged, erased.

@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Position, Record, Topic};
+    use crate::{Position, Record, Topic, ledger::Turn};
 
     fn record(partition: &Partition, offset: i64) -> Record {
         Record {
@@ -114,7 +114,7 @@ mod tests {
             let mut offset = 99;
             for gap in gaps {
                 offset += gap;
-                ledger.admit(record(&partition, offset), offset.to_string(), false);
+                ledger.admit(record(&partition, offset), offset.to_string(), Turn::default());
             }
             let mut running = Vec::new();
             while let Some((ticket, _)) = ledger.start() {

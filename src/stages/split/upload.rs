@@ -11,7 +11,7 @@ use deckle_contract::{
     document::BlobRef,
     error::Result,
     record::{
-        Event, Lane, Readmitted, Uploaded,
+        Event, Readmitted, Uploaded,
         wire::{self, Headers},
     },
 };
@@ -51,8 +51,7 @@ impl Input for Upload {
     }
 
     fn order(&self) -> Order {
-        let lane = self.upload.envelope.lane;
-        Order { key: self.upload.order_key(), interactive: lane == Lane::Interactive }
+        Order::of(&self.upload)
     }
 
     fn headers(&self, stage: &str) -> BTreeMap<String, String> {
@@ -91,7 +90,7 @@ pub(super) fn left(upload: &Uploaded, rest: Rest) -> Result<Readmitted> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deckle_contract::record::{Envelope, Options, Source, TrailEntry};
+    use deckle_contract::record::{Envelope, Lane, Options, Source, TrailEntry};
 
     const FAR_AHEAD: i64 = 4_102_444_800_000_000;
 

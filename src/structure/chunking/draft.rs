@@ -1,7 +1,11 @@
 //! Packing of counted units into chunks.
 
 use super::split;
-use deckle_contract::document::{Chunk, Locator};
+use deckle_contract::{
+    checkpoint::Checkpoint,
+    document::{Chunk, Locator},
+    error::Result,
+};
 
 /// A text that is counted already.
 #[derive(Debug, Clone)]
@@ -65,6 +69,7 @@ pub(super) struct Packer<'a> {
     count: &'a dyn Fn(&str) -> usize,
     /// Special tokens: what an empty text counts.
     base: usize,
+    checkpoint: Checkpoint<'a>,
     path: Vec<Heading>,
     open: Draft,
     drafts: Vec<Draft>,
@@ -81,19 +86,20 @@ const ENOUGH_SHARE: usize = 2;
 const TINY_SHARE: usize = 8;
 
 impl<'a> Packer<'a> {
-    pub(super) fn new(limit: usize, count: &'a dyn Fn(&str) -> usize) -> Self {
-        Self { limit, count, base: count(""), path: Vec::new(), open: Draft::default(), drafts: Vec::new() }
+    pub(super) fn new(limit: usize, count: &'a dyn Fn(&str) -> usize, checkpoint: Checkpoint<'a>) -> Self {
+        let (open, base) = (Draft::default(), count(""));
+        Self { limit, count, base, checkpoint, path: Vec::new(), open, drafts: Vec::new() }
     }
 
     /// Opens a section; its level closes those at the same level and below.
-    pub(super) fn heading(&mut self, level: u8, text: &str, prov: &[Locator]) {
+    pub(super) fn heading(&mut self, level: u8, text: &str, prov: &[Locator]) -> Result<()> {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         if text.is_empty() {
-            return;
+            return Ok(());
         }
-        self.close();
+        self.close()?;
         let keep = self.path.iter().position(|above| above.level >= level).unwrap_or(self.path.len());
-        self.leave(keep);
+        self.leave(keep)?;
         let budget = self.limit / HEADING_SHARE;
         let counted = (self.count)(&text).saturating_sub(self.base);
         let (shown, tokens) = if counted <= budget {
@@ -102,22 +108,24 @@ impl<'a> Packer<'a> {
             (split::cut(&text, budget, self.base, self.count), budget)
         };
         self.path.push(Heading { level, text, shown, tokens, is_shown: false, prov: prov.to_vec() });
+        Ok(())
     }
 
     /// Closes the sections from `keep` on. Headings that no chunk shows, because nothing stood below them, become
     /// text of the section that is left.
-    fn leave(&mut self, keep: usize) {
+    fn leave(&mut self, keep: usize) -> Result<()> {
         let Some(first) = self.path[keep..].iter().position(|heading| !heading.is_shown).map(|at| keep + at) else {
             self.path.truncate(keep);
-            return;
+            return Ok(());
         };
         let unshown: Vec<Heading> = self.path.drain(first..).collect();
         for heading in unshown.into_iter().filter(|heading| !heading.is_shown) {
             let unit = self.unit(heading.text, BLOCK, &heading.prov);
-            self.add(unit);
+            self.add(unit)?;
         }
-        self.close();
+        self.close()?;
         self.path.truncate(keep);
+        Ok(())
     }
 
     /// The path as a new chunk shows it: the innermost headings that fit their share.
@@ -162,17 +170,13 @@ impl<'a> Packer<'a> {
         Unit { text, tokens, joiner, prov: prov.to_vec() }
     }
 
-    /// Adds a paragraph; nothing for an empty one.
-    pub(super) fn text(&mut self, text: &str, prov: &[Locator]) {
-        self.verbatim(text, prov);
-    }
-
-    /// Adds a text as it stands, white space included.
-    pub(super) fn verbatim(&mut self, text: &str, prov: &[Locator]) {
-        if !text.trim().is_empty() {
-            let unit = self.unit(text.to_owned(), BLOCK, prov);
-            self.add(unit);
+    /// Adds a text as it stands, white space included; nothing for an empty one.
+    pub(super) fn verbatim(&mut self, text: &str, prov: &[Locator]) -> Result<()> {
+        if text.trim().is_empty() {
+            return Ok(());
         }
+        let unit = self.unit(text.to_owned(), BLOCK, prov);
+        self.add(unit)
     }
 
     fn budget(&self, draft: &Draft) -> usize {
@@ -186,57 +190,55 @@ impl<'a> Packer<'a> {
     }
 
     /// Adds a unit to the open chunk, or to a new one where it does not fit.
-    pub(super) fn add(&mut self, unit: Unit) {
+    pub(super) fn add(&mut self, unit: Unit) -> Result<()> {
+        self.checkpoint.pass()?;
         if self.open.units.is_empty() {
             self.open = self.start();
         }
         let is_enough = unit.joiner == BLOCK && self.open.tokens() >= self.limit / ENOUGH_SHARE;
         if (is_enough || unit.tokens > self.budget(&self.open)) && !self.open.units.is_empty() {
-            self.close();
+            self.close()?;
             self.open = self.start();
         }
         self.open.units.push(unit);
+        Ok(())
     }
 
     /// Adds units that should stay in one chunk if they fit one.
-    pub(super) fn together(&mut self, mut units: Vec<Unit>) {
-        let Some(first) = units.first_mut() else { return };
+    pub(super) fn together(&mut self, mut units: Vec<Unit>) -> Result<()> {
+        let Some(first) = units.first_mut() else { return Ok(()) };
         first.joiner = BLOCK;
         let tokens: usize = units.iter().map(|unit| unit.tokens).sum();
         let alone = Unit { text: String::new(), tokens, joiner: "", prov: Vec::new() };
         if !self.open.units.is_empty() && tokens > self.budget(&self.open) && self.fits_alone(&alone) {
-            self.close();
+            self.close()?;
         }
-        for unit in units {
-            self.add(unit);
-        }
+        units.into_iter().try_for_each(|unit| self.add(unit))
     }
 
     /// Adds a table's rows, the header above each run of them; without it where both do not fit together.
-    pub(super) fn rows(&mut self, header: Unit, rows: Vec<Unit>) {
-        self.close();
+    pub(super) fn rows(&mut self, header: Unit, rows: Vec<Unit>) -> Result<()> {
+        self.close()?;
         let widest = rows.iter().map(|row| row.tokens).max().unwrap_or(0);
         let both = Unit { tokens: header.tokens + widest.min(self.limit / 2), ..header.clone() };
         let repeat = self.fits_alone(&both) && header.tokens <= self.limit / 2;
-        self.add(header.clone());
+        self.add(header.clone())?;
         for row in rows {
             if row.tokens > self.budget(&self.open) {
-                self.close();
+                self.close()?;
                 if repeat {
-                    self.add(header.clone());
+                    self.add(header.clone())?;
                 }
             }
-            self.add(row);
+            self.add(row)?;
         }
-        self.close();
+        self.close()
     }
 
     /// Ends the open chunk.
-    fn close(&mut self) {
+    fn close(&mut self) -> Result<()> {
         let draft = std::mem::take(&mut self.open);
-        if !draft.units.is_empty() {
-            self.settle(draft);
-        }
+        if draft.units.is_empty() { Ok(()) } else { self.settle(draft) }
     }
 
     fn fits(&self, chunk: &Chunk) -> bool {
@@ -244,48 +246,50 @@ impl<'a> Packer<'a> {
     }
 
     /// Puts a draft among the finished ones; cuts it where the sum of its parts was too good.
-    fn settle(&mut self, mut draft: Draft) {
+    fn settle(&mut self, mut draft: Draft) -> Result<()> {
         if self.fits(&draft.chunk()) {
             self.drafts.push(draft);
-            return;
+            return Ok(());
         }
         if draft.units.len() > 1 {
             let last_half = draft.units.split_off(draft.units.len() / 2);
             let second = Draft { units: last_half, ..draft.clone() };
-            self.settle(draft);
-            self.settle(second);
-            return;
+            self.settle(draft)?;
+            return self.settle(second);
         }
-        let Some(unit) = draft.units.pop() else { return };
+        let Some(unit) = draft.units.pop() else { return Ok(()) };
         let budget = self.budget(&draft);
         let fits = |piece: &str| {
             let chunk = Chunk { text: piece.to_owned(), ..draft.chunk() };
             self.fits(&chunk)
         };
-        let pieces = split::split(&unit.text, budget, self.base, self.count, &fits);
+        let pieces = split::split(&unit.text, budget, self.base, self.count, &fits, self.checkpoint)?;
         for text in pieces {
             let tokens = (self.count)(&text).saturating_sub(self.base);
             self.drafts.push(Draft { units: vec![Unit { text, tokens, ..unit.clone() }], ..draft.clone() });
         }
+        Ok(())
     }
 
     /// Ends the last section and numbers the chunks.
-    pub(super) fn finish(mut self) -> Vec<Chunk> {
-        self.close();
-        self.leave(0);
-        let drafts = self.merge_tiny();
+    pub(super) fn finish(mut self) -> Result<Vec<Chunk>> {
+        self.close()?;
+        self.leave(0)?;
+        let drafts = self.merge_tiny()?;
         let mut chunks: Vec<Chunk> = drafts.iter().map(Draft::chunk).filter(|chunk| !chunk.text.is_empty()).collect();
         for (number, chunk) in chunks.iter_mut().enumerate() {
+            self.checkpoint.pass()?;
             chunk.chunk_no = number as u32;
             chunk.token_count = (self.count)(&chunk.embedded_text()) as u32;
         }
-        chunks
+        Ok(chunks)
     }
 
     /// Merges a tiny chunk with the next one: their common path stays the path, the rest of either becomes text.
-    fn merge_tiny(&mut self) -> Vec<Draft> {
+    fn merge_tiny(&mut self) -> Result<Vec<Draft>> {
         let mut merged: Vec<Draft> = Vec::new();
         for draft in std::mem::take(&mut self.drafts) {
+            self.checkpoint.pass()?;
             let joined = merged.last().and_then(|last| self.join(last, &draft));
             match joined {
                 Some(joined) => {
@@ -295,7 +299,7 @@ impl<'a> Packer<'a> {
                 None => merged.push(draft),
             }
         }
-        merged
+        Ok(merged)
     }
 
     fn join(&self, first: &Draft, second: &Draft) -> Option<Draft> {

@@ -15,7 +15,11 @@ mod split;
 mod tests;
 
 use deckle_contract::document::markdown::cell_grid;
-use deckle_contract::document::{Block, BlockKind, Chunk};
+use deckle_contract::{
+    checkpoint::Checkpoint,
+    document::{Block, BlockKind, Chunk},
+    error::Result,
+};
 use draft::{Packer, Unit};
 
 /// The chunking's name and parameters; part of the key of every vector, so it changes with the result.
@@ -24,24 +28,34 @@ pub const NAME: &str = "structure-v1/256/128";
 /// Cuts blocks in reading order into chunks of at most `limit` tokens by `count`, numbered from 0.
 ///
 /// `count` gives the tokens of a text as the model would read it, special tokens included; it is called about twice a
-/// block. Page furniture and pictures without text are left out.
-pub fn chunk(blocks: &[Block], limit: usize, count: &dyn Fn(&str) -> usize) -> Vec<Chunk> {
-    let mut packer = Packer::new(limit, count);
+/// block. Page furniture and pictures without text are left out. The checkpoint is asked at each block, each row of a
+/// table, and within long texts.
+///
+/// # Errors
+/// What the checkpoint says.
+pub fn chunk(
+    blocks: &[Block],
+    limit: usize,
+    count: &dyn Fn(&str) -> usize,
+    checkpoint: Checkpoint<'_>,
+) -> Result<Vec<Chunk>> {
+    let mut packer = Packer::new(limit, count, checkpoint);
     let mut rest = blocks.iter().filter(|block| !block.kind.is_furniture()).peekable();
     while let Some(block) = rest.next() {
+        checkpoint.pass()?;
         match block.kind {
-            BlockKind::Title => packer.heading(0, &block.text, &block.prov),
-            BlockKind::SectionHeader => packer.heading(block.level.unwrap_or(1).max(1), &block.text, &block.prov),
+            BlockKind::Title => packer.heading(0, &block.text, &block.prov)?,
+            BlockKind::SectionHeader => packer.heading(block.level.unwrap_or(1).max(1), &block.text, &block.prov)?,
             BlockKind::ListItem => {
                 let mut list = vec![packer.unit(list_item(block), "\n", &block.prov)];
                 while let Some(item) = rest.next_if(|next| next.kind == BlockKind::ListItem) {
                     list.push(packer.unit(list_item(item), "\n", &item.prov));
                 }
-                packer.together(list);
+                packer.together(list)?;
             }
-            BlockKind::Table if block.table.is_some() => table(&mut packer, block),
-            BlockKind::Code => packer.verbatim(block.text.trim_matches('\n'), &block.prov),
-            _ => packer.text(block.text.trim(), &block.prov),
+            BlockKind::Table if block.table.is_some() => table(&mut packer, block)?,
+            BlockKind::Code => packer.verbatim(block.text.trim_matches('\n'), &block.prov)?,
+            _ => packer.verbatim(block.text.trim(), &block.prov)?,
         }
     }
     packer.finish()
@@ -56,8 +70,8 @@ fn list_item(block: &Block) -> String {
 }
 
 /// A table as pipe rows: whole where it fits, else in runs of rows below the repeated header.
-fn table(packer: &mut Packer<'_>, block: &Block) {
-    let Some(table) = &block.table else { return };
+fn table(packer: &mut Packer<'_>, block: &Block) -> Result<()> {
+    let Some(table) = &block.table else { return Ok(()) };
     let mut rows: Vec<String> = cell_grid(table)
         .iter()
         .map(|row| {
@@ -69,7 +83,7 @@ fn table(packer: &mut Packer<'_>, block: &Block) {
         })
         .collect();
     if rows.is_empty() {
-        return packer.text(block.text.trim(), &block.prov);
+        return packer.verbatim(block.text.trim(), &block.prov);
     }
     // One dash a column is a whole GFM rule, and a tokenizer counts every dash.
     let header = format!("{}\n|{}", rows.remove(0), "-|".repeat(table.columns as usize));
@@ -83,5 +97,5 @@ fn table(packer: &mut Packer<'_>, block: &Block) {
     }
     let header: Unit = packer.unit(header, "\n\n", &block.prov);
     let rows: Vec<Unit> = rows.into_iter().map(|row| packer.unit(row, "\n", &block.prov)).collect();
-    packer.rows(header, rows);
+    packer.rows(header, rows)
 }

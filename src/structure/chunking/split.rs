@@ -1,5 +1,6 @@
 //! Cutting one text that is longer than the limit: between sentences, then words, then characters.
 
+use deckle_contract::{checkpoint::Checkpoint, error::Result};
 use text_splitter::{ChunkConfig, ChunkSizer, TextSplitter};
 
 /// Counts a piece without the special tokens that every count contains.
@@ -23,15 +24,17 @@ pub(super) fn split(
     base: usize,
     count: &dyn Fn(&str) -> usize,
     fits: &dyn Fn(&str) -> bool,
-) -> Vec<String> {
+    checkpoint: Checkpoint<'_>,
+) -> Result<Vec<String>> {
     let mut pieces = Vec::new();
     for window in windows(text) {
+        checkpoint.pass()?;
         let splitter = TextSplitter::new(ChunkConfig::new(budget.max(1)).with_sizer(Sizer { count, base }));
         for piece in splitter.chunks(window) {
             halve(piece, fits, &mut pieces);
         }
     }
-    pieces
+    Ok(pieces)
 }
 
 /// The longest text, in bytes, that is given to the splitter at once: it looks at all of the rest for every piece.

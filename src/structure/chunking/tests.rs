@@ -37,6 +37,11 @@ fn count(text: &str) -> usize {
     2 + signs + words.map(|word| word.chars().count().div_ceil(5)).sum::<usize>()
 }
 
+/// The chunks, with nothing that ends the work early.
+fn chunk(blocks: &[Block], limit: usize, count: &dyn Fn(&str) -> usize) -> Vec<Chunk> {
+    super::chunk(blocks, limit, count, Checkpoint::open()).unwrap()
+}
+
 fn letters(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
@@ -186,6 +191,31 @@ fn any_block() -> impl Strategy<Value = Block> {
         6 => table(&[&[words.as_str(), "b"], &["c", words.as_str()], &["", "f"]]),
         _ => text(&words),
     })
+}
+
+#[test]
+fn a_checkpoint_ends_the_work_within_a_long_text_a_long_list_and_a_long_table() {
+    let words = "A sentence of some words. ".repeat(20_000);
+    let rows: Vec<&[&str]> = vec![&["a cell", "another cell"]; 5_000];
+    let item = Block::new(BlockKind::ListItem, "an item");
+    for blocks in [vec![text(&words)], vec![table(&rows)], vec![item; 5_000]] {
+        let whole = Counter::new(0);
+        let asked = || {
+            whole.set(whole.get() + 1);
+            Ok(())
+        };
+        super::chunk(&blocks, 64, &count, Checkpoint::new(&asked)).unwrap();
+        assert!(whole.get() > 30, "asked {} times", whole.get());
+        let rest = Counter::new(10);
+        let ends = || match rest.get() {
+            0 => Err(deckle_contract::error::Failure::rejected("limit.time", "enough")),
+            left => {
+                rest.set(left - 1);
+                Ok(())
+            }
+        };
+        assert!(super::chunk(&blocks, 64, &count, Checkpoint::new(&ends)).is_err());
+    }
 }
 
 proptest! {

@@ -389,7 +389,7 @@ impl AnyStage for Copy {
     }
 
     fn order(&self, _: &str, value: &[u8]) -> Option<Order> {
-        Some(Order { key: String::from_utf8(value.to_vec()).ok()?, interactive: true })
+        Some(Order { key: String::from_utf8(value.to_vec()).ok()?, interactive: true, large: false })
     }
 
     async fn process(&self, _: &str, _: &Headers, value: &[u8]) -> Result<Vec<Output>> {

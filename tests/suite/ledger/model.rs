@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use deckle::log::{
     NewRecord, Partition, Position, Record, Step,
-    ledger::{Admission, InFlight, Ledger, Limits, Ticket},
+    ledger::{Admission, InFlight, Ledger, Limits, Ticket, Turn},
 };
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ pub struct Source {
     /// Offsets skipped before it.
     hole: i64,
     key: u8,
-    interactive: bool,
+    turn: Turn,
     outputs: Vec<u8>,
 }
 
@@ -33,8 +33,10 @@ pub fn sources() -> impl Strategy<Value = Vec<Vec<Source>>> {
 /// As many records in each partition.
 pub fn sources_of(count: usize) -> impl Strategy<Value = Vec<Vec<Source>>> {
     let hole = prop_oneof![4 => Just(0i64), 1 => 1i64..4];
-    let source = (hole, 0u8..6, prop::bool::weighted(0.2), prop::collection::vec(0u8..20, 0..4))
-        .prop_map(|(hole, key, interactive, outputs)| Source { hole, key, interactive, outputs });
+    let turn = (prop::bool::weighted(0.2), prop::bool::weighted(0.3));
+    let turn = turn.prop_map(|(interactive, large)| Turn { interactive, large });
+    let source = (hole, 0u8..6, turn, prop::collection::vec(0u8..20, 0..4))
+        .prop_map(|(hole, key, turn, outputs)| Source { hole, key, turn, outputs });
     prop::collection::vec(prop::collection::vec(source, 1..count), PARTITIONS)
 }
 
@@ -242,7 +244,7 @@ impl World {
         self.committed[number] = (position.next, position.encode());
     }
 
-    fn record(&self, number: usize, offset: i64) -> (Record, String, bool) {
+    fn record(&self, number: usize, offset: i64) -> (Record, String, Turn) {
         let source = &self.sources[number][&offset];
         let record = Record {
             partition: partition(number),
@@ -252,7 +254,7 @@ impl World {
             headers: BTreeMap::new(),
             value: Bytes::from_static(&[0; 5]),
         };
-        (record, source.key.to_string(), source.interactive)
+        (record, source.key.to_string(), source.turn)
     }
 
     /// The reader gives the next record that the position it started from did not cover.
@@ -267,8 +269,8 @@ impl World {
             return;
         };
         self.cursors[number] = Some(offset + 1);
-        let (record, key, interactive) = self.record(number, offset);
-        let admission = self.ledger.admit(record, key, interactive);
+        let (record, key, turn) = self.record(number, offset);
+        let admission = self.ledger.admit(record, key, turn);
         let Admission::Admitted(ticket) = admission else { panic!("{admission:?}") };
         assert_eq!(ticket.offset, offset);
         self.entries.push(Entry { ticket, partition: number, offset, state: State::Waiting, at: self.now });
@@ -277,11 +279,11 @@ impl World {
     fn deliver_again(&mut self, number: usize, at: prop::sample::Index) {
         let offsets: Vec<i64> = self.sources[number].keys().copied().collect();
         let offset = *at.get(&offsets);
-        let (record, key, interactive) = self.record(number, offset);
+        let (record, key, turn) = self.record(number, offset);
         match self.cursors[number] {
-            None => assert_eq!(self.ledger.admit(record, key, interactive), Admission::Unassigned),
+            None => assert_eq!(self.ledger.admit(record, key, turn), Admission::Unassigned),
             Some(cursor) if offset < cursor => {
-                assert_eq!(self.ledger.admit(record, key, interactive), Admission::Covered);
+                assert_eq!(self.ledger.admit(record, key, turn), Admission::Covered);
             }
             Some(_) => {}
         }
@@ -291,9 +293,17 @@ impl World {
         self.sources[entry.partition][&entry.offset].key
     }
 
-    /// No earlier record of its key is open.
+    fn is_large(&self, entry: &Entry) -> bool {
+        self.sources[entry.partition][&entry.offset].turn.large
+    }
+
+    /// No earlier record of its key is open, and a large one only while few of them run.
     fn may_start(&self, at: usize) -> bool {
         let entry = &self.entries[at];
+        let large = self.entries.iter().filter(|other| other.state == State::Running && self.is_large(other)).count();
+        if self.is_large(entry) && large >= self.limits.large {
+            return false;
+        }
         let open = |other: &Entry| matches!(other.state, State::Waiting | State::Running);
         entry.state == State::Waiting
             && !self.entries[..at].iter().any(|other| open(other) && self.key_of(other) == self.key_of(entry))
@@ -457,7 +467,7 @@ impl World {
         let expected = if idle || outputs.len() >= self.limits.step_outputs || bytes >= self.limits.step_bytes {
             self.now
         } else {
-            let delay = |entry: &&Entry| match self.sources[entry.partition][&entry.offset].interactive {
+            let delay = |entry: &&Entry| match self.sources[entry.partition][&entry.offset].turn.interactive {
                 true => self.limits.interactive_delay,
                 false => self.limits.step_delay,
             };

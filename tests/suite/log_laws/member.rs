@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use deckle::log::{
     CommitError, Event, Log, NewRecord, Partition, Position, Reader, Record, Tail, Topic, Writer,
-    ledger::{Ledger, Limits},
+    ledger::{Ledger, Limits, Turn},
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -190,7 +190,7 @@ impl Working {
                 Event::Records(records) => {
                     for record in records {
                         let key = record.key.clone();
-                        self.ledger.admit(record, key, false);
+                        self.ledger.admit(record, key, Turn::default());
                     }
                 }
                 Event::Assigned(partitions) => {
