@@ -34,6 +34,8 @@ database: setup-test ## start a Cassandra node to try deckle on, until Ctrl-C
 
 # Servers that all tests share run beside them; a test that kills its broker starts its own (tests/suite/support/servers.rs).
 # The runner with the summary comes last, so that the output ends in the count of tests.
+# Property tests draw the same cases each time here, so that a change is judged by what it changes; `make soak` draws others.
+test: export PROPTEST_RNG_SEED = 20261201
 test: setup-test ## run all tests
 	cargo test --workspace --quiet --doc
 	$(SERVERS) with kafka cassandra registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --workspace
@@ -51,8 +53,9 @@ check: setup-test ## format, lints, licences, documentation, unused dependencies
 bench: setup-test ## measure embedding (batched beside one by one), the store and Kafka (exactly once beside a bare loop)
 	$(SERVERS) with kafka cassandra -- cargo bench -p deckle
 
-soak: setup-test ## run the long tests that `make test` leaves out
+soak: setup-test ## run the long tests that `make test` leaves out, and property tests on many new cases
 	$(SERVERS) with kafka cassandra registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --workspace --profile soak --run-ignored only
+	PROPTEST_CASES=10000 $(TOOLS)/cargo-nextest nextest run --workspace --profile soak -E 'test(/^(ledger|inference::batcher)::|markdown|chunking|laws::/) - test(/_laws::/)'
 
 licences: setup ## list the licence of every crate, library and model that a copy of deckle carries
 	cargo build --quiet

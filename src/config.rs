@@ -2,27 +2,28 @@
 //!
 //! The law: everything is checked before anything starts, and every complaint names the key.
 
+mod fingerprint;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
+pub use fingerprint::RULES;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     blob::{self, sources},
     decode::{self, sandbox},
     log::{self, registry},
-    models::{self, inference},
+    models::inference,
     recognition::engine,
     runtime::worker,
     stages, store,
-    structure::chunking,
 };
 
 /// Everything that can be set.
@@ -287,20 +288,7 @@ impl Config {
     /// # Errors
     /// When the settings cannot be written as JSON.
     pub fn result_hash(&self) -> anyhow::Result<String> {
-        use sha2::{Digest, Sha256};
-        let catalogue = models::Catalogue::load();
-        let decode = &self.decode;
-        let limits = (decode.max_pages, decode.max_pixels, decode.max_source_pixels, decode.render_dpi);
-        // Other models that embed add vectors, and change nothing of a result.
-        let change_results = catalogue.models.iter().filter(|entry| entry.task != models::EMBED);
-        let weights: Vec<_> = std::iter::once(catalogue.embedder())
-            .chain(change_results)
-            .flat_map(|entry| &entry.files)
-            .map(|file| &file.sha256)
-            .collect();
-        let facts = (limits, &self.ocr, chunking::NAME, weights, RULES);
-        let json = serde_json::to_vec(&facts).context("settings as JSON")?;
-        Ok(hex::encode(Sha256::digest(json))[..16].to_owned())
+        fingerprint::of(self)
     }
 }
 
@@ -340,6 +328,3 @@ fn complaint(error: &figment::Error) -> String {
         }
     }
 }
-
-/// Raised when a rule in the code changes results (layout, text-layer judgement), so that files are read again.
-const RULES: u32 = 2;

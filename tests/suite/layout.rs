@@ -3,8 +3,6 @@
 //!
 //! Needs `make setup`; without it the tests fail and say so.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use deckle::{
     app::App,
@@ -15,24 +13,15 @@ use deckle::{
             wire::{self, Headers},
         },
     },
-    decode::{
-        Config, Decoders,
-        sandbox::{self, File},
-    },
+    decode::File,
     imaging::Pixmap,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Home, data, set_up};
+use crate::support::{Home, data, decoders};
 
 const TENANT: &str = "museum";
-
-fn decoders() -> Decoders {
-    let sandbox = sandbox::Config { children: Some(1), ..sandbox::Config::default() };
-    let config = Config { pdfium: Some(set_up().join("lib")), ..Config::default() };
-    Decoders::start(Path::new(env!("CARGO_BIN_EXE_deckle")), sandbox, config)
-}
 
 /// A page as the stage before hands it on: lines, images and its rendering.
 async fn read(app: &App, name: &str) -> Page {

@@ -40,6 +40,7 @@ mod reading;
 mod redrive;
 mod registry;
 mod replay;
+mod rules;
 mod sandbox;
 mod scylla;
 mod search;

@@ -138,7 +138,7 @@ mod tests {
     use bytes::Bytes;
     use deckle_log::{
         Partition, Position, Record,
-        ledger::{Admission, Ledger, Limits},
+        ledger::{Admission, Ledger, Limits, Turn},
     };
 
     /// Tickets, which only a ledger gives.
@@ -155,7 +155,7 @@ mod tests {
             value: Bytes::new(),
         };
         (0..100)
-            .map(|offset| match ledger.admit(record(offset), offset.to_string(), false) {
+            .map(|offset| match ledger.admit(record(offset), offset.to_string(), Turn::default()) {
                 Admission::Admitted(ticket) => ticket,
                 other => panic!("{other:?}"),
             })

@@ -25,6 +25,7 @@ use deckle::{
         document::Document,
         record::{DeadLetter, Event, wire},
     },
+    decode::{self, Decoders, sandbox},
     log::{self, Topic},
     models::Catalogue,
     store::{DocumentKey, Header, ListFilter, RunKey},
@@ -71,6 +72,13 @@ pub fn set_up() -> PathBuf {
         assert!(folder.join(part).is_dir(), "{} is missing: run `make setup`", folder.join(part).display());
     }
     folder
+}
+
+/// Decoders with one child, which is the program under test.
+pub fn decoders() -> Decoders {
+    let sandbox = sandbox::Config { children: Some(1), ..sandbox::Config::default() };
+    let config = decode::Config { pdfium: Some(set_up().join("lib")), ..decode::Config::default() };
+    Decoders::start(Path::new(env!("CARGO_BIN_EXE_deckle")), sandbox, config)
 }
 
 /// Waits until something is so.
