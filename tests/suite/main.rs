@@ -24,6 +24,7 @@ mod examples;
 mod export;
 mod export_folder;
 mod exports;
+mod hostile;
 mod http;
 mod inference;
 mod kafka_faults;

@@ -313,6 +313,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// With a seed that is always the same.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number from 0 up to `end`, which is not among them.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
