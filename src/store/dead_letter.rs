@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use deckle_contract::error::{Failure, Reason, Result};
 
@@ -156,6 +157,8 @@ pub struct ListedDeadLetter {
 /// A redrive's claim on a letter, made before anything is appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
+    /// Names the claim, so that it is the same however often it is asked for, and nobody else's.
+    pub id: Uuid,
     /// The version to give the redriven record, unless an earlier claim chose one.
     pub version: i64,
     /// The present time, µs since 1970, UTC: an earlier claim that ran out before it is taken over.

@@ -99,6 +99,7 @@ pub async fn redrive(
     let needed = rate.as_ref().map_or(Duration::ZERO, |rate| rate.time_for(letters.len()));
     let until = now.saturating_add(i64::try_from((CLAIM + needed).as_micros()).unwrap_or(i64::MAX));
 
+    let claim_id = Uuid::new_v4();
     let mut ours = Vec::new();
     for (letter, version) in letters.into_iter().zip(proposed) {
         let record = match store.failed_record(&letter.key).await? {
@@ -116,7 +117,7 @@ pub async fn redrive(
                 continue;
             }
         };
-        match store.claim_redrive(&letter.key, Claim { version, now, until }).await? {
+        match store.claim_redrive(&letter.key, Claim { id: claim_id, version, now, until }).await? {
             Claimed::Ours { version } => ours.push((letter, version, revised(letter, &record, version)?)),
             Claimed::Not(state) => report(letter, Outcome::Left(state)),
         }

@@ -224,24 +224,36 @@ async fn letter(session: &Session, key: DeadLetterKey) -> Result<Option<ListedDe
 /// Claims an open letter, or takes over a claim that ran out, with the version it has. The same claim again is ours.
 pub(super) async fn claim_redrive(session: &Session, key: &DeadLetterKey, claim: Claim) -> Result<Claimed> {
     let DeadLetterKey { tenant, letter_id } = key;
-    let open = "UPDATE letters SET state = 'redriving', version = ?, state_at = ? WHERE tenant = ? AND letter_id = ?
-                IF state = 'open'";
-    if session.compare_and_set(open, (claim.version, claim.until, tenant, letter_id)).await? {
+    let id = claim.id.to_string();
+    let open = "UPDATE letters SET state = 'redriving', version = ?, state_at = ?, claim_id = ?
+                WHERE tenant = ? AND letter_id = ? IF state = 'open'";
+    if session.compare_and_set(open, (claim.version, claim.until, &id, tenant, letter_id)).await? {
         return Ok(Claimed::Ours { version: claim.version });
     }
-    match state(session, key).await? {
-        Some(DeadLetterState::Redriving { version, until }) if (version, until) == (claim.version, claim.until) => {
-            Ok(Claimed::Ours { version })
-        }
-        Some(DeadLetterState::Redriving { version, until }) if until < claim.now => {
-            let given_up = "UPDATE letters SET state_at = ? WHERE tenant = ? AND letter_id = ?
+    // It may have been set by a request whose answer was lost, and that was made again.
+    match claimed(session, key, &id).await? {
+        Claimed::Not(Some(DeadLetterState::Redriving { until, .. })) if until < claim.now => {
+            let given_up = "UPDATE letters SET state_at = ?, claim_id = ? WHERE tenant = ? AND letter_id = ?
                             IF state = 'redriving' AND state_at = ?";
-            if session.compare_and_set(given_up, (claim.until, tenant, letter_id, until)).await? {
-                return Ok(Claimed::Ours { version });
-            }
-            Ok(Claimed::Not(state(session, key).await?))
+            session.compare_and_set(given_up, (claim.until, &id, tenant, letter_id, until)).await?;
+            claimed(session, key, &id).await
         }
-        other => Ok(Claimed::Not(other)),
+        other => Ok(other),
+    }
+}
+
+/// Whether the claim of this id holds.
+async fn claimed(session: &Session, key: &DeadLetterKey, id: &str) -> Result<Claimed> {
+    let select = "SELECT claim_id, state, version, state_at FROM letters WHERE tenant = ? AND letter_id = ?";
+    type Row = (Option<String>, String, Option<i64>, Option<i64>);
+    let Some((claim_id, state, version, at)) =
+        session.read_serial::<Row>(select, (&key.tenant, &key.letter_id)).await?
+    else {
+        return Ok(Claimed::Not(None));
+    };
+    match DeadLetterState::of_columns(&state, version, at)? {
+        DeadLetterState::Redriving { version, .. } if claim_id.as_deref() == Some(id) => Ok(Claimed::Ours { version }),
+        state => Ok(Claimed::Not(Some(state))),
     }
 }
 

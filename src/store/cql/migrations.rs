@@ -60,6 +60,7 @@ pub const ALL: &[Migration] = &[
         fill: None,
     },
     Migration { number: 4, name: "models", cql: include_str!("../../../schemas/store/0004_models.cql"), fill: None },
+    Migration { number: 5, name: "claims", cql: include_str!("../../../schemas/store/0005_claims.cql"), fill: None },
 ];
 
 /// Remembers what was applied. One partition, so that it is read in order.

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0004_erasures.sql"),
     include_str!("0005_models.sql"),
     include_str!("0006_search.sql"),
+    include_str!("0007_claims.sql"),
 ];
 
 /// Bytes. Holds five vectors of 384 floats with 5 % waste; SQLite's own 4096 would hold two and waste a quarter.

@@ -123,13 +123,14 @@ fn conditions(filter: &DeadLetterFilter) -> Result<(String, Vec<Value>)> {
 pub(super) fn claim_redrive(tx: &Connection, key: &DeadLetterKey, claim: Claim) -> Result<Claimed> {
     let ours = tx
         .prepare_cached(
-            "UPDATE letters SET state = 'redriving', version = coalesce(version, ?3), state_at = ?4
+            "UPDATE letters SET state = 'redriving', version = coalesce(version, ?3), state_at = ?4, claim_id = ?6
              WHERE tenant = ?1 AND letter_id = ?2
-               AND (state = 'open' OR (state = 'redriving' AND (state_at < ?5 OR (version, state_at) = (?3, ?4))))
+               AND (state = 'open' OR (state = 'redriving' AND (state_at < ?5 OR claim_id = ?6)))
              RETURNING version",
         )
         .and_then(|mut statement| {
-            let values = params![key.tenant, key.letter_id, claim.version, claim.until, claim.now];
+            let values =
+                params![key.tenant, key.letter_id, claim.version, claim.until, claim.now, claim.id.to_string()];
             statement.query_row(values, |row| row.get(0)).optional()
         })
         .map_err(failure)?;
