@@ -123,7 +123,7 @@ async fn a_submission_that_does_not_open_the_file_is_not_unchanged_and_changes_n
     let outcome = |ran: &support::Ran| ran.json()["documents"][0]["outcome"].as_str().unwrap().to_owned();
     assert_eq!(outcome(&process(&home, Some(PASSWORD), 0).await), "published");
     let (published, blobs) = visible(&home).await;
-    for password in [Some(WRONG), None] {
+    for password in [Some(WRONG), None, None] {
         let ran = process(&home, password, 1).await;
         assert_eq!(outcome(&ran), "failed", "{password:?}");
         let (header, now) = visible(&home).await;
