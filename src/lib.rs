@@ -18,8 +18,9 @@
 //! `Cargo.toml` names and nothing else. A row uses rows above it.
 //!
 //! ```text
-//! contract      what travels, what a document is, what can go wrong       seal    passwords, sealed before they are stored
-//! imaging       pixels: levelling, warping, ruled lines       blob    folders and buckets: results, sources of uploads
+//! contract      what travels, what a document is, what can go wrong
+//! seal          passwords, and the keys that seal them        blob    folders and buckets: results, sources of uploads
+//! imaging       pixels: levelling, warping, ruled lines
 //! log           SQLite or Kafka between the stages            store   SQLite or CQL for the results, and search
 //! decode        formats, and the sandbox they are read in     structure   lines → blocks, tables, fields, chunks
 //! models        networks, and batched inference               eval    how well documents are read

@@ -27,7 +27,7 @@ async fn process(home: &Home, password: Option<&str>, code: i32) -> support::Ran
     let path = support::bad().join(FILE);
     let mut command = home.command(["process".as_ref(), path.as_os_str(), "--json".as_ref()]);
     command.args(password.map(|password| ["--password", password]).iter().flatten());
-    support::run(command.env("RUST_LOG", "trace")).await.ended(code)
+    support::run(&mut command).await.ended(code)
 }
 
 /// Files below a folder that hold a text, as it is or in hexadecimal digits.
