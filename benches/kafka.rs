@@ -235,7 +235,8 @@ async fn pass_through(log: &Arc<dyn Log>, group: &str, round: usize, commits: &C
     let journal = Journal::open(&folder.path().join("journal")).unwrap();
     let config = worker::Config { max_in_flight: 10_000, max_in_flight_bytes: 128 << 20, ..worker::Config::default() };
     let (stop, stopped) = watch::channel(false);
-    let worker = tokio::spawn(Worker::new(stage, (reader, writer), journal, config, 64).run(stopped));
+    let worker =
+        tokio::spawn(Worker::new(stage, (reader, writer), journal, support::no_keys(), config, 64).run(stopped));
     done.wait_for(|passed| *passed >= RECORDS).await.unwrap();
     let round = first.lock().unwrap().take().expect("records came").stop();
     stop.send(true).unwrap();

@@ -28,6 +28,7 @@ use crate::{
     },
     recognition::upright::Upright,
     runtime::{journal::Journal, readiness, worker::Worker},
+    seal::Keyring,
     stages::{self, AnyStage, Parts, Settings, files::Files},
     store::{
         Store,
@@ -39,6 +40,9 @@ use crate::{
 
 /// Source files that pages share are kept up to this many bytes.
 const FILES_BYTES: u64 = 256 << 20;
+
+/// The file of keys in the data folder that is made on the embedded log, where no other is named.
+const PASSWORD_KEYS: &str = "password.keys";
 
 /// The parts that every command may use.
 pub struct App {
@@ -59,6 +63,8 @@ pub struct App {
     /// What searches ask.
     active_models: Arc<ActiveModels>,
     sources: Arc<Sources>,
+    /// Seals and opens the passwords of files.
+    pub keyring: Arc<Keyring>,
 }
 
 impl App {
@@ -73,6 +79,9 @@ impl App {
         let store = open_store(&config)?;
         let blobs = blob::open(&config.blobs, &data.join("blobs"))?;
         let sources = Sources::open(&config.sources, config.decode.max_bytes, data).map_err(anyhow::Error::msg)?;
+        // Of several machines each would make a key of its own, which the others do not know.
+        let own = (config.log.provider == Provider::Sqlite).then(|| config.data().join(PASSWORD_KEYS));
+        let keyring = Keyring::new(&config.passwords, own);
         let program = std::env::current_exe().context("this program's own path")?;
         let decoders = Decoders::start(&program, config.sandbox.clone(), config.decode());
         let embedders = Embedders::new(config.models(), config.inference());
@@ -87,6 +96,7 @@ impl App {
             embedders,
             readers,
             sources: Arc::new(sources),
+            keyring: Arc::new(keyring),
             config,
         })
     }
@@ -129,6 +139,7 @@ impl App {
             active_models: active_models(&self.store, active_models::STAGES),
             files: Arc::new(Files::new(Arc::clone(&self.blobs), FILES_BYTES)),
             sources: Arc::clone(&self.sources),
+            keyring: Arc::clone(&self.keyring),
             settings: Settings {
                 config_hash: self.config_hash.clone(),
                 max_bytes: self.config.decode.max_bytes,
@@ -189,8 +200,10 @@ impl App {
             let name = stage.name();
             let topics = topics(&stage);
             let membership = readiness::until_there(|| self.log.join(name, &member, &topics)).await?;
+            let keyring = Arc::clone(&self.keyring);
             let concurrency = self.config.concurrency.get(name).copied().unwrap_or_else(|| stage.concurrency());
-            let worker = Worker::new(stage, membership, Arc::clone(&journal), self.config.worker.clone(), concurrency);
+            let worker =
+                Worker::new(stage, membership, Arc::clone(&journal), keyring, self.config.worker.clone(), concurrency);
             joined.push((name, worker));
         }
         // From here on nothing is waited for: whoever gives up on a start has nothing at work.

@@ -23,7 +23,7 @@ use crate::{
     models::inference,
     recognition::engine,
     runtime::worker,
-    stages, store,
+    seal, stages, store,
 };
 
 /// Everything that can be set.
@@ -44,6 +44,8 @@ pub struct Config {
     pub blobs: blob::Config,
     /// Where uploads may come from.
     pub sources: sources::Config,
+    /// Keys that passwords of files are sealed with.
+    pub passwords: seal::Config,
     /// The schema registry of a Kafka log.
     pub registry: registry::Config,
     /// Optional topics for consumers downstream.
@@ -130,6 +132,7 @@ impl Default for Config {
             store: Store::default(),
             blobs: blob::Config::default(),
             sources: sources::Config::default(),
+            passwords: seal::Config::default(),
             registry: registry::Config::default(),
             publish: stages::publish::Config::default(),
             sandbox: sandbox::Config::default(),
@@ -214,7 +217,7 @@ impl Config {
             self.decode.render_dpi.is_finite() && self.decode.render_dpi >= 36.0,
             "configuration: `decode.render_dpi` must be at least 36; OCR likes 200 to 300"
         );
-        for checked in [self.blobs.check(), self.sources.check(), self.registry.check()] {
+        for checked in [self.blobs.check(), self.sources.check(), self.passwords.check(), self.registry.check()] {
             checked.map_err(|why| anyhow::anyhow!("configuration: {why}"))?;
         }
         for checked in [self.log.sqlite.check(), self.log.kafka.check(), self.store.scylla.check()] {

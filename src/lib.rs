@@ -19,7 +19,8 @@
 //!
 //! ```text
 //! contract      what travels, what a document is, what can go wrong
-//! imaging       pixels: levelling, warping, ruled lines       blob    folders and buckets: results, sources of uploads
+//! seal          passwords, and the keys that seal them        blob    folders and buckets: results, sources of uploads
+//! imaging       pixels: levelling, warping, ruled lines
 //! log           SQLite or Kafka between the stages            store   SQLite or CQL for the results, and search
 //! decode        formats, and the sandbox they are read in     structure   lines → blocks, tables, fields, chunks
 //! models        networks, and batched inference               eval    how well documents are read
@@ -42,6 +43,7 @@ pub use deckle_log as log;
 pub use deckle_models as models;
 pub use deckle_recognition as recognition;
 pub use deckle_runtime as runtime;
+pub use deckle_seal as seal;
 pub use deckle_stages as stages;
 pub use deckle_store as store;
 pub use deckle_structure as structure;

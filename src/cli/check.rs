@@ -56,6 +56,7 @@ pub(super) async fn run(context: Context, _: Args) -> anyhow::Result<Outcome> {
         Ok(app) => {
             lines.push(store(&app.config).await);
             lines.push(blobs(&app).await);
+            lines.push(password_keys(&app));
             lines.extend(native(&app).await);
             lines.push(recognition(&app).await);
         }
@@ -137,6 +138,17 @@ async fn blobs(app: &App) -> Line {
         Ok(()) => Line { name: name.to_owned(), ok: true, detail: place.to_owned(), advice: String::new() },
         Err(failure) => {
             bad(name, failure.to_string(), "see that bucket and credentials are right: `blobs.url`, `blobs.options`")
+        }
+    }
+}
+
+/// Reads the keys that passwords are sealed with, where there are any.
+fn password_keys(app: &App) -> Line {
+    let name = "password keys";
+    match app.keyring.describe() {
+        Ok(detail) => Line { name: name.to_owned(), ok: true, detail, advice: String::new() },
+        Err(failure) => {
+            bad(name, failure.to_string(), "name a file of keys that deckle may read: `passwords.keys_file`")
         }
     }
 }

@@ -30,13 +30,14 @@ use crate::{
     contract::record::{DeadLetter, Event, Lane, OcrMode, Options, PageAnalysed, Published, Status, wire},
     log::{self, Record, Tail, Topic},
     runtime::readiness,
+    seal::Password,
     stages,
     store::Header,
 };
 
 /// Read files now, and write exports into a folder.
 ///
-/// The same files again are `unchanged` and cost nothing. Interrupted or killed and run again, it goes on where it was.
+/// The same files again are `unchanged` and cost nothing; with a password they are opened first. Interrupted or killed and run again, it goes on where it was.
 /// A file that cannot be read, or is larger than `decode.max_bytes`, is a row that says so, and the others go on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -79,7 +80,7 @@ pub(super) struct Args {
     ocr: OcrChoice,
     /// Password of encrypted files.
     #[arg(long, env = "DECKLE_PASSWORD", hide_env_values = true)]
-    password: Option<String>,
+    password: Option<Password>,
 }
 
 /// When to recognise pages.
@@ -203,7 +204,7 @@ fn options(args: &Args) -> Options {
     Options {
         languages: args.language.clone(),
         ocr_mode: args.ocr.into(),
-        password: args.password.clone(),
+        password: args.password.as_ref().map(|password| password.reveal().to_owned()),
         force: args.force,
     }
 }

@@ -55,10 +55,11 @@ pub(super) struct Submission {
 }
 
 /// Brings one file in, or says why it is not taken: it cannot be read, changes meanwhile, or is larger than files may
-/// be. The same file with the same settings as an earlier submission is the same submission.
+/// be. The same file with the same settings as an earlier submission is the same submission, but with a password each is
+/// one of its own: whether it is the right one is known to whoever opens the file.
 ///
 /// # Errors
-/// When the blob store, store or log is away.
+/// When the blob store, store or log is away, or no key to seal a password with is there.
 pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow::Result<Result<Submission, Refusal>> {
     let (sha256, size) = match hashed_within(&input.path, request.max_bytes).await? {
         Ok(hashed) => hashed,
@@ -80,8 +81,8 @@ pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow
         options: Options { force: request.force, ..request.options.clone() },
         content: None,
     };
-    let fingerprint = record::fingerprint(&upload, &app.config_hash);
-    let is_new = request.force || request.anew;
+    let fingerprint = record::fingerprint(&upload, false, &app.config_hash);
+    let is_new = request.force || request.anew || upload.options.password.is_some();
     let header = if is_new { None } else { app.store.header(&key).await? };
     if header.as_ref().is_some_and(|header| header.has_ended_as(&fingerprint)) {
         let upload_id = header.and_then(|header| header.ended).map(|ended| ended.upload_id).unwrap_or_default();
@@ -96,6 +97,7 @@ pub(super) async fn submit(app: &App, input: Input, request: &Request) -> anyhow
         let facts = format!("{document_id}\n{fingerprint}\n{}", follows.unwrap_or_default());
         Uuid::new_v5(&record::NAMESPACE, facts.as_bytes()).to_string()
     };
+    app.keyring.seal(&upload.envelope, &mut upload.options)?;
     let upload_id = upload.envelope.upload_id.clone();
     if header.is_some_and(|header| header.is_under_way(&upload_id)) {
         return Ok(Ok(Submission { input, key, upload_id, state: Submitted::Pending }));

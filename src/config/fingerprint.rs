@@ -34,6 +34,7 @@ pub(super) fn of(config: &Config) -> anyhow::Result<String> {
         store: _,
         blobs: _,
         sources: _,
+        passwords: _,
         registry: _,
         publish: _,
         sandbox: _,

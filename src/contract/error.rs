@@ -25,7 +25,7 @@ pub enum Failure {
     /// Something every record needs is away. The stage pauses and probes; never a dead letter.
     #[error("{dependency} is unavailable: {message}")]
     Unavailable {
-        /// What is away: `store`, `blob`, `source`, `log`, `registry`, `sandbox`.
+        /// What is away: `store`, `blob`, `source`, `log`, `registry`, `sandbox`, `password keys`.
         dependency: String,
         /// What it said.
         message: String,
@@ -114,6 +114,8 @@ pub mod code {
     pub const EMPTY: &str = "empty_file";
     /// The PDF needs a password that was not given or is wrong.
     pub const PDF_ENCRYPTED: &str = "pdf.encrypted";
+    /// The sealed password of the upload was sealed for another tenant or upload, or changed since.
+    pub const PASSWORD_INVALID: &str = "password.invalid";
     /// The PDF cannot be opened.
     pub const PDF_DAMAGED: &str = "pdf.damaged";
     /// The image cannot be decoded.

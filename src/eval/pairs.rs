@@ -30,6 +30,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::truth::{self, Format, Scope, Truth};
+use deckle_seal::Password;
 
 /// The file that says what names do not.
 pub const MAPPING: &str = "sets.toml";
@@ -50,7 +51,7 @@ pub struct Pair {
     /// BCP 47; none = as the command says.
     pub languages: Vec<String>,
     /// The password that opens the file; never shown.
-    pub password: Option<String>,
+    pub password: Option<Password>,
     /// What of the document the truth is about.
     pub scope: Scope,
 }
@@ -95,7 +96,7 @@ struct Entry {
     format: Option<Format>,
     #[serde(default)]
     languages: Vec<String>,
-    password: Option<String>,
+    password: Option<Password>,
     #[serde(default)]
     pages: Vec<u32>,
     pictures: Option<bool>,
@@ -476,6 +477,8 @@ mod tests {
             (&pairing.pairs[2].languages, &pairing.pairs[2].scope),
             (&vec!["de".to_owned()], &Scope { pages: vec![2], pictures: false })
         );
+        let shown = format!("{:?}", pairing.pairs[2].password);
+        assert!(pairing.pairs[2].password.is_some() && !shown.contains('x'), "{shown}");
         let alone = find(&[truth.join(MAPPING)], None, &[]).unwrap();
         assert_eq!(alone.pairs.len(), 2);
     }

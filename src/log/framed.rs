@@ -121,6 +121,10 @@ impl Log for Framed {
         self.log.trim(topics, before_us).await
     }
 
+    async fn scrub(&self) -> Result<()> {
+        self.log.scrub().await
+    }
+
     fn health(&self) -> Result<()> {
         let away = self.edge.get().and_then(|edge| edge.away.lock().unwrap_or_else(PoisonError::into_inner).clone());
         away.map_or_else(|| self.log.health(), Err)

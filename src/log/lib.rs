@@ -181,6 +181,10 @@ pub trait Log: Send + Sync {
     /// Removes records of work topics that every one of `groups` has completed and that were appended before `before_us`
     /// (a millisecond more may stay). Returns how many offsets were freed, holes among them.
     async fn trim(&self, topics: &[(Topic, Vec<String>)], before_us: i64) -> Result<u64>;
+    /// Makes sure that what was trimmed is in no file of this side any more, as far as deckle keeps the files itself.
+    async fn scrub(&self) -> Result<()> {
+        Ok(())
+    }
     /// Whether the log can be reached, as far as is known without asking: [`Failure::Unavailable`] while it is away.
     ///
     /// [`Failure::Unavailable`]: deckle_contract::error::Failure::Unavailable

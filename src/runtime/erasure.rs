@@ -61,6 +61,7 @@ pub async fn erase(log: &dyn Log, store: &dyn Store, blobs: &dyn Blobs, key: &Do
     store.erase(key, erased_at).await?;
     log.append(vec![end(key, erased_at)?]).await?;
     let blobs = blobs.remove_document(&key.tenant, &key.document_id).await?;
+    log.scrub().await?;
     Ok(Erased { erased_at, blobs })
 }
 

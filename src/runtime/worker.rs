@@ -37,6 +37,7 @@ use deckle_log::{
     CommitError, Event, NewRecord, Partition, Reader, Record, Writer,
     ledger::{Admission, Ledger, Limits, Pauses, Ticket, Turn},
 };
+use deckle_seal::Keyring;
 use deckle_stages::{AnyStage, Output};
 
 /// How a worker runs.
@@ -91,6 +92,7 @@ pub struct Worker {
     /// `None` while a commit runs with it.
     writer: Option<Box<dyn Writer>>,
     journal: Arc<Journal>,
+    keyring: Arc<Keyring>,
     config: Config,
     concurrency: usize,
     ledger: Ledger,
@@ -128,6 +130,7 @@ impl Worker {
         stage: Arc<dyn AnyStage>,
         (reader, writer): (Box<dyn Reader>, Box<dyn Writer>),
         journal: Arc<Journal>,
+        keyring: Arc<Keyring>,
         config: Config,
         concurrency: usize,
     ) -> Self {
@@ -143,6 +146,7 @@ impl Worker {
             reader,
             writer: Some(writer),
             journal,
+            keyring,
             config,
             concurrency,
             ledger: Ledger::new(limits),
@@ -220,6 +224,7 @@ impl Worker {
             let attempt = Attempt {
                 stage: Arc::clone(&self.stage),
                 journal: Arc::clone(&self.journal),
+                keyring: Arc::clone(&self.keyring),
                 retry: Duration::from_secs(self.config.retry_s),
                 record,
             };

@@ -27,6 +27,7 @@ use deckle_contract::{
 };
 use deckle_decode::{Decoders, DocumentLimits};
 use deckle_models::{embedders::Embedders, layout::Detector, on_demand::OnDemand, ppocr::Readers};
+use deckle_seal::Keyring;
 use deckle_store::Store;
 
 /// Lists the stages, each by its module and type, in the order of a document's path.
@@ -75,6 +76,8 @@ pub struct Parts {
     pub files: Arc<files::Files>,
     /// The roots that uploads may be fetched from.
     pub sources: Arc<deckle_blob::sources::Sources>,
+    /// Seals and opens the passwords of files.
+    pub keyring: Arc<Keyring>,
     /// Settings that stages need to know.
     pub settings: Settings,
 }

@@ -21,6 +21,7 @@ use deckle_decode::{
 use deckle_imaging::Pixmap;
 use deckle_models::{Tag, computing::compute};
 use deckle_recognition::{engine::Engines, ligatures, ruling_lines, upright::Upright};
+use deckle_seal::{Keyring, Password};
 use deckle_structure::layout;
 
 /// The stage's name.
@@ -33,6 +34,7 @@ pub struct Ocr {
     engines: Engines,
     upright: Upright,
     files: Arc<Files>,
+    keyring: Arc<Keyring>,
     config_hash: String,
     max_pixels: u64,
     concurrency: usize,
@@ -48,6 +50,7 @@ impl Ocr {
             engines: Engines::new(parts.decoders.clone(), parts.readers.clone(), settings.ocr.clone()),
             upright: parts.upright.clone(),
             files: Arc::clone(&parts.files),
+            keyring: Arc::clone(&parts.keyring),
             config_hash: settings.config_hash.clone(),
             max_pixels: settings.max_pixels,
             concurrency: settings.children * 2,
@@ -134,7 +137,8 @@ impl Ocr {
         let blob = claim_check::source_blob(&split.envelope, &split.source)?;
         let page_no = split.page_no;
         let ask = Ask { file: self.files.get(&blob).await?, split, page_no };
-        let password = split.options.password.as_deref();
+        let password = self.keyring.open(&split.envelope, &split.options)?;
+        let password = password.as_ref().map(Password::reveal);
         let content = self.decoders.read_page(&ask.file, &split.source.media_type, page_no, password).await?;
         meter.cpu(content.cpu_us).count(1, 0, 0);
         let content = content.value;
@@ -247,7 +251,8 @@ impl Ocr {
     }
 
     async fn render(&self, meter: &mut Meter, ask: &Ask<'_>) -> Result<Picture> {
-        let password = ask.split.options.password.as_deref();
+        let password = self.keyring.open(&ask.split.envelope, &ask.split.options)?;
+        let password = password.as_ref().map(Password::reveal);
         let media_type = &ask.split.source.media_type;
         let rendered = self.decoders.render_page(&ask.file, media_type, ask.page_no, password).await?;
         let raster = rendered.value;

@@ -1,7 +1,8 @@
 //! split: takes a file in, finds out what it is, and sends its pages on.
 //!
 //! The law: one submission is one run. The same `upload_id` again is dropped; the same fingerprint as the published
-//! run ends as `unchanged` without work. Whatever an upload brings or names is in the blob store before anything else
+//! run ends as `unchanged` without work, but where that file needed a password: then this submission's must open it
+//! first. A password is sealed before anything else happens. Whatever an upload brings or names is in the blob store before anything else
 //! hears of it. The pages of a long document leave in several steps, so that none is larger than [`STEP_BYTES`].
 
 mod upload;
@@ -29,6 +30,7 @@ use deckle_contract::{
     },
 };
 use deckle_decode::{Decoders, Opened};
+use deckle_seal::{Keyring, Password};
 use deckle_store::{DocumentKey, Store, Submission};
 use deckle_structure::fields;
 
@@ -42,6 +44,7 @@ pub struct Split {
     decoders: Decoders,
     files: Arc<Files>,
     sources: Arc<Sources>,
+    keyring: Arc<Keyring>,
     config_hash: String,
     max_bytes: u64,
     /// What reading showed of uploads that are being processed, for those that fail later: their events do not say it.
@@ -63,6 +66,7 @@ impl Split {
             decoders: parts.decoders.clone(),
             files: Arc::clone(&parts.files),
             sources: Arc::clone(&parts.sources),
+            keyring: Arc::clone(&parts.keyring),
             config_hash: parts.settings.config_hash.clone(),
             max_bytes: parts.settings.max_bytes,
             read: Mutex::default(),
@@ -80,9 +84,12 @@ impl Stage for Split {
 
     async fn process(&self, _: &Headers, Upload { mut upload, rest }: Upload) -> Result<Vec<Output>> {
         if let Some(rest) = rest {
+            self.keyring.seal(&upload.envelope, &mut upload.options)?;
             return self.hand_out_rest(&upload, rest).await;
         }
         complete(&mut upload)?;
+        // First, so that whatever is made of the upload, its dead letter included, holds no open password.
+        self.keyring.seal(&upload.envelope, &mut upload.options)?;
         self.sources.check_context(&upload)?;
         let submission = submission(&upload.envelope);
         let outputs = self.take_in(upload).await?;
@@ -111,7 +118,7 @@ impl Stage for Split {
         }
         let Some(document_id) = upload.document_id().filter(|_| whole.is_ok()) else { return Ok(Vec::new()) };
         upload.envelope.document_id = document_id;
-        upload.envelope.fingerprint = fingerprint(&upload, &self.config_hash);
+        upload.envelope.fingerprint = fingerprint(&upload, false, &self.config_hash);
         ended(&upload, Status::Failed, vec![failure.reason(NAME, None)])
     }
 
@@ -149,12 +156,11 @@ impl Split {
         {
             return ended(&upload, Status::Erased, Vec::new());
         }
-        upload.envelope.fingerprint = fingerprint(&upload, &self.config_hash);
-        let current = header.and_then(|header| header.current);
-        let same = current.is_some_and(|it| {
-            it.run != run && it.fingerprint == upload.envelope.fingerprint && it.status == Status::Published
-        });
-        if same && !upload.options.force {
+        let published = header.and_then(|header| header.current);
+        let published = published.filter(|it| it.run != run && it.status == Status::Published && !upload.options.force);
+        let is_published = |fingerprint: &str| published.as_ref().is_some_and(|it| it.fingerprint == fingerprint);
+        upload.envelope.fingerprint = fingerprint(&upload, false, &self.config_hash);
+        if is_published(&upload.envelope.fingerprint) {
             return ended(&upload, Status::Unchanged, Vec::new());
         }
         if !is_taken_in(&upload) {
@@ -165,7 +171,13 @@ impl Split {
             let blob = fetched.import(&*self.blobs, &key.tenant, &key.document_id).await?;
             upload.source.uri = claim_check::blob_uri(&blob);
         }
-        let opened = self.open(&mut meter, &mut upload).await?;
+        let (opened, needed_password) = self.open(&mut meter, &mut upload).await?;
+        if needed_password {
+            upload.envelope.fingerprint = fingerprint(&upload, true, &self.config_hash);
+            if is_published(&upload.envelope.fingerprint) {
+                return ended(&upload, Status::Unchanged, Vec::new());
+            }
+        }
         let intake = Submission {
             run,
             source: upload.source.clone(),
@@ -213,7 +225,8 @@ impl Split {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn open(&self, meter: &mut Meter, upload: &mut Uploaded) -> Result<Opened> {
+    /// Opens the file, and says whether that needed a password. One that was not needed goes no further.
+    async fn open(&self, meter: &mut Meter, upload: &mut Uploaded) -> Result<(Opened, bool)> {
         let blob = claim_check::source_blob(&upload.envelope, &upload.source)?;
         if blob.size_bytes == 0 {
             return Err(Failure::rejected(code::EMPTY, "the file has no bytes"));
@@ -224,18 +237,26 @@ impl Split {
             return Err(Failure::rejected(code::LIMIT_BYTES, message));
         }
         let file = self.files.get(&blob).await?;
-        let password = upload.options.password.as_deref();
-        let opened = self.decoders.open(&file, &upload.source.filename, password).await?;
+        let filename = &upload.source.filename;
+        let mut opened = self.decoders.open(&file, filename, None).await;
+        let needed_password = matches!(&opened, Err(failure) if failure.code() == code::PDF_ENCRYPTED);
+        if !needed_password {
+            upload.options.password = None;
+        } else if let Some(password) = self.keyring.open(&upload.envelope, &upload.options)? {
+            opened = self.decoders.open(&file, filename, Some(password.reveal())).await;
+        }
+        let opened = opened?;
         meter.cpu(opened.cpu_us).count(0, file.bytes.len(), 0);
         upload.source.media_type.clone_from(&opened.value.media_type);
-        Ok(opened.value)
+        Ok((opened.value, needed_password))
     }
 
     /// What the file says of itself, in the blob store; nothing where it says nothing.
     async fn facts(&self, meter: &mut Meter, upload: &Uploaded) -> Result<Option<BlobRef>> {
         let blob = claim_check::source_blob(&upload.envelope, &upload.source)?;
         let file = self.files.get(&blob).await?;
-        let password = upload.options.password.as_deref();
+        let password = self.keyring.open(&upload.envelope, &upload.options)?;
+        let password = password.as_ref().map(Password::reveal);
         let facts = self.decoders.read_facts(&file, &upload.source.media_type, password).await?;
         meter.cpu(facts.cpu_us);
         if facts.value.is_empty() {

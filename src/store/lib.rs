@@ -184,9 +184,11 @@ impl Header {
         self.ended.as_ref().filter(|ended| ended.upload_id == upload_id && self.is_ended())
     }
 
-    /// Whether the newest run ended, and was of this fingerprint: the same again would end the same.
+    /// Whether the newest run ended, was of this fingerprint, and is what readers see if they see anything: the same again
+    /// would end the same. One that failed while an earlier run stays visible would fail again, which is not `unchanged`.
     pub fn has_ended_as(&self, fingerprint: &str) -> bool {
-        self.is_ended() && self.ended.as_ref().is_some_and(|ended| ended.fingerprint == fingerprint)
+        let is_seen = self.current.as_ref().is_none_or(|current| current.fingerprint == fingerprint);
+        self.is_ended() && is_seen && self.ended.as_ref().is_some_and(|ended| ended.fingerprint == fingerprint)
     }
 
     /// Whether a submission is on its way: taken in, and not ended.

@@ -38,6 +38,7 @@ fn the_example_names_the_settings_without_a_default() {
     let scylla = &config.store.scylla;
     assert!(scylla.tablets.is_some() && scylla.user.is_some() && scylla.password.is_some());
     assert!(scylla.ca.is_some() && scylla.certificate.is_some() && scylla.key.is_some());
+    assert!(config.passwords.keys_file.is_some());
     let inference = &config.inference;
     assert!(inference.library.is_some() && inference.sessions.is_some());
     assert!(inference.threads_per_session.is_some() && inference.max_batch.is_some());
@@ -88,6 +89,7 @@ fn settings_are_checked_against_each_other() {
         ("registry.url = \"localhost:8081\"", "registry.url"),
         ("registry.url = \"http://me:secret@localhost:8081\"", "registry.password"),
         ("registry.password = \"secret\"", "registry.user"),
+        ("passwords.keys = \"k\"\npasswords.keys_file = \"f\"", "passwords.keys_file"),
         ("registry.key = \"deckle.key\"", "registry.certificate"),
         ("store.sqlite.readers = 0", "store.sqlite.readers"),
         ("store.scylla.keyspace = \"Deckle\"", "keyspace"),
@@ -115,5 +117,6 @@ fn passwords_are_not_shown() {
     let mut config = Config::default();
     config.registry.password = Some("hunter2".into());
     config.store.scylla.password = Some("hunter2".to_owned().into());
+    config.passwords.keys = Some("hunter2".to_owned().into());
     assert!(!format!("{config:?}").contains("hunter2"));
 }

@@ -1,7 +1,7 @@
 //! Who connects to `deckle run` and says nothing takes neither its descriptors nor its answers; and it has as many
 //! descriptors as the system grants.
 
-use std::{fs::File, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use rlimit::Resource;
 use tokio::{
@@ -17,22 +17,6 @@ const SILENT: usize = 400;
 
 /// How often descriptors are counted while an answer is waited for.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// Starts a worker that has no work, and waits until it works; where it answers.
-async fn idle(home: &Home) -> (Started, String) {
-    let log = home.join("stderr");
-    let mut command = home.command(["run", "--stage", "publish", "--listen", "127.0.0.1:0", "--json"]);
-    let run = Started::new(command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()));
-    let address = support::until("a worker that works", || {
-        let text = std::fs::read_to_string(&log).unwrap();
-        let entries = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let fields: Vec<_> = entries.map(|entry| entry["fields"].clone()).collect();
-        let is_working = fields.iter().any(|fields| fields["message"] == "working");
-        fields.iter().find_map(|fields| fields["address"].as_str().map(str::to_owned)).filter(|_| is_working)
-    })
-    .await;
-    (run, address)
-}
 
 /// How many descriptors a process has.
 fn descriptors(run: &Started) -> usize {
@@ -50,7 +34,7 @@ fn open_files(run: &Started) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_say_nothing_take_no_descriptors_and_no_answers() {
     let home = Home::new();
-    let (run, address) = idle(&home).await;
+    let (run, address) = support::working(&home, &["--stage", "publish"]).await;
     let before = descriptors(&run);
     let mut silent = Vec::new();
     for number in 0..SILENT {

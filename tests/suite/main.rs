@@ -35,6 +35,7 @@ mod ledger;
 mod limits;
 mod log_laws;
 mod ocr;
+mod passwords;
 mod pictures;
 mod pipeline;
 mod reading;

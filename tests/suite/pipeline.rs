@@ -48,8 +48,6 @@ const BAD: [(&str, &str); 9] = [
     ("truncated.png", "image.damaged"),
 ];
 
-const PASSWORD: &str = "open-sesame";
-
 /// Runs `deckle process` on some paths, with exports into `out`.
 async fn process(home: &Home, paths: &[PathBuf], more: &[&str]) -> Ran {
     let out = home.join("out");
@@ -385,51 +383,6 @@ async fn a_missing_model_is_named_with_what_to_do() {
     assert!(check.stdout.contains("✗") && check.stdout.contains("make setup"), "{check:?}");
     let models = home.deckle(["models"]).await.ended(2);
     assert!(models.stderr.contains("make setup"), "{models:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_password_opens_its_file_and_is_told_nowhere() {
-    let home = Home::new();
-    let path = support::bad().join("encrypted.pdf");
-    let mut told = String::new();
-    for (password, code) in [("wrong-horse", 1), (PASSWORD, 0)] {
-        let mut command =
-            home.command(["process".as_ref(), path.as_os_str(), "--password".as_ref(), password.as_ref()]);
-        command.args(["--out", "out"]).env("RUST_LOG", "trace");
-        let ran = support::run(&mut command).await.ended(code);
-        told += &format!("{}\n{}\n", ran.stdout, ran.stderr);
-    }
-    assert_eq!(support::header(&home.app(), "encrypted.pdf").await.status(), record::Status::Published);
-    let letters = home.deckle(["dead-letters", "list", "--json"]).await.ended(0);
-    let id = letters.json()["dead_letters"][0]["id"].as_str().unwrap().to_owned();
-    for arguments in [
-        vec!["show", "encrypted.pdf", "--json"],
-        vec!["show", "encrypted.pdf"],
-        vec!["show", "encrypted.pdf", "--to", "json"],
-        vec!["list", "--json"],
-        vec!["dead-letters", "list"],
-        vec!["dead-letters", "show", &id],
-        vec!["dead-letters", "show", &id, "--json"],
-    ] {
-        let ran = home.deckle(arguments).await.ended(0);
-        told += &format!("{}\n{}\n", ran.stdout, ran.stderr);
-    }
-    told += &letters.stdout;
-    for bytes in support::files(&home.join("out")).values() {
-        told += &String::from_utf8_lossy(bytes);
-    }
-    for secret in [PASSWORD, "wrong-horse"] {
-        let place = told.find(secret).map(|at| told[..at].lines().next_back().unwrap_or_default());
-        assert_eq!(place, None, "{secret} is told");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_password_may_come_by_the_environment() {
-    let home = Home::new();
-    let path = support::bad().join("encrypted.pdf");
-    let mut command = home.command(["process".as_ref(), path.as_os_str()]);
-    support::run(command.env("DECKLE_PASSWORD", PASSWORD)).await.ended(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,8 @@ use futures::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
 
+use crate::support;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a stage does with a record; its instruction is the file's name.
@@ -108,7 +110,7 @@ impl Bench {
         let (reader, writer) = self.log.join("probe", "worker-0", &[Topic::from(Uploaded::TOPIC)]).await.unwrap();
         let writer = Box::new(Spy { inner: writer, steps: Arc::clone(&self.steps) });
         let journal = Journal::open(&self.folder.path().join("journal")).unwrap();
-        let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, config, 8);
+        let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, support::no_keys(), config, 8);
         let (stop, stopped) = watch::channel(false);
         Running { stop, task: tokio::spawn(worker.run(stopped)) }
     }
@@ -523,7 +525,7 @@ async fn start_unclear(bench: &Bench, is_made: bool) -> (Running, Arc<AtomicBool
     let journal = Journal::open(&bench.folder.path().join("journal")).unwrap();
     let config = Config { drain_s: 1, ..Config::default() };
     let act: Arc<Act> = Arc::new(|_| Box::pin(async { Ok(()) }));
-    let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, config, 8);
+    let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, support::no_keys(), config, 8);
     let (stop, stopped) = watch::channel(false);
     let running = Running { stop, task: tokio::spawn(worker.run(stopped)) };
     within("the question what was committed", async {
@@ -589,7 +591,7 @@ async fn commits_that_fail_again_and_again_are_named_until_one_succeeds() {
     let writer = Box::new(Refused { inner, is_refused: Arc::clone(&is_refused) });
     let journal = Journal::open(&bench.folder.path().join("journal")).unwrap();
     let act: Arc<Act> = Arc::new(|_| Box::pin(async { Ok(()) }));
-    let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, Config::default(), 8);
+    let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, support::no_keys(), Config::default(), 8);
     let (stop, stopped) = watch::channel(false);
     let worker = Running { stop, task: tokio::spawn(worker.run(stopped)) };
     let named = || readiness::away().remove("commits of stage probe");
@@ -712,7 +714,7 @@ async fn a_process_with_a_poisonous_record() {
         })
     });
     let journal = Journal::open(&Path::new(&folder).join("journal")).unwrap();
-    let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, Config::default(), 8);
+    let worker = Worker::new(erase(Probe { act }), (reader, writer), journal, support::no_keys(), Config::default(), 8);
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn(worker.run(stopped));
     let log = open(Path::new(&folder));

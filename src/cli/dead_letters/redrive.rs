@@ -172,7 +172,7 @@ pub(crate) async fn redrive(app: &App, json: bool, args: &RedriveArgs) -> anyhow
         };
         let work = async {
             for group in redriving::groups(letters) {
-                redriving::redrive(&*app.log, &*app.store, &group, rate.as_mut(), &mut report).await?;
+                redriving::redrive(&*app.log, &*app.store, &app.keyring, &group, rate.as_mut(), &mut report).await?;
             }
             anyhow::Ok(())
         };

@@ -13,6 +13,7 @@ use crate::{
     decode::{Decoders, File},
     eval::report::html::{PICTURES, Picture},
     imaging::Pixmap,
+    seal::Password,
     store::{DocumentKey, Header},
 };
 
@@ -61,7 +62,7 @@ struct Source {
     header: Header,
     pages: BTreeMap<u32, Page>,
     file: File,
-    password: Option<String>,
+    password: Option<Password>,
 }
 
 impl Source {
@@ -88,7 +89,8 @@ impl Source {
             return Ok(Some(app.blobs.get(blob).await?));
         }
         let media_type = self.header.source().map(|source| source.media_type.as_str()).unwrap_or_default();
-        let rendered = decoders.render_page(&self.file, media_type, page_no, self.password.as_deref()).await;
+        let password = self.password.as_ref().map(Password::reveal);
+        let rendered = decoders.render_page(&self.file, media_type, page_no, password).await;
         Ok(rendered.ok().map(|rendered| rendered.value.png))
     }
 }

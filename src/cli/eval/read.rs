@@ -63,7 +63,7 @@ pub(super) async fn all(
             let options = Options {
                 languages: pair.languages.clone(),
                 ocr_mode,
-                password: pair.password.clone(),
+                password: pair.password.as_ref().map(|password| password.reveal().to_owned()),
                 ..Options::default()
             };
             // What an earlier version of the program found says nothing about this one.

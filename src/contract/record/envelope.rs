@@ -237,7 +237,7 @@ pub struct Options {
     /// How OCR is chosen.
     #[serde(default)]
     pub ocr_mode: OcrMode,
-    /// Secret: never in logs, exports or listings.
+    /// As it is typed, or sealed by `deckle-seal`. Secret: never in logs, exports or listings.
     #[serde(default)]
     pub password: Option<String>,
     /// Read it again even if nothing changed.

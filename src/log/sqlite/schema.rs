@@ -97,6 +97,8 @@ pub(super) fn connect(path: &Path, config: &Config) -> Result<Connection> {
         // 4 MiB is one full step: with the default of 1,000 pages nearly every step would pay for a checkpoint.
         connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        // What was trimmed, file names and passwords of producers among it, must not linger in free pages.
+        connection.pragma_update(None, "secure_delete", true)?;
         let transaction = begin_write(&mut connection)?;
         if version(&transaction)? == 0 {
             transaction.execute_batch(TABLES)?;

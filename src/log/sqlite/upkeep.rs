@@ -65,3 +65,14 @@ pub(super) fn trim_chunk(connection: &mut Connection, id: i64, groups: &[String]
     transaction.commit().map_err(failure)?;
     Ok(removed)
 }
+
+/// Writes the write-ahead log back into the file, where deleted rows are overwritten, and empties it. Whoever reads at
+/// that moment is waited for as for any lock; where that takes too long, it goes with the next checkpoint.
+pub(super) fn empty_write_ahead_log(connection: &Connection) -> Result<()> {
+    let is_busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failure)?;
+    if is_busy {
+        tracing::warn!("what was trimmed stays in the log's write-ahead log until its next checkpoint");
+    }
+    Ok(())
+}

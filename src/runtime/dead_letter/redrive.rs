@@ -33,6 +33,7 @@ use deckle_contract::{
     },
 };
 use deckle_log::{Log, NewRecord, Topic};
+use deckle_seal::Keyring;
 use deckle_store::{
     Claim, Claimed, DeadLetterRow, DeadLetterState, DocumentKey, FailedRecord, ListedDeadLetter, RunKey, Store,
 };
@@ -82,10 +83,12 @@ pub fn groups(rows: Vec<ListedDeadLetter>) -> Vec<Group> {
 /// Redrives the letters of one run; calls `report` with what became of each as it happens.
 ///
 /// # Errors
-/// When log or store are away. Dead letters claimed by then can be redriven again once their claims ran out.
+/// When log or store are away, or there is no key to seal a password with that an earlier version kept open. Dead letters
+/// claimed by then can be redriven again once their claims ran out.
 pub async fn redrive(
     log: &dyn Log,
     store: &dyn Store,
+    keyring: &Keyring,
     group: &[ListedDeadLetter],
     mut rate: Option<&mut Rate>,
     report: &mut (dyn FnMut(&DeadLetterRow, Outcome) + Send),
@@ -103,7 +106,10 @@ pub async fn redrive(
     let mut ours = Vec::new();
     for (letter, version) in letters.into_iter().zip(proposed) {
         let record = match store.failed_record(&letter.key).await? {
-            Some(record) if !record.value.is_empty() => record,
+            Some(record) if !record.value.is_empty() => {
+                let value = keyring.seal_record(&letter.topic, &record.value)?;
+                FailedRecord { value, ..record }
+            }
             Some(_) => {
                 let message = format!(
                     "its bytes were not kept: read {}[{}] at offset {}",

@@ -21,6 +21,7 @@ use deckle_contract::{
     telemetry,
 };
 use deckle_log::Record;
+use deckle_seal::Keyring;
 use deckle_stages::{AnyStage, Output};
 
 /// The shortest and the longest wait between two attempts.
@@ -38,6 +39,8 @@ pub(super) struct End {
 pub(super) struct Attempt {
     pub(super) stage: Arc<dyn AnyStage>,
     pub(super) journal: Arc<Journal>,
+    /// Seals what a dead letter keeps.
+    pub(super) keyring: Arc<Keyring>,
     /// A failure of the moment is retried for so long.
     pub(super) retry: Duration,
     pub(super) record: Record,
@@ -132,7 +135,7 @@ impl Attempt {
             Vec::new()
         });
         let whose = self.stage.identity(self.topic(), headers, &self.record.value);
-        match dead_letter::output(stage, &self.record, &whose, failure, attempts) {
+        match dead_letter::output(&self.keyring, stage, &self.record, &whose, failure, attempts) {
             Ok(Some(letter)) => outputs.push(letter),
             Ok(None) => tracing::error!(
                 stage,

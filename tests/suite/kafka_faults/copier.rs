@@ -42,7 +42,7 @@ use rdkafka::{
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::support::servers;
+use crate::support::{self, servers};
 
 /// How long a member that gives no sign keeps its partitions.
 pub const SESSION: Duration = Duration::from_secs(3);
@@ -312,7 +312,7 @@ async fn start(log: &Arc<KafkaLog>, member: &'static str) -> Running {
     let journal = Journal::open(&folder.path().join("journal")).unwrap();
     let config = worker::Config { revoke_s: 1, ..worker::Config::default() };
     let (stop, stopped) = watch::channel(false);
-    let worker = Worker::new(Arc::new(Copy { member }), (reader, writer), journal, config, 16);
+    let worker = Worker::new(Arc::new(Copy { member }), (reader, writer), journal, support::no_keys(), config, 16);
     Running { stop, task: tokio::spawn(worker.run(stopped)), revokes, _folder: folder }
 }
 

@@ -240,6 +240,28 @@ mod promises {
     }
 
     #[tokio::test]
+    async fn what_was_trimmed_is_in_no_file_once_it_is_scrubbed() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(&folder.path().join("log.db"));
+        let secret = |at: usize| NewRecord {
+            value: format!("hush, said the {at}th").repeat(500).into(),
+            ..new_record(&"in".into(), "key")
+        };
+        log.append((0..20).map(secret).collect()).await.unwrap();
+        // Records that stay, so that the file keeps its pages.
+        log.append(numbered(&"out".into(), 0..100)).await.unwrap();
+        let holds = || {
+            let files = std::fs::read_dir(folder.path()).unwrap();
+            let bytes = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+            bytes.into_iter().any(|bytes| bytes.windows(4).any(|window| window == b"hush"))
+        };
+        assert!(holds());
+        assert_eq!(log.trim(&[("in".into(), Vec::new())], i64::MAX).await.unwrap(), 20);
+        log.scrub().await.unwrap();
+        assert!(!holds());
+    }
+
+    #[tokio::test]
     async fn a_topic_keeps_its_partitions_and_an_unknown_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");

@@ -15,6 +15,7 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,7 @@ use deckle::{
     decode::{self, Decoders, sandbox},
     log::{self, Topic},
     models::Catalogue,
+    seal::{self, Keyring},
     store::{DocumentKey, Header, ListFilter, RunKey},
 };
 use serde_json::{Value, json};
@@ -72,6 +74,11 @@ pub fn set_up() -> PathBuf {
         assert!(folder.join(part).is_dir(), "{} is missing: run `make setup`", folder.join(part).display());
     }
     folder
+}
+
+/// No keys for passwords, where none come.
+pub fn no_keys() -> Arc<Keyring> {
+    Arc::new(Keyring::new(&seal::Config::default(), None))
 }
 
 /// Decoders with one child, which is the program under test.
@@ -265,6 +272,23 @@ impl Started {
     pub fn stderr(&mut self) -> tokio::io::BufReader<tokio::process::ChildStderr> {
         tokio::io::BufReader::new(self.child.stderr.take().expect("standard error is piped and not taken yet"))
     }
+}
+
+/// Starts `deckle run` and waits until it works; where it answers.
+pub async fn working(home: &Home, arguments: &[&str]) -> (Started, String) {
+    let log = home.join("stderr");
+    let mut command = home.command(["run", "--listen", "127.0.0.1:0", "--json"]);
+    command.args(arguments).stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+    let run = Started::new(&mut command);
+    let address = until("a worker that works", || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let fields: Vec<_> = entries.map(|entry| entry["fields"].clone()).collect();
+        let is_working = fields.iter().any(|fields| fields["message"] == "working");
+        fields.iter().find_map(|fields| fields["address"].as_str().map(str::to_owned)).filter(|_| is_working)
+    })
+    .await;
+    (run, address)
 }
 
 /// Sends a signal to a process that is ours; one that is gone is no error.
