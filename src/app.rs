@@ -219,6 +219,7 @@ impl App {
             pool: Arc::clone(self.decoders.pool()),
             consumed,
             keep: Duration::from_secs(self.config.log.keep_s),
+            retention: self.config.retention.clone(),
         };
         let housekeeping = tokio::spawn(housekeeping.run());
         Ok(Running { stop, workers, housekeeping, pool: Arc::clone(self.decoders.pool()), _instance: instance })

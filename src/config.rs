@@ -22,7 +22,7 @@ use crate::{
     log::{self, registry},
     models::inference,
     recognition::engine,
-    runtime::worker,
+    runtime::{sweep, worker},
     seal, stages, store,
 };
 
@@ -62,6 +62,8 @@ pub struct Config {
     pub inference: inference::Config,
     /// The worker loop.
     pub worker: worker::Config,
+    /// How long what is of no more use is kept.
+    pub retention: sweep::Config,
     /// Records that a stage works on at once, by its name; each stage knows a default.
     pub concurrency: BTreeMap<String, usize>,
     /// Metrics and health.
@@ -141,6 +143,7 @@ impl Default for Config {
             language: stages::language::Config::default(),
             inference: inference::Config::default(),
             worker: worker::Config::default(),
+            retention: sweep::Config::default(),
             concurrency: BTreeMap::new(),
             http: Http::default(),
         }

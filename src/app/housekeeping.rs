@@ -1,5 +1,5 @@
-//! What every process does beside its work: it reports how far its stages are behind, trims what they are past, and
-//! makes sure of erasures.
+//! What every process does beside its work: it reports how far its stages are behind, trims what they are past, makes
+//! sure of erasures, and sweeps what nobody needs any more.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use tokio::time::MissedTickBehavior;
 use crate::{
     blob::Blobs,
     contract::{
+        error::Result,
         record::topics::{self, TopicConfig},
         telemetry,
     },
@@ -16,6 +17,7 @@ use crate::{
     runtime::{
         erasure::{self, Swept},
         readiness,
+        sweep::{self, Documents, Mode, Removed},
     },
     store::Store,
 };
@@ -26,7 +28,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(500);
 /// How often it asks the store.
 const ASK: Duration = Duration::from_secs(2);
-/// How often erasures are made sure of, each two days after it was asked for.
+/// How often erasures are made sure of, each two days after it was asked for, and how often the rest is swept.
 const SWEEP: Duration = Duration::from_mins(10);
 
 /// What the housekeeping of one process needs.
@@ -39,6 +41,8 @@ pub(super) struct Housekeeping {
     pub(super) consumed: Vec<(&'static str, Topic)>,
     /// Completed records are kept for so long.
     pub(super) keep: Duration,
+    /// And the rest for so long.
+    pub(super) retention: sweep::Config,
 }
 
 impl Housekeeping {
@@ -100,7 +104,27 @@ impl Housekeeping {
                 Ok(Swept { erasures, blobs }) => tracing::info!(erasures, late_blobs = blobs, "erasures made sure of"),
                 Err(error) => tracing::warn!(%error, "erasures cannot be made sure of"),
             }
+            if let Err(error) = self.sweep_the_rest().await {
+                tracing::warn!(%error, "what nobody needs any more cannot be swept");
+            }
         }
+    }
+
+    async fn sweep_the_rest(&self) -> Result<()> {
+        let (log, store, blobs) = (&*self.log, &*self.store, &*self.blobs);
+        let now = jiff::Timestamp::now().as_microsecond();
+        let letters_kept = Duration::from_secs(self.retention.dead_letters_s);
+        let letters_before = now.saturating_sub(i64::try_from(letters_kept.as_micros()).unwrap_or(i64::MAX));
+        let records = sweep::result_topics(log, now).await?;
+        let claims = sweep::claims(store, now).await?;
+        let letters = sweep::dead_letters(store, letters_before, Mode::Apply).await?;
+        let horizon = sweep::horizon(log, now, Duration::from_secs(self.retention.runs_s)).await?;
+        let documents = Documents::until(horizon, store, blobs, Mode::Apply).await?.those_that_came_due().await?;
+        if records + claims + letters + documents.documents > 0 {
+            let Removed { documents, rows, blobs, bytes } = documents;
+            tracing::info!(documents, rows, blobs, bytes, letters, claims, records, "swept what nobody needs any more");
+        }
+        Ok(())
     }
 
     async fn report_lag(&self, stage: &'static str, topic: &Topic) {

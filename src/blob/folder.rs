@@ -3,10 +3,11 @@
 //! The law: a blob is written aside, made durable, and then renamed to its place.
 
 use std::{
+    collections::HashSet,
     fs::{DirEntry, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{Blobs, Place, absent_or_away, altered, away, blocking, check_key};
+use super::{Blobs, Place, StoredBlob, absent_or_away, altered, away, blocking, check_key};
 use deckle_contract::{document::BlobRef, error::Result};
 
 /// Temporary files lie here, beside the tenants, none of which can have this name.
@@ -73,7 +74,7 @@ impl Folder {
     /// The same for bytes in memory, which are hashed first: what is there already is not written again.
     fn store_bytes(&self, place: &Place, bytes: &[u8]) -> io::Result<BlobRef> {
         let blob = place.blob(hex::encode(Sha256::digest(bytes)), bytes.len() as u64);
-        if !self.is_there(&blob) {
+        if !self.is_put_again(&blob) {
             let mut copy = NamedTempFile::new_in(self.root.join(TEMPORARY))?;
             copy.write_all(bytes)?;
             self.settle(copy, &blob)?;
@@ -85,14 +86,18 @@ impl Folder {
         self.root.join(&blob.key)
     }
 
-    /// Whether it is there in full length; a shorter one (a broken disk) is written anew.
-    fn is_there(&self, blob: &BlobRef) -> bool {
-        std::fs::metadata(self.path(blob)).is_ok_and(|file| file.len() == blob.size_bytes)
+    /// Whether it is there in full length, from now on as one that was put now; a shorter one (a broken disk) is written
+    /// anew. Whoever removes what was put long ago looks at that time right before.
+    fn is_put_again(&self, blob: &BlobRef) -> bool {
+        let Ok(file) = File::open(self.path(blob)) else { return false };
+        file.metadata().is_ok_and(|file| file.len() == blob.size_bytes)
+            && file.set_modified(SystemTime::now()).is_ok()
+            && self.path(blob).exists()
     }
 
     /// Moves a whole copy to its place and makes bytes, name and folders durable.
     fn settle(&self, copy: NamedTempFile, blob: &BlobRef) -> io::Result<()> {
-        if self.is_there(blob) {
+        if self.is_put_again(blob) {
             return Ok(());
         }
         copy.as_file().sync_all()?;
@@ -135,15 +140,37 @@ impl Folder {
         Ok(bytes.into())
     }
 
-    fn remove(&self, place: &Place, before: i64) -> io::Result<u64> {
+    /// The blobs of a document; none where it has no folder.
+    fn list(&self, place: &Place) -> io::Result<Vec<StoredBlob>> {
+        let mut found = Vec::new();
+        for entry in entries(&self.root.join(&place.prefix))? {
+            let entry = entry?;
+            let file = match entry.metadata() {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                file => file?,
+            };
+            found.push(StoredBlob {
+                sha256: entry.file_name().to_string_lossy().into_owned(),
+                size_bytes: file.len(),
+                put_at: jiff::Timestamp::try_from(file.modified()?).map_or(i64::MAX, |at| at.as_microsecond()),
+            });
+        }
+        Ok(found)
+    }
+
+    /// Removes what was put of a document before a time; of some hashes, where they are named.
+    fn remove(&self, place: &Place, hashes: Option<&HashSet<String>>, before: i64) -> io::Result<u64> {
         let folder = self.root.join(&place.prefix);
-        let entries = match std::fs::read_dir(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-            entries => entries?,
-        };
+        if !folder.is_dir() {
+            return Ok(0);
+        }
         let mut removed = 0;
-        for entry in entries {
-            match remove_older(&entry?, before) {
+        for entry in entries(&folder)? {
+            let entry = entry?;
+            if hashes.is_some_and(|hashes| entry.file_name().to_str().is_none_or(|name| !hashes.contains(name))) {
+                continue;
+            }
+            match remove_older(&entry, before) {
                 Ok(is_removed) => removed += u64::from(is_removed),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
@@ -184,7 +211,31 @@ impl Blobs for Folder {
 
     async fn remove_document_before(&self, tenant: &str, document_id: &str, before: i64) -> Result<u64> {
         let (folder, place) = (self.clone(), Place::new(tenant, document_id, ""));
-        blocking(move || folder.remove(&place, before).map_err(|e| away(&folder.root, &e))).await
+        blocking(move || folder.remove(&place, None, before).map_err(|e| away(&folder.root, &e))).await
+    }
+
+    async fn list_document(&self, tenant: &str, document_id: &str) -> Result<Vec<StoredBlob>> {
+        let (folder, place) = (self.clone(), Place::new(tenant, document_id, ""));
+        blocking(move || folder.list(&place).map_err(|e| away(&folder.root, &e))).await
+    }
+
+    async fn remove_blobs(
+        &self,
+        tenant: &str,
+        document_id: &str,
+        hashes: &HashSet<String>,
+        before: i64,
+    ) -> Result<u64> {
+        let (folder, place, hashes) = (self.clone(), Place::new(tenant, document_id, ""), hashes.clone());
+        blocking(move || folder.remove(&place, Some(&hashes), before).map_err(|e| away(&folder.root, &e))).await
+    }
+}
+
+/// The entries of a folder; none where it is missing.
+fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<DirEntry>> + use<>> {
+    match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        entries => Ok(Some(entries?).into_iter().flatten()),
     }
 }
 

@@ -11,7 +11,7 @@ mod folder;
 mod remote;
 pub mod sources;
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::HashSet, io, path::Path, sync::Arc};
 
 pub use address::{Address, Scheme};
 use async_trait::async_trait;
@@ -96,10 +96,22 @@ pub async fn check(blobs: &dyn Blobs) -> Result<()> {
     Ok(())
 }
 
+/// A blob of a document, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// The hash that names it, in lower-case hex.
+    pub sha256: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it was last put, µs since 1970, by the clock of the blob store, which may know seconds only.
+    pub put_at: i64,
+}
+
 /// The blob store.
 #[async_trait]
 pub trait Blobs: Send + Sync {
-    /// Stores bytes under `tenant/document/sha256` and returns where they lie. Storing the same again changes nothing.
+    /// Stores bytes under `tenant/document/sha256` and returns where they lie. Storing the same again changes nothing but
+    /// the time at which they were put.
     async fn put(&self, tenant: &str, document_id: &str, media_type: &str, bytes: Bytes) -> Result<BlobRef>;
     /// The same for a file of any size, in constant memory. A missing file is `source.missing`.
     async fn put_file(&self, tenant: &str, document_id: &str, media_type: &str, path: &Path) -> Result<BlobRef>;
@@ -113,6 +125,12 @@ pub trait Blobs: Send + Sync {
     /// Removes what was written of a document before a time (µs since 1970, by the clock of the blob store, which may
     /// know seconds only); returns how many blobs went.
     async fn remove_document_before(&self, tenant: &str, document_id: &str, before: i64) -> Result<u64>;
+    /// The blobs of a document, in no order.
+    async fn list_document(&self, tenant: &str, document_id: &str) -> Result<Vec<StoredBlob>>;
+    /// Removes those of some blobs of a document, named by their hashes, that were put before a time (as above); returns
+    /// how many went.
+    async fn remove_blobs(&self, tenant: &str, document_id: &str, hashes: &HashSet<String>, before: i64)
+    -> Result<u64>;
 }
 
 /// A name as one part of a key: lower-case letters, digits, `-`, `_` and inner `.` stand for themselves, every other

@@ -5,18 +5,22 @@
 //! lifecycle rule of the bucket removes.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{Read, Seek},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, future::ready, stream};
-use object_store::{ObjectStoreExt, WriteMultipart, path::Path as Key};
+use object_store::{ObjectMeta, ObjectStoreExt, WriteMultipart, path::Path as Key};
 use sha2::{Digest, Sha256};
 
-use super::{Address, Blobs, Bucket, Place, absent_or_away, altered, away, blocking, bucket::ObjectError, check_key};
+use super::{
+    Address, Blobs, Bucket, Place, StoredBlob, absent_or_away, altered, away, blocking, bucket::ObjectError, check_key,
+};
 use deckle_contract::{
     document::BlobRef,
     error::{Failure, Result, code},
@@ -24,6 +28,9 @@ use deckle_contract::{
 
 /// Bytes of a part; S3 takes none below 5 MiB. What is not larger goes up in one request.
 const PART: u64 = 8 << 20;
+/// A large blob that was put longer ago is put again, so that it has the time of the last put, as a small one has: whoever
+/// removes what nobody names looks at that time, and waits for far longer than this.
+const FRESH: Duration = Duration::from_hours(1);
 /// Parts of an object, at most (S3).
 const PARTS: u64 = 10_000;
 /// Parts on their way at once, for each file: with the one being read they bound its memory.
@@ -65,10 +72,10 @@ impl Remote {
         Failure::unavailable("blob", format!("{}: {why}", self.name))
     }
 
-    /// Whether it is there in full length: then its bytes need not go up again.
+    /// Whether it is there in full length, and was put lately: then its bytes need not go up again.
     async fn is_there(&self, key: &Key, blob: &BlobRef) -> Result<bool> {
         match self.bucket.store.head(key).await {
-            Ok(object) => Ok(object.size == blob.size_bytes),
+            Ok(object) => Ok(object.size == blob.size_bytes && is_fresh(&object)),
             Err(error) => match ObjectError::from(error) {
                 ObjectError::Missing => Ok(false),
                 ObjectError::Denied(why) | ObjectError::Unavailable(why) => Err(self.away(&why)),
@@ -170,12 +177,56 @@ impl Blobs for Remote {
     }
 
     async fn remove_document_before(&self, tenant: &str, document_id: &str, before: i64) -> Result<u64> {
+        self.remove(tenant, document_id, None, before).await
+    }
+
+    async fn list_document(&self, tenant: &str, document_id: &str) -> Result<Vec<StoredBlob>> {
         let prefix = self.key(&Place::new(tenant, document_id, "").prefix)?;
+        let found = self.bucket.store.list(Some(&prefix)).map_err(|error| self.unwritten(error));
+        let stored = found.map_ok(|object| StoredBlob {
+            sha256: object.location.filename().unwrap_or_default().to_owned(),
+            size_bytes: object.size,
+            put_at: object.last_modified.timestamp_micros(),
+        });
+        stored.try_collect().await
+    }
+
+    async fn remove_blobs(
+        &self,
+        tenant: &str,
+        document_id: &str,
+        hashes: &HashSet<String>,
+        before: i64,
+    ) -> Result<u64> {
+        self.remove(tenant, document_id, Some(hashes), before).await
+    }
+}
+
+/// Whether an object was put lately, by this machine's clock.
+fn is_fresh(object: &ObjectMeta) -> bool {
+    let now = jiff::Timestamp::now().as_microsecond();
+    let fresh = i64::try_from(FRESH.as_micros()).unwrap_or(i64::MAX);
+    now.saturating_sub(object.last_modified.timestamp_micros()) < fresh
+}
+
+impl Remote {
+    /// Removes what was put of a document before a time; of some hashes, where they are named.
+    async fn remove(
+        &self,
+        tenant: &str,
+        document_id: &str,
+        hashes: Option<&HashSet<String>>,
+        before: i64,
+    ) -> Result<u64> {
+        let prefix = self.key(&Place::new(tenant, document_id, "").prefix)?;
+        let hashes = hashes.cloned();
+        let is_meant = move |object: &ObjectMeta| {
+            let is_named =
+                |hashes: &HashSet<String>| object.location.filename().is_some_and(|name| hashes.contains(name));
+            object.last_modified.timestamp_micros() < before && hashes.as_ref().is_none_or(is_named)
+        };
         let found = self.bucket.store.list(Some(&prefix));
-        let found = found
-            .try_filter(move |object| ready(object.last_modified.timestamp_micros() < before))
-            .map_ok(|object| object.location)
-            .boxed();
+        let found = found.try_filter(move |object| ready(is_meant(object))).map_ok(|object| object.location).boxed();
         let mut removals = self.bucket.store.delete_stream(found);
         let mut removed = 0;
         while let Some(outcome) = removals.next().await {

@@ -10,6 +10,7 @@ mod dead_letters;
 mod erase;
 mod eval;
 mod export;
+mod gc;
 mod ingest;
 mod inputs;
 mod list;
@@ -93,6 +94,7 @@ enum Command {
     Eval(eval::Args),
     Export(export::Args),
     Erase(erase::Args),
+    Gc(gc::Args),
     DeadLetters(dead_letters::Args),
     Replay(replay::Args),
     Topics(topics::Args),
@@ -198,6 +200,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Eval(args) => eval::run(context, args).await,
             Command::Export(args) => export::run(context, args).await,
             Command::Erase(args) => erase::run(context, args).await,
+            Command::Gc(args) => gc::run(context, args).await,
             Command::DeadLetters(args) => dead_letters::run(context, args).await,
             Command::Replay(args) => replay::run(context, args).await,
             Command::Topics(args) => topics::run(context, args).await,

@@ -366,7 +366,14 @@ async fn headers(app: &App, rows: &[Row]) -> anyhow::Result<Vec<Header>> {
     for row in rows {
         let key = &row.submission.key;
         // None of a file that went before it was taken in.
-        let unknown = || Header { key: key.clone(), intake: None, current: None, ended: None, erased_at: None };
+        let unknown = || Header {
+            key: key.clone(),
+            intake: None,
+            current: None,
+            ended: None,
+            erased_at: None,
+            removed_below: None,
+        };
         headers.push(app.store.header(key).await?.unwrap_or_else(unknown));
     }
     Ok(headers)

@@ -148,6 +148,16 @@ pub(super) fn bar(length: usize, noun: &str, quiet: bool) -> ProgressBar {
     bar
 }
 
+/// A count of what is done, where nobody knows how much there is.
+pub(super) fn counter(noun: &str, quiet: bool) -> ProgressBar {
+    let counter =
+        ProgressBar::new_spinner().with_style(style(&format!("{{spinner:.green}} {{pos}} {noun}  {{elapsed}}")));
+    if quiet {
+        counter.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    counter
+}
+
 /// The style of a bar, with the characters that it is drawn with.
 pub(super) fn bar_style(template: &str) -> ProgressStyle {
     style(template).progress_chars("━━─")

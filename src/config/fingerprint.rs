@@ -35,6 +35,7 @@ pub(super) fn of(config: &Config) -> anyhow::Result<String> {
         blobs: _,
         sources: _,
         passwords: _,
+        retention: _,
         registry: _,
         publish: _,
         sandbox: _,

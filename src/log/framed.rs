@@ -121,6 +121,10 @@ impl Log for Framed {
         self.log.trim(topics, before_us).await
     }
 
+    async fn expire(&self, topic: &Topic, groups: &[String], before_us: i64) -> Result<u64> {
+        self.log.expire(topic, groups, before_us).await
+    }
+
     async fn scrub(&self) -> Result<()> {
         self.log.scrub().await
     }

@@ -7,6 +7,7 @@
 //! readiness    what a worker waits for
 //! rate         how fast an operation may append
 //! erasure, export, replay                    operations on published documents
+//! sweep        what nobody needs any more goes
 //! ```
 //!
 //! The law: a record's outputs and its progress become visible in one step, whatever the stage is.
@@ -18,4 +19,5 @@ pub mod journal;
 pub mod rate;
 pub mod readiness;
 pub mod replay;
+pub mod sweep;
 pub mod worker;

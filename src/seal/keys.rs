@@ -38,7 +38,8 @@ impl Key {
     }
 }
 
-/// The keys of one place, the newest last; never empty.
+/// The keys of one place, the newest last.
+#[derive(Default)]
 pub(super) struct Keys(Vec<Key>);
 
 impl Keys {
@@ -61,10 +62,14 @@ impl Keys {
         if keys.is_empty() { Err("it holds no key".to_owned()) } else { Ok(Self(keys)) }
     }
 
-    /// The key that seals.
-    #[expect(clippy::expect_used, reason = "parse refuses a text without keys")]
-    pub(super) fn newest(&self) -> &Key {
-        self.0.last().expect("there is a key")
+    /// The key that seals; `None` where there are none.
+    pub(super) fn newest(&self) -> Option<&Key> {
+        self.0.last()
+    }
+
+    /// The ids of all of them, in order.
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.0.iter().map(|key| key.id.clone()).collect()
     }
 
     /// The key of an id.

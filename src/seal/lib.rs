@@ -15,6 +15,8 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -23,20 +25,30 @@ use deckle_contract::{
     error::{Failure, Result, code},
     record::{Envelope, Options},
 };
-use keys::Keys;
+use keys::{Key, Keys};
 use sealed::Sealed;
 
 /// The dependency that readiness names while a key is missing.
 const DEPENDENCY: &str = "password keys";
 
 /// Where the keys are. Neither is set on the embedded log, where deckle makes a file of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// A file of keys, one a line as 64 hexadecimal digits; the last one seals, each of them opens.
     pub keys_file: Option<PathBuf>,
     /// The same lines themselves, for where secrets are variables.
     pub keys: Option<Password>,
+    /// How long records wait for a key that is not there, in seconds. It counts from the first that misses one, and anew
+    /// from every change of the keys; from then on such records become dead letters at once.
+    pub wait_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // Time to notice `/readyz` and to add a line; an id that nobody ever had must not hold a stage for longer.
+        Self { keys_file: None, keys: None, wait_s: 600 }
+    }
 }
 
 impl Config {
@@ -91,6 +103,9 @@ impl fmt::Debug for Password {
 #[derive(Debug)]
 pub struct Keyring {
     place: Place,
+    wait: Duration,
+    /// Since when a key is missing, while the keys are these, by their ids.
+    missing: Mutex<Option<(Vec<String>, Instant)>>,
 }
 
 /// Where the keys come from.
@@ -116,7 +131,7 @@ impl Keyring {
             (None, None, Some(own)) => Place::Own(own),
             (None, None, None) => Place::Unnamed,
         };
-        Self { place }
+        Self { place, wait: Duration::from_secs(config.wait_s), missing: Mutex::default() }
     }
 
     /// Seals the password of an upload with the newest key, and says whether there was one to be sealed. The same
@@ -128,7 +143,7 @@ impl Keyring {
         let Some(password) = options.password.as_deref().filter(|text| Sealed::parse(text).is_none()) else {
             return Ok(false);
         };
-        let sealed = Sealed::new(self.keys(true)?.newest(), &bound_to(envelope), password)?;
+        let sealed = Sealed::new(&self.newest()?, &bound_to(envelope), password)?;
         options.password = Some(sealed.to_string());
         Ok(true)
     }
@@ -137,19 +152,13 @@ impl Keyring {
     /// earlier version, is the password itself.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] while the key is unknown that sealed it; rejected as `password.invalid` where it was
-    /// sealed for another tenant or upload, or changed since.
+    /// [`Failure::Unavailable`] while the key is waited for that sealed it, and rejected as `password.key_unknown` after
+    /// that; rejected as `password.invalid` where it was sealed for another tenant or upload, or changed since.
     pub fn open(&self, envelope: &Envelope, options: &Options) -> Result<Option<Password>> {
         let Some(text) = &options.password else { return Ok(None) };
         let Some(sealed) = Sealed::parse(text) else { return Ok(Some(text.clone().into())) };
-        let keys = self.keys(false)?;
-        let key = keys.find(&sealed.key_id).ok_or_else(|| {
-            unavailable(format!(
-                "the key {} that a password was sealed with is not in {}: put it back there",
-                sealed.key_id,
-                self.place()
-            ))
-        })?;
+        let keys = self.known()?;
+        let key = keys.find(&sealed.key_id).ok_or_else(|| self.missing(&sealed.key_id, &keys))?;
         let opened = sealed.open(key, &bound_to(envelope)).ok_or_else(|| {
             Failure::rejected(
                 code::PASSWORD_INVALID,
@@ -170,33 +179,54 @@ impl Keyring {
             }
             Place::Own(path) if !path.exists() => Ok(format!("{}, made with the first password", path.display())),
             Place::Own(_) | Place::File(_) | Place::Text(_) => {
-                let keys = self.keys(false)?;
-                Ok(format!("{}, sealing with {}", self.place(), keys.newest().id))
+                Ok(format!("{}, sealing with {}", self.place(), self.newest()?.id))
             }
         }
     }
 
-    /// The keys as they are now; `to_seal` may make our own file.
-    fn keys(&self, to_seal: bool) -> Result<Keys> {
+    /// The key that seals; our own file is made where there is none.
+    fn newest(&self) -> Result<Key> {
+        match &self.place {
+            Place::Own(path) if !path.exists() => {
+                keys::make(path).map_err(|error| unavailable(format!("{} cannot be made: {error}", self.place())))?;
+            }
+            _ => {}
+        }
+        self.known()?.newest().cloned().ok_or_else(|| {
+            unavailable(
+                "a password came, and no keys are named to seal it: set `passwords.keys_file`, the same for all workers \
+                 and producers"
+                    .to_owned(),
+            )
+        })
+    }
+
+    /// The keys as they are now; none where no place is named, and before our own file is made.
+    fn known(&self) -> Result<Keys> {
         let text = match &self.place {
-            Place::Unnamed => {
-                return Err(unavailable(
-                    "a password came, and no keys are named to seal or open it: set `passwords.keys_file`, the same for \
-                     all workers and producers"
-                        .to_owned(),
-                ));
-            }
+            Place::Unnamed => return Ok(Keys::default()),
+            Place::Own(path) if !path.exists() => return Ok(Keys::default()),
             Place::Text(text) => text.reveal().to_owned(),
-            Place::File(path) => self.read(path)?,
-            Place::Own(path) => {
-                if to_seal && !path.exists() {
-                    keys::make(path)
-                        .map_err(|error| unavailable(format!("{} cannot be made: {error}", self.place())))?;
-                }
-                self.read(path)?
-            }
+            Place::File(path) | Place::Own(path) => self.read(path)?,
         };
         Keys::parse(&text).map_err(|why| unavailable(format!("{}: {why}", self.place())))
+    }
+
+    /// What a record hears whose key is not among those that are known. Anybody can write the id of a key that never was,
+    /// so the wait has an end: the record is kept as a dead letter, and a redrive opens it once the key is back.
+    fn missing(&self, key_id: &str, keys: &Keys) -> Failure {
+        let message = format!("the key {key_id} that a password was sealed with is not in {}", self.place());
+        let ids = keys.ids();
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match &*missing {
+            Some((known, since)) if *known == ids => *since,
+            _ => missing.insert((ids, Instant::now())).1,
+        };
+        if since.elapsed() < self.wait {
+            unavailable(message + ": put it back there")
+        } else {
+            Failure::rejected(code::PASSWORD_KEY_UNKNOWN, message)
+        }
     }
 
     fn read(&self, path: &Path) -> Result<String> {

@@ -107,10 +107,42 @@ fn an_unknown_key_is_waited_for_and_known_once_its_line_is_there() {
     let ours = Keyring::new(&Config { keys_file: Some(file.clone()), ..Config::default() }, None);
     let envelope = envelope("acme", "u");
     let theirs = sealed(&keyring(TWO), &envelope);
-    let id = Keys::parse(TWO).unwrap().newest().id.clone();
+    let id = Keys::parse(TWO).unwrap().ids().remove(0);
     assert_waits(opened(&ours, &envelope, &theirs), &id);
     fs::write(&file, format!("{ONE}\n{TWO}\n")).unwrap();
     assert_eq!(opened(&ours, &envelope, &theirs), Ok(Some(PLAIN.to_owned())));
+}
+
+#[test]
+fn a_key_that_nobody_adds_is_not_waited_for_for_ever_and_a_change_of_the_keys_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    fs::write(&file, ONE).unwrap();
+    let ours = |wait_s| Keyring::new(&Config { keys_file: Some(file.clone()), wait_s, ..Config::default() }, None);
+    let envelope = envelope("acme", "u");
+    let forged = |id: u64| Options { password: Some(format!("sealed:v1:{id:016x}:{}", "00".repeat(20))), ..plain() };
+    let is_given_up = |result: Result<Option<String>>| {
+        matches!(&result, Err(Failure::Rejected { code, message })
+        if code == code::PASSWORD_KEY_UNKNOWN && message.contains("not in the file of keys"))
+    };
+    assert!(is_given_up(opened(&ours(0), &envelope, &forged(1))));
+
+    // Whatever other ids come later: the wait is the keyring's, not the id's.
+    let ours = ours(600);
+    assert_waits(opened(&ours, &envelope, &forged(1)), "put it back there");
+    let back_dated = || ours.missing.lock().unwrap().as_mut().unwrap().1 -= Duration::from_secs(601);
+    back_dated();
+    assert!((1..5).all(|id| is_given_up(opened(&ours, &envelope, &forged(id)))));
+    assert_eq!(opened(&ours, &envelope, &sealed(&keyring(ONE), &envelope)), Ok(Some(PLAIN.to_owned())));
+
+    fs::write(&file, format!("{ONE}\n{TWO}\n")).unwrap();
+    assert_waits(opened(&ours, &envelope, &forged(1)), "put it back there");
+    back_dated();
+    assert!(is_given_up(opened(&ours, &envelope, &forged(1))));
+    for nowhere in [None, Some(folder.path().join("none"))] {
+        let nowhere = Keyring::new(&Config { wait_s: 0, ..Config::default() }, nowhere);
+        assert!(matches!(opened(&nowhere, &envelope, &forged(1)), Err(Failure::Rejected { .. })));
+    }
 }
 
 #[test]

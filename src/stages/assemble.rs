@@ -9,8 +9,8 @@
 //! Pages that are redriven together come with one newer version, and the store records beforehand that they are
 //! awaited: until the last of them is in, the set is not full, so that the document is built once and with all of them.
 //!
-//! Of a run that was erased the rows are gone, and with them the state: each of its pages says that it ends, and publish
-//! lets one of them through.
+//! Of a run that was erased or removed the rows are gone, and with them the state: each of its pages says that it ends,
+//! and publish lets one of them through.
 //!
 //! ```text
 //! arrival      3 1 2 4              rows after a crash      3:1 1:2 2:3 4:4    page:seq
@@ -92,12 +92,12 @@ impl Stage for Assemble {
         let run = RunKey { document: key, run: envelope.run };
         let (page_no, page_count) = numbers(&analysed)?;
         let Some(mut seen) = self.seen(&run, envelope.version).await? else {
-            return Built::erased(&analysed).finish(meter);
+            return Built::gone(&analysed).finish(meter);
         };
         let (seq, full) = seen.arrive(page_no, envelope.version, page_count);
         let page = match self.page(&analysed).await {
-            Err(failure) if failure.code() == code::SOURCE_MISSING && self.is_erased(&run).await? => {
-                return Built::erased(&analysed).finish(meter);
+            Err(failure) if failure.code() == code::SOURCE_MISSING && self.is_gone(&run).await? => {
+                return Built::gone(&analysed).finish(meter);
             }
             page => page?,
         };
@@ -144,8 +144,9 @@ enum Built {
 }
 
 impl Built {
-    /// The end of a run that was erased while it was on its way: nothing to build, and nothing to publish but that.
-    fn erased(last: &PageAnalysed) -> Self {
+    /// The end of a run that was erased while it was on its way, or removed for a newer one: nothing to build, and nothing
+    /// to publish but that. Publish knows which of the two it was.
+    fn gone(last: &PageAnalysed) -> Self {
         let envelope = last.envelope.caused(Enriched::TOPIC, "");
         Self::Nothing(Box::new(Enriched::without_results(envelope, last.source.clone(), Status::Erased, Vec::new())))
     }
@@ -166,7 +167,7 @@ impl Built {
 }
 
 impl Assemble {
-    /// The pages of a run that have arrived; `None` where the run was erased.
+    /// The pages of a run that have arrived; `None` where the run is gone.
     async fn seen(&self, run: &RunKey, version: i64) -> Result<Option<Seen>> {
         // Taken out: a failure before it is put back throws it away, and the next page reads it from the store.
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
@@ -175,16 +176,16 @@ impl Assemble {
         }
         let awaited = self.store.awaited_pages(run).await?;
         let rows = self.store.pages(run).await?;
-        // After the rows: where an erasure took them, it is seen.
-        if self.is_erased(run).await? {
+        // After the rows: where an erasure or a removal took them, it is seen.
+        if self.is_gone(run).await? {
             return Ok(None);
         }
         Ok(Some(Seen::of_rows(&rows, awaited)))
     }
 
-    async fn is_erased(&self, run: &RunKey) -> Result<bool> {
+    async fn is_gone(&self, run: &RunKey) -> Result<bool> {
         let header = self.store.header(&run.document).await?;
-        Ok(header.is_some_and(|header| header.erased_at.is_some_and(|erased_at| run.run <= erased_at)))
+        Ok(header.is_some_and(|header| header.hides(run.run)))
     }
 
     /// What the page stages made of a page; `None` for one that failed.
@@ -206,8 +207,8 @@ impl Assemble {
     async fn build(&self, run: &RunKey, last: &PageAnalysed, version: i64, meter: &mut Meter) -> Result<Option<Built>> {
         let rows = self.store.pages(run).await?;
         if rows.is_empty() {
-            // Erased in the meantime.
-            return Ok(Some(Built::erased(last)));
+            // Gone in the meantime.
+            return Ok(Some(Built::gone(last)));
         }
         let pages = self.fetch(&rows).await?;
         let mut envelope = last.envelope.clone();

@@ -153,6 +153,7 @@ impl Language {
             language,
             reasons: assembled.reasons,
             vectors_of: None,
+            claim: None,
         })
     }
 
@@ -194,6 +195,7 @@ impl Language {
             language: current.language,
             reasons: Vec::new(),
             vectors_of: Some(current.version),
+            claim: None,
         }))
     }
 

@@ -1,7 +1,10 @@
 //! publish: the only place where a document's path ends.
 //!
 //! The law: rows first, then the one header cell that readers follow. Every (document, run, version) leaves exactly
-//! one event, whatever became of it; one with results may leave them too ([`Config`]).
+//! one event, whatever became of it; one with results may leave them too ([`Config`]). So its end is claimed first: two
+//! pages may fail in assemble, and each says that the document ends; or a redrive was cut off and appended its record
+//! again. The record that the log took first wins for ever, and the same record again is no second end, for the first
+//! time may never have become visible. (All records of a document lie in one partition, where append times are unique.)
 //!
 //! Vectors that come later, by another model, move no header and end nothing ([`later`]).
 
@@ -67,7 +70,9 @@ impl Stage for Publish {
         if let Some(version) = enriched.vectors_of {
             return self.add_vectors(enriched, version, header).await;
         }
-        if is_second_end(&enriched, headers.appended_at_us, header.as_ref()) {
+        let run = RunKey { document: key.clone(), run: envelope.run };
+        let claim = claim(headers, &enriched);
+        if self.store.claim_end(&run, envelope.version, claim).await? != claim {
             tracing::info!(
                 document_id = key.document_id,
                 run = envelope.run,
@@ -77,7 +82,7 @@ impl Stage for Publish {
         }
         let status = status(&enriched, header.as_ref());
         if status == Status::Erased {
-            return self.end_erased(enriched, headers.appended_at_us, meter).await;
+            return end_erased(enriched, meter);
         }
         let mut published = ending(&enriched, status);
         let mut feed = Feed::new(self.config, &enriched);
@@ -112,39 +117,31 @@ impl Stage for Publish {
             // What is published stays so; the dead letter records what it lacks.
             return Ok(Vec::new());
         }
-        if let Some(enriched) = input.filter(|enriched| enriched.status != Status::Failed) {
-            // Once more through here, as a failure: the header must record it too.
-            let envelope = enriched.envelope.caused(Enriched::TOPIC, "failed");
-            let reasons = vec![failure.reason(NAME, None)];
-            let ended = Enriched::without_results(envelope, enriched.source.clone(), Status::Failed, reasons);
-            return Ok(vec![Output::new(NAME, &ended)?]);
+        let again = |envelope: &Envelope, source: Source, claim: i64| {
+            // Once more through here, as a failure: the header must record it too, and the end may be claimed already.
+            let envelope = envelope.caused(Enriched::TOPIC, "failed");
+            let ended = Enriched::without_results(envelope, source, Status::Failed, vec![failure.reason(NAME, None)]);
+            Ok(vec![Output::new(NAME, &Enriched { claim: Some(claim), ..ended })?])
+        };
+        match input {
+            None if headers.run > 0 => again(&headers.envelope(), Source::unknown(), headers.appended_at_us),
+            Some(enriched) if enriched.status != Status::Failed => {
+                again(&enriched.envelope, enriched.source.clone(), claim(headers, enriched))
+            }
+            // Not even the failure can be recorded, or nobody knows of what it is one: what is left is to say so.
+            _ => {
+                let enriched = input.cloned().unwrap_or_else(|| {
+                    Enriched::without_results(headers.envelope(), Source::unknown(), Status::Failed, Vec::new())
+                });
+                let mut published = ending(&enriched, Status::Failed);
+                published.reasons.insert(0, failure.reason(NAME, None));
+                Ok(vec![Output::new(NAME, &published)?])
+            }
         }
-        let enriched = input.cloned().unwrap_or_else(|| {
-            Enriched::without_results(headers.envelope(), Source::unknown(), Status::Failed, Vec::new())
-        });
-        let mut published = ending(&enriched, Status::Failed);
-        published.reasons.insert(0, failure.reason(NAME, None));
-        Ok(vec![Output::new(NAME, &published)?])
     }
 }
 
 impl Publish {
-    /// Ends a run that was erased while it was on its way, once, and publishes nothing of what it was.
-    async fn end_erased(&self, enriched: Enriched, appended_at: i64, meter: Meter) -> Result<Vec<Output>> {
-        let Envelope { tenant, document_id, run, version, .. } = &enriched.envelope;
-        // An erasure hides `Completion` too, so the record that the log took first claims the end: the lowest claim
-        // wins for ever, and the same record again is the same.
-        let end = format!("erased\n{document_id}\n{run}\n{version}");
-        if self.store.claim_upload(tenant, &end, appended_at).await? != appended_at {
-            return Ok(Vec::new());
-        }
-        let envelope = Envelope { attributes: BTreeMap::new(), access: Vec::new(), ..enriched.envelope };
-        let nothing = Enriched::without_results(envelope, Source::unknown(), Status::Erased, Vec::new());
-        let mut published = ending(&nothing, Status::Erased);
-        published.envelope.trail.push(meter.finish());
-        Ok(vec![Output::new(NAME, &published)?])
-    }
-
     /// Writes chunks, vectors, figures and fields, removes what an earlier version had more, then flips the header.
     async fn publish(
         &self,
@@ -243,27 +240,29 @@ fn vectors_of<'b>(part: &VectorPart, bytes: &'b [u8], chunk_count: u32) -> Resul
     Ok(bytes.chunks_exact(row as usize))
 }
 
-/// Whether this run and version ended already, by another record than the one that the log took at `appended_at`: two
-/// pages may fail in assemble, and each says that the document ends; or a redrive was cut off and appended its record
-/// again. The same record again is no second end: the first may never have become visible. (All records of a document
-/// lie in one partition, where append times are unique.)
-fn is_second_end(enriched: &Enriched, appended_at: i64, header: Option<&Header>) -> bool {
-    let envelope = &enriched.envelope;
-    header.and_then(|header| header.ended.as_ref()).is_some_and(|ended| {
-        (ended.run, ended.version) == (envelope.run, envelope.version)
-            && (ended.event_id.as_str(), ended.at) != (envelope.event_id.as_str(), appended_at)
-    })
+/// Ends a run that was erased while it was on its way, and publishes nothing of what it was.
+fn end_erased(enriched: Enriched, meter: Meter) -> Result<Vec<Output>> {
+    let envelope = Envelope { attributes: BTreeMap::new(), access: Vec::new(), ..enriched.envelope };
+    let nothing = Enriched::without_results(envelope, Source::unknown(), Status::Erased, Vec::new());
+    let mut published = ending(&nothing, Status::Erased);
+    published.envelope.trail.push(meter.finish());
+    Ok(vec![Output::new(NAME, &published)?])
+}
+
+/// By which append time a record claims the end of its version, µs: its own, or that of the one whose place it takes.
+fn claim(headers: &Headers, enriched: &Enriched) -> i64 {
+    enriched.claim.unwrap_or(headers.appended_at_us)
 }
 
 /// The status that a document ends with, given its header in the store.
 fn status(enriched: &Enriched, header: Option<&Header>) -> Status {
     let envelope = &enriched.envelope;
     let Some(header) = header else { return enriched.status };
-    if header.erased_at.is_some_and(|erased_at| envelope.run <= erased_at) {
+    if header.erases(envelope.run) {
         return Status::Erased;
     }
     let newer = header.current.as_ref().is_some_and(|it| (it.run, it.version) > (envelope.run, envelope.version));
-    if newer { Status::Superseded } else { enriched.status }
+    if newer || header.hides(envelope.run) { Status::Superseded } else { enriched.status }
 }
 
 fn ending(enriched: &Enriched, status: Status) -> Published {

@@ -152,7 +152,7 @@ impl Split {
         let key = document_key(&upload.envelope);
         let header = self.store.header(&key).await?;
         if let Some(header) = &header
-            && header.erased_at.is_some_and(|erased_at| run <= erased_at)
+            && header.hides(run)
         {
             return ended(&upload, Status::Erased, Vec::new());
         }
@@ -200,7 +200,7 @@ impl Split {
     /// Goes on with the pages of a document that was opened before.
     async fn hand_out_rest(&self, upload: &Uploaded, rest: Rest) -> Result<Vec<Output>> {
         let header = self.store.header(&document_key(&upload.envelope)).await?;
-        if header.is_some_and(|header| header.erased_at.is_some_and(|erased_at| upload.envelope.run <= erased_at)) {
+        if header.is_some_and(|header| header.hides(upload.envelope.run)) {
             return ended(upload, Status::Erased, Vec::new());
         }
         pages(upload, rest, Vec::new())

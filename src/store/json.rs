@@ -27,6 +27,7 @@ pub(super) struct HeaderCells {
     pub(super) current: Option<String>,
     pub(super) ended: Option<String>,
     pub(super) erased_at: Option<i64>,
+    pub(super) removed_below: Option<i64>,
 }
 
 impl HeaderCells {
@@ -38,6 +39,7 @@ impl HeaderCells {
             current: self.current.as_deref().map(decode).transpose()?,
             ended: self.ended.as_deref().map(decode).transpose()?,
             erased_at: self.erased_at,
+            removed_below: self.removed_below,
         };
         let is_known =
             header.intake.is_some() || header.current.is_some() || header.ended.is_some() || header.erased_at.is_some();

@@ -32,7 +32,7 @@ mod similarity;
 pub mod sqlite;
 mod token;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -170,9 +170,22 @@ pub struct Header {
     pub ended: Option<Completion>,
     /// Runs at or below this were erased, µs.
     pub erased_at: Option<i64>,
+    /// Runs below this were removed, because readers follow a newer one, µs.
+    #[serde(default)]
+    pub removed_below: Option<i64>,
 }
 
 impl Header {
+    /// Whether a run was erased.
+    pub fn erases(&self, run: i64) -> bool {
+        self.erased_at.is_some_and(|erased_at| run <= erased_at)
+    }
+
+    /// Whether the rows of a run are gone for ever: it was erased, or removed for a newer one.
+    pub fn hides(&self, run: i64) -> bool {
+        self.erases(run) || self.removed_below.is_some_and(|removed_below| run < removed_below)
+    }
+
     /// Whether the newest run that was taken in has ended.
     pub fn is_ended(&self) -> bool {
         let taken_in = self.intake.as_ref().map_or(i64::MIN, |intake| intake.run);
@@ -390,11 +403,21 @@ pub struct FeedPage {
     pub next: String,
 }
 
+/// How long claims of uploads and of ends are kept: longer than any topic, dead letter or yearly backup that could bring
+/// the record back which they were made for.
+pub const CLAIMS_KEPT: Duration = Duration::from_hours(400 * 24);
+
 /// The store itself. All writes are idempotent.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Claims an upload id for a run; the lowest run wins for ever. Returns the winner.
     async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64>;
+    /// Claims the end of a version of a run for the record that the log took at `claim`, µs; the lowest wins for ever.
+    /// Returns the winner.
+    async fn claim_end(&self, run: &RunKey, version: i64, claim: i64) -> Result<i64>;
+    /// Forgets claims of uploads and ends whose runs are below `run`; returns how many, as far as the store knows: one
+    /// whose claims end by themselves after [`CLAIMS_KEPT`] has nothing to do.
+    async fn forget_claims_below(&self, run: i64) -> Result<u64>;
     /// Writes what split knows, at `version`.
     async fn put_intake(&self, key: &DocumentKey, intake: &Submission, version: i64) -> Result<()>;
     /// Writes one page of a run, at the row's version.
@@ -436,6 +459,13 @@ pub trait Store: Send + Sync {
     /// Deletes the rows of runs below `run`, and what the header says of them; their late writes stay hidden. Returns
     /// how many rows of pages, chunks and vectors went.
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64>;
+    /// How many rows there are of runs below `run`: above 0 where [`Store::remove_runs_below`] has something to remove.
+    async fn rows_below(&self, key: &DocumentKey, run: i64) -> Result<u64>;
+
+    /// How far a sweep that several processes share has come, as it last said itself.
+    async fn progress(&self, sweep: &str) -> Result<Option<String>>;
+    /// Puts `after` in the place of `before`; false, and nothing done, where another came first.
+    async fn advance(&self, sweep: &str, before: Option<&str>, after: &str) -> Result<bool>;
 
     /// The header; `None` for a document never heard of.
     async fn header(&self, key: &DocumentKey) -> Result<Option<Header>>;
@@ -484,6 +514,8 @@ pub trait Store: Send + Sync {
     async fn confirm_redrive(&self, key: &DeadLetterKey, at: i64) -> Result<()>;
     /// Drops an open letter. Returns its state from then on, `None` for one never heard of.
     async fn drop_dead_letter(&self, key: &DeadLetterKey, at: i64) -> Result<Option<DeadLetterState>>;
+    /// Deletes a letter that was redriven or dropped, with its record; nothing in any other state.
+    async fn remove_dead_letter(&self, letter: &DeadLetterRow) -> Result<()>;
 
     /// Asks whether the store can be reached, once: [`Failure::Unavailable`] while it is away.
     ///

@@ -129,7 +129,14 @@ mod tests {
     #[test]
     fn each_token_names_its_place_and_is_foreign_to_the_other_listings() {
         let key = DocumentKey { tenant: "a\0b".into(), document_id: "1\0ü".into() };
-        let header = Header { key: key.clone(), intake: None, current: None, ended: None, erased_at: Some(-5) };
+        let header = Header {
+            key: key.clone(),
+            intake: None,
+            current: None,
+            ended: None,
+            erased_at: Some(-5),
+            removed_below: None,
+        };
         let entry = FeedEntry { at: 7, key: key.clone(), run: -1, version: i64::MAX };
         let (document, time, seq, feed) = (of_document(&key), of_time(&header), of_seq(9), of_entry(&entry));
         assert_eq!(to_document(&document), Ok(key.clone()));

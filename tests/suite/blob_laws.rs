@@ -2,7 +2,7 @@
 //!
 //! A law speaks to `dyn Blobs` alone, under tenants of its own. What only one side can show follows in its module.
 
-use std::{io::Write, sync::Arc};
+use std::{collections::HashSet, io::Write, sync::Arc};
 
 use bytes::Bytes;
 use deckle::{
@@ -34,6 +34,7 @@ macro_rules! for_every_law {
             a_foreign_name_keeps_to_itself,
             a_document_is_removed_alone,
             what_was_written_later_stays,
+            blobs_are_listed_and_removed_by_their_hashes,
             an_upload_beside_a_removal_is_whole_or_missing,
         }
     };
@@ -258,6 +259,32 @@ async fn what_was_written_later_stays(blobs: Any) {
     assert_eq!(blobs.get(&other).await.unwrap(), bytes(1, 10));
 }
 
+async fn blobs_are_listed_and_removed_by_their_hashes(blobs: Any) {
+    let tenant = new_tenant();
+    assert_eq!(blobs.list_document(&tenant, "d").await.unwrap(), []);
+    let mut stored = Vec::new();
+    for seed in 0..3 {
+        stored.push(blobs.put(&tenant, "d", PDF, bytes(seed, 10 + usize::from(seed))).await.unwrap());
+    }
+    blobs.put(&tenant, "d2", PDF, bytes(0, 10)).await.unwrap();
+    let (an_hour, now) = (3_600_000_000, jiff::Timestamp::now().as_microsecond());
+    let listed = async || {
+        let mut listed = blobs.list_document(&tenant, "d").await.unwrap();
+        assert!(listed.iter().all(|blob| (now - an_hour..now + an_hour).contains(&blob.put_at)), "{listed:?}");
+        listed.sort_by_key(|blob| blob.size_bytes);
+        listed.into_iter().map(|blob| (blob.sha256, blob.size_bytes)).collect::<Vec<_>>()
+    };
+    let shown = |blobs: &[BlobRef]| blobs.iter().map(|blob| (blob.sha256.clone(), blob.size_bytes)).collect::<Vec<_>>();
+    assert_eq!(listed().await, shown(&stored));
+
+    let hashes = HashSet::from([stored[0].sha256.clone(), stored[2].sha256.clone(), "0".repeat(64)]);
+    assert_eq!(blobs.remove_blobs(&tenant, "d", &hashes, now - an_hour).await.unwrap(), 0, "all are younger");
+    assert_eq!(blobs.remove_blobs(&tenant, "d", &HashSet::new(), now + an_hour).await.unwrap(), 0);
+    assert_eq!(blobs.remove_blobs(&tenant, "d", &hashes, now + an_hour).await.unwrap(), 2);
+    assert_eq!(listed().await, shown(&stored[1..2]));
+    assert_eq!(blobs.list_document(&tenant, "d2").await.unwrap().len(), 1);
+}
+
 async fn an_upload_beside_a_removal_is_whole_or_missing(blobs: Any) {
     let tenant = new_tenant();
     let remover = tokio::spawn({
@@ -279,6 +306,7 @@ async fn an_upload_beside_a_removal_is_whole_or_missing(blobs: Any) {
 mod folder {
     use std::{
         fs,
+        os::unix::fs::MetadataExt as _,
         path::{Path, PathBuf},
         time::Duration,
     };
@@ -350,17 +378,29 @@ mod folder {
     }
 
     #[tokio::test]
-    async fn the_same_bytes_are_not_written_again() {
+    async fn the_same_bytes_are_not_written_again_but_count_as_put_now() {
         let (root, blobs) = new();
         let blob = blobs.put("t", "d", PDF, bytes(1, 1000)).await.unwrap();
         let path = root.path().join("blobs").join(&blob.key);
-        let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        let inode = || fs::metadata(&path).unwrap().ino();
+        let written = inode();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&bytes(1, 1000)).unwrap();
-        blobs.put("t", "d", PDF, bytes(1, 1000)).await.unwrap();
-        blobs.put_file("t", "d", PDF, file.path()).await.unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), long_ago);
+        let a_day_ago = jiff::Timestamp::now().as_microsecond() - 86_400_000_000;
+        for by_file in [false, true] {
+            let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
+            fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+            assert!(blobs.list_document("t", "d").await.unwrap()[0].put_at < a_day_ago);
+            if by_file {
+                blobs.put_file("t", "d", PDF, file.path()).await.unwrap();
+            } else {
+                blobs.put("t", "d", PDF, bytes(1, 1000)).await.unwrap();
+            }
+            assert!(blobs.list_document("t", "d").await.unwrap()[0].put_at > a_day_ago);
+            let hashes = HashSet::from([blob.sha256.clone()]);
+            assert_eq!(blobs.remove_blobs("t", "d", &hashes, a_day_ago).await.unwrap(), 0);
+        }
+        assert_eq!(inode(), written);
         assert_eq!(files(root.path()), [path], "a temporary file was left");
     }
 

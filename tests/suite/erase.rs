@@ -7,16 +7,12 @@ use bytes::Bytes;
 use deckle::{
     app::App,
     blob::encode_name,
-    contract::record::{Published, Source, Status, topics},
-    log::Topic,
+    contract::record::{Published, Source, Status},
     runtime::erasure::{self, IN_FLIGHT},
     store::{DeadLetterFilter, DocumentKey, Submission},
 };
 
 use crate::support::{self, Home, Started, servers};
-
-/// How often a state that nobody announces is looked at.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// A home whose store is a keyspace of its own on the node that all tests share.
 async fn on_cassandra() -> Home {
@@ -29,38 +25,6 @@ async fn on_cassandra() -> Home {
 async fn process(home: &Home, files: &[PathBuf], code: i32) {
     let mut command = home.command(["process"]);
     support::run(command.args(files)).await.ended(code);
-}
-
-/// Runs the stages of these names, or all, until nothing is left for them.
-async fn work(home: &Home, stages: &[&str]) {
-    let mut command = home.command(["run", "--listen", ""]);
-    if !stages.is_empty() {
-        command.args(["--stage", &stages.join(",")]);
-    }
-    let mut run = Started::new(command.stderr(Stdio::null()));
-    let app = home.app();
-    support::within("all work is done", async {
-        while waits(&app, stages).await {
-            assert!(run.ended().is_none(), "the workers stopped");
-            tokio::time::sleep(LOOK).await;
-        }
-    })
-    .await;
-    run.signal(libc::SIGTERM);
-    assert_eq!(run.wait().await.code(), Some(0));
-}
-
-/// Whether a stage is behind. In the order of the path, so that nothing passes unseen.
-async fn waits(app: &App, stages: &[&str]) -> bool {
-    for topic in topics::all() {
-        for group in topic.consumers.iter().filter(|group| stages.is_empty() || stages.contains(&group.as_str())) {
-            let lags = app.log.lag(group, &[Topic::from(topic.name.as_str())]).await.unwrap();
-            if lags.iter().any(|lag| lag.records > 0) {
-                return true;
-            }
-        }
-    }
-    false
 }
 
 fn blobs(home: &Home, key: &DocumentKey) -> usize {
@@ -151,14 +115,14 @@ async fn erased_in_flight(home: &Home, number: usize, done: &[&str]) {
     let key =
         DocumentKey { tenant: "default".into(), document_id: queued[0]["document_id"].as_str().unwrap().to_owned() };
     if !done.is_empty() {
-        work(home, done).await;
+        support::work(home, done).await;
     }
     let app = home.app();
     assert_eq!(ends(&app, &key).await, [], "it is in flight after {done:?}");
     assert!(blobs(home, &key) > 0);
     let ran = home.deckle(["erase", &key.document_id, "--yes", "--json"]).await.ended(0);
     assert_eq!(ran.json()["erased"][0]["document_id"], key.document_id.as_str());
-    work(home, &[]).await;
+    support::work(home, &[]).await;
 
     assert_gone(home, &app, &key).await;
     let told = ends(&app, &key).await;

@@ -12,12 +12,14 @@
 )]
 
 mod support;
+mod sweep;
 
 mod blob_laws;
 mod cli;
 mod config;
 mod contract;
 mod decode;
+mod ends;
 mod erase;
 mod eval;
 mod examples;

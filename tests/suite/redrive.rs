@@ -9,7 +9,7 @@ use std::{
 
 use deckle::{
     app::App,
-    contract::record::{Assembled, DeadLetter, Event, PageSplit, Published, Readmitted, Status, Uploaded, topics},
+    contract::record::{Assembled, DeadLetter, Event, PageSplit, Published, Readmitted, Status, Uploaded},
     log::{NewRecord, Topic},
     runtime::dead_letter::redrive,
     store::{Claim, DeadLetterFilter, DeadLetterState, ListedDeadLetter, StateName},
@@ -62,33 +62,6 @@ async fn running(home: &Home) -> Started {
     // It must be able to go on writing.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     run
-}
-
-/// Runs all stages until nothing is left to do.
-async fn work(home: &Home) {
-    let mut run = running(home).await;
-    let app = home.app();
-    support::within("all work is done", async {
-        while waits(&app).await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
-    run.signal(libc::SIGTERM);
-    assert_eq!(run.wait().await.code(), Some(0));
-}
-
-/// Whether any stage is behind. In the order of the path, so that nothing passes unseen.
-async fn waits(app: &App) -> bool {
-    for topic in topics::all() {
-        for group in &topic.consumers {
-            let lags = app.log.lag(group, &[Topic::from(topic.name.as_str())]).await.unwrap();
-            if lags.iter().any(|lag| lag.records > 0) {
-                return true;
-            }
-        }
-    }
-    false
 }
 
 async fn letters(app: &App, states: &[StateName]) -> Vec<ListedDeadLetter> {
@@ -164,7 +137,7 @@ async fn a_redriven_page_makes_its_partial_document_whole() {
     assert!(listed(&home, &[]).await.is_empty());
     let redriven = listed(&home, &["--state", "redriven"]).await;
     let version = redriven[0]["redriven_version"].as_i64().unwrap();
-    work(&home).await;
+    support::work(&home, &[]).await;
 
     let after = support::header(&app, "mixed.pdf").await;
     let current = after.current.as_ref().unwrap();
@@ -188,7 +161,7 @@ async fn a_redriven_page_makes_its_partial_document_whole() {
 async fn pages_redriven_together_are_published_once() {
     let home = failed(NO_RENDERING, "scan.pdf", 1).await;
     home.deckle(["dead-letters", "redrive", "--all"]).await.ended(0);
-    work(&home).await;
+    support::work(&home, &[]).await;
     let app = home.app();
     let ends = ends(&app).await;
     assert_eq!(ends.iter().map(|end| end.0).collect::<Vec<_>>(), [Status::Failed, Status::Published]);
@@ -205,10 +178,10 @@ async fn pages_redriven_one_after_the_other_lose_nothing() {
         for letter in letters(&app, &[StateName::Open]).await {
             home.deckle(["dead-letters", "redrive", &letter.letter.key.letter_id]).await.ended(0);
             if works_between {
-                work(&home).await;
+                support::work(&home, &[]).await;
             }
         }
-        work(&home).await;
+        support::work(&home, &[]).await;
         let statuses: Vec<_> = ends(&app).await.iter().map(|end| end.0).collect();
         if works_between {
             assert_eq!(statuses, [Status::Failed, Status::Partial, Status::Published]);
@@ -231,7 +204,7 @@ async fn two_redrives_at_once_have_one_effect() {
     }
     assert_eq!(support::records(&app, PageSplit::TOPIC).await.len(), before + 2);
     assert_eq!(letters(&app, &[StateName::Redriven]).await.len(), 2);
-    work(&home).await;
+    support::work(&home, &[]).await;
     assert_eq!(support::header(&app, "scan.pdf").await.status(), Status::Published);
     support::assert_each_end_is_told_once(&app).await;
 }
@@ -256,7 +229,7 @@ async fn a_redrive_that_was_cut_off_is_taken_over_and_told_once() {
         home.deckle(["dead-letters", "redrive", "--all"]).await.ended(0);
         let state = letters(&app, &[]).await[0].state;
         assert!(matches!(state, DeadLetterState::Redriven { version: its, .. } if its == version), "{state:?}");
-        work(&home).await;
+        support::work(&home, &[]).await;
         let ends = ends(&app).await;
         assert_eq!(ends.iter().filter(|end| end.2 == version && end.0 == Status::Published).count(), 1, "{ends:?}");
         assert_eq!(ends.len(), 2);
@@ -284,7 +257,7 @@ async fn a_redriven_upload_keeps_its_run() {
     let before = support::header(&app, "mixed.pdf").await.ended.unwrap();
     assert_eq!(before.status, Status::Failed);
     home.deckle(["dead-letters", "redrive", "--code", "limit.pages"]).await.ended(0);
-    work(&home).await;
+    support::work(&home, &[]).await;
     let current = support::header(&app, "mixed.pdf").await.current.unwrap();
     assert_eq!((current.status, current.run), (Status::Published, before.run));
     assert!(current.version > before.version);
@@ -302,7 +275,7 @@ async fn a_redriven_run_never_hides_a_newer_one() {
     let newer = support::header(&app, "mixed.pdf").await;
     assert!(newer.current.as_ref().unwrap().run > first.run);
     home.deckle(["dead-letters", "redrive", "--all"]).await.ended(0);
-    work(&home).await;
+    support::work(&home, &[]).await;
     assert_eq!(support::header(&app, "mixed.pdf").await, newer, "readers see what they saw");
     let last = ends(&app).await.pop().unwrap();
     assert_eq!((last.0, last.1), (Status::Superseded, first.run));
@@ -314,7 +287,7 @@ async fn a_redriven_record_that_fails_again_is_another_letter() {
     let home = failed(NO_RENDERING, "mixed.pdf", 0).await;
     home.configure(NO_RENDERING);
     home.deckle(["dead-letters", "redrive", "--all"]).await.ended(0);
-    work(&home).await;
+    support::work(&home, &[]).await;
     let app = home.app();
     let all = letters(&app, &[]).await;
     assert_eq!(all.len(), 2);
@@ -326,7 +299,7 @@ async fn a_redriven_record_that_fails_again_is_another_letter() {
 
     home.configure("");
     home.deckle(["dead-letters", "redrive", "--all"]).await.ended(0);
-    work(&home).await;
+    support::work(&home, &[]).await;
     assert_like_undisturbed(&home, "mixed.pdf").await;
     support::assert_each_end_is_told_once(&app).await;
 }
@@ -391,7 +364,7 @@ async fn letters_that_no_worker_took_in_are_told_of() {
     let ran = home.deckle(["dead-letters", "list"]).await.ended(0);
     assert_eq!(ran.stdout, "no dead letters\n");
     assert!(ran.stderr.contains("1 more dead letter in the log") && ran.stderr.lines().count() == 1, "{ran:?}");
-    work(&home).await;
+    support::work(&home, &[]).await;
     let ran = home.deckle(["dead-letters", "list"]).await.ended(0);
     assert!(ran.stdout.contains("record.undecodable") && ran.stderr.is_empty(), "{ran:?}");
 }
@@ -408,9 +381,9 @@ async fn bytes_that_cannot_be_read_go_back_as_they_were_and_keep_their_run() {
     let home = Home::new();
     let app = home.app();
     append(&app, Uploaded::TOPIC, b"no event").await;
-    work(&home).await;
+    support::work(&home, &[]).await;
     home.deckle(["dead-letters", "redrive", "--all"]).await.ended(0);
-    work(&home).await;
+    support::work(&home, &[]).await;
     let uploads = support::records(&app, Uploaded::TOPIC).await;
     let again = support::events::<Readmitted>(&app).await;
     assert_eq!((uploads.len(), again.len(), &again[0].value[..]), (1, 1, &b"no event"[..]));
@@ -426,7 +399,7 @@ async fn a_dead_letter_that_fails_itself_makes_no_other() {
     let home = Home::new();
     let app = home.app();
     append(&app, DeadLetter::TOPIC, b"no letter").await;
-    work(&home).await;
+    support::work(&home, &[]).await;
     assert_eq!(support::records(&app, DeadLetter::TOPIC).await.len(), 1, "it stays, and feeds nothing");
     assert_eq!(letters(&app, &[]).await, []);
 }

@@ -11,6 +11,7 @@ mod models;
 mod reads;
 mod search;
 mod turns;
+mod upkeep;
 
 /// Hands every law to `$side!`, which makes tests of them; a law missing here is dead code and so a warning.
 macro_rules! for_every_law {
@@ -70,6 +71,11 @@ macro_rules! for_every_law {
             models::a_run_has_its_vectors_when_each_chunk_has_one_of_its_version,
             models::a_dropped_model_leaves_nothing_and_takes_nothing,
             models::a_decision_about_models_replaces_only_what_it_saw,
+            upkeep::the_first_record_claims_the_end_of_a_version,
+            upkeep::claims_are_kept_as_long_as_their_runs_are_not_below,
+            upkeep::rows_below_a_run_are_counted_until_they_are_removed,
+            upkeep::progress_moves_only_from_what_was_seen,
+            upkeep::only_a_settled_letter_is_removed,
         }
     };
 }
@@ -81,7 +87,7 @@ mod sqlite {
     use rusqlite::Connection;
     use tempfile::TempDir;
 
-    use super::{dead_letters, interleavings, laws, models, reads, search, turns::Turns};
+    use super::{dead_letters, interleavings, laws, models, reads, search, turns::Turns, upkeep};
     use crate::support::values::*;
 
     fn open(path: &Path) -> Arc<dyn Store> {
@@ -273,7 +279,7 @@ mod on_cassandra {
         cql::{Config, CqlStore, migrations},
     };
 
-    use super::{dead_letters, interleavings, laws, models, reads, search, turns::Turns};
+    use super::{dead_letters, interleavings, laws, models, reads, search, turns::Turns, upkeep};
     use crate::support::servers;
 
     fn config() -> Config {

@@ -368,6 +368,10 @@ pub struct Enriched {
     /// redrive.)
     #[serde(default)]
     pub vectors_of: Option<i64>,
+    /// `None` for the record that ends its version. Else this one takes the place of another, which failed: append time
+    /// of the first, µs, which has claimed the end.
+    #[serde(default)]
+    pub claim: Option<i64>,
 }
 event! {
     Enriched, "documents.enriched",
@@ -393,6 +397,7 @@ impl Enriched {
             language: "und".to_owned(),
             reasons,
             vectors_of: None,
+            claim: None,
         }
     }
 }

@@ -223,6 +223,10 @@ impl Log for SqliteLog {
         Ok(removed)
     }
 
+    async fn expire(&self, topic: &Topic, groups: &[String], before_us: i64) -> Result<u64> {
+        self.trim(&[(Topic::clone(topic), groups.to_vec())], before_us).await
+    }
+
     async fn scrub(&self) -> Result<()> {
         let connection = self.shared.connect().await?;
         tokio::task::spawn_blocking(move || upkeep::empty_write_ahead_log(&connection))

@@ -35,7 +35,7 @@ use deckle_contract::{
 use deckle_log::{Log, NewRecord, Topic};
 use deckle_seal::Keyring;
 use deckle_store::{
-    Claim, Claimed, DeadLetterRow, DeadLetterState, DocumentKey, FailedRecord, ListedDeadLetter, RunKey, Store,
+    Claim, Claimed, DeadLetterRow, DeadLetterState, DocumentKey, FailedRecord, Header, ListedDeadLetter, RunKey, Store,
 };
 
 /// How long a claim holds besides the time that the rate asks for: far longer than appending takes, and short enough
@@ -97,8 +97,17 @@ pub async fn redrive(
     let Some(first) = letters.first() else { return Ok(()) };
     let document = DocumentKey { tenant: first.key.tenant.clone(), document_id: first.document_id.clone() };
     let run = RunKey { document, run: first.run };
+    let header = store.header(&run.document).await?;
+    if header.as_ref().is_some_and(|header| header.hides(run.run)) {
+        for letter in letters {
+            let message = "a newer run of its document was published, and what this one had left was removed since; \
+                           read the file again instead";
+            report(letter, Outcome::Impossible { message: message.to_owned() });
+        }
+        return Ok(());
+    }
     let now = jiff::Timestamp::now().as_microsecond();
-    let proposed = versions(&letters, now.max(newest(store, &run).await?.saturating_add(1)));
+    let proposed = versions(&letters, now.max(newest(store, &run, header).await?.saturating_add(1)));
     let needed = rate.as_ref().map_or(Duration::ZERO, |rate| rate.time_for(letters.len()));
     let until = now.saturating_add(i64::try_from((CLAIM + needed).as_micros()).unwrap_or(i64::MAX));
 
@@ -153,8 +162,8 @@ pub async fn redrive(
 }
 
 /// The highest version that anything of a run is known to have, or awaited with.
-async fn newest(store: &dyn Store, run: &RunKey) -> Result<i64> {
-    let ended = store.header(&run.document).await?.and_then(|header| header.ended);
+async fn newest(store: &dyn Store, run: &RunKey, header: Option<Header>) -> Result<i64> {
+    let ended = header.and_then(|header| header.ended);
     let ended = ended.filter(|ended| ended.run == run.run).map(|ended| ended.version);
     let rows = store.pages(run).await?.into_iter().map(|row| row.version).max();
     let awaited = store.awaited_pages(run).await?.into_values().max();

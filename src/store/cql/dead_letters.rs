@@ -87,9 +87,34 @@ async fn delete(session: &Session, key: &DeadLetterKey, failed_at: i64) -> Resul
     session
         .compare_and_set("DELETE FROM letters WHERE tenant = ? AND letter_id = ? IF EXISTS", (tenant, letter_id))
         .await?;
+    delete_entry(session, key, failed_at).await
+}
+
+/// Deletes what leads to a letter by its time.
+async fn delete_entry(
+    session: &Session,
+    DeadLetterKey { tenant, letter_id }: &DeadLetterKey,
+    failed_at: i64,
+) -> Result<()> {
     let delete = "DELETE FROM letters_by_time USING TIMESTAMP ?
                   WHERE tenant = ? AND period = ? AND failed_at = ? AND letter_id = ?";
     session.write(delete, (delete_timestamp(), tenant, period(failed_at), failed_at, letter_id)).await
+}
+
+/// Deletes a letter that was redriven or dropped: the letter first, so that one whose entries stay leads to nothing.
+pub(super) async fn remove_settled(session: &Session, letter: &DeadLetterRow) -> Result<()> {
+    let DeadLetterRow { key, document_id, run, failed_at, .. } = letter;
+    let DeadLetterKey { tenant, letter_id } = key;
+    let settled = "DELETE FROM letters WHERE tenant = ? AND letter_id = ? IF state IN ('redriven', 'dropped')";
+    session.compare_and_set(settled, (tenant, letter_id)).await?;
+    // Gone by now, by this call or one whose answer was lost; or open again, which never happens.
+    if state(session, key).await?.is_some() {
+        return Ok(());
+    }
+    let by_document = "DELETE FROM letters_by_document USING TIMESTAMP ?
+                       WHERE tenant = ? AND document_id = ? AND run = ? AND letter_id = ?";
+    session.write(by_document, (delete_timestamp(), tenant, document_id, run, letter_id)).await?;
+    delete_entry(session, key, *failed_at).await
 }
 
 /// Deletes the letters of a document's runs up to and with `last`, which the header hides already.

@@ -38,6 +38,7 @@ mod session;
 mod sets;
 mod spaces;
 mod statements;
+mod upkeep;
 mod values;
 mod vectors;
 mod write;
@@ -95,6 +96,15 @@ impl CqlStore {
 impl Store for CqlStore {
     async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
         write::claim_upload(self.session().await?, tenant, upload_id, run).await
+    }
+
+    async fn claim_end(&self, run: &RunKey, version: i64, claim: i64) -> Result<i64> {
+        upkeep::claim_end(self.session().await?, run, version, claim).await
+    }
+
+    /// Nothing: claims have a time to live.
+    async fn forget_claims_below(&self, _: i64) -> Result<u64> {
+        Ok(0)
     }
 
     async fn put_intake(&self, key: &DocumentKey, intake: &Submission, version: i64) -> Result<()> {
@@ -189,6 +199,22 @@ impl Store for CqlStore {
         Ok(rows + vectors)
     }
 
+    async fn rows_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
+        let session = self.session().await?;
+        let Some(last) = run.checked_sub(1) else { return Ok(0) };
+        let (rows, vectors) =
+            try_join!(upkeep::rows_below(session, key, run), self.vectors.count_runs(session, key, last))?;
+        Ok(rows + vectors)
+    }
+
+    async fn progress(&self, sweep: &str) -> Result<Option<String>> {
+        upkeep::progress(self.session().await?, sweep).await
+    }
+
+    async fn advance(&self, sweep: &str, before: Option<&str>, after: &str) -> Result<bool> {
+        upkeep::advance(self.session().await?, sweep, before, after).await
+    }
+
     async fn header(&self, key: &DocumentKey) -> Result<Option<Header>> {
         read::header(self.session().await?, key).await
     }
@@ -262,6 +288,10 @@ impl Store for CqlStore {
 
     async fn drop_dead_letter(&self, key: &DeadLetterKey, at: i64) -> Result<Option<DeadLetterState>> {
         dead_letters::drop_dead_letter(self.session().await?, key, at).await
+    }
+
+    async fn remove_dead_letter(&self, letter: &DeadLetterRow) -> Result<()> {
+        dead_letters::remove_settled(self.session().await?, letter).await
     }
 
     async fn health(&self) -> Result<()> {

@@ -63,7 +63,7 @@ pub(super) async fn header(session: &Session, key: &DocumentKey) -> Result<Optio
     let mut rows = session.stream::<Row, _>(select, (&key.tenant, &key.document_id), RUNS);
     let mut cells = HeaderCells::default();
     while let Some((run, erased_at, removed_below, intake, current, ended)) = rows.try_next().await? {
-        cells.erased_at = erased_at;
+        (cells.erased_at, cells.removed_below) = (erased_at, removed_below);
         // Without a run it is a row of the static cells alone; below a hidden run all are hidden.
         if run.is_none_or(|run| Gone { erased_at, removed_below }.hides(run)) {
             break;

@@ -13,6 +13,7 @@ mod models;
 mod read;
 mod search;
 mod sets;
+mod upkeep;
 mod write;
 
 use std::{
@@ -86,6 +87,21 @@ impl Store for SqliteStore {
     async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
         let (tenant, upload_id) = (tenant.to_owned(), upload_id.to_owned());
         self.connections.write(move |tx| write::claim_upload(tx, &tenant, &upload_id, run)).await
+    }
+
+    async fn claim_end(&self, run: &RunKey, version: i64, claim: i64) -> Result<i64> {
+        let run = run.clone();
+        self.connections.write(move |tx| upkeep::claim_end(tx, &run, version, claim)).await
+    }
+
+    async fn forget_claims_below(&self, run: i64) -> Result<u64> {
+        let mut forgotten = 0;
+        loop {
+            match self.connections.write(move |tx| upkeep::forget_claims_below(tx, run)).await? {
+                0 => return Ok(forgotten),
+                more => forgotten += more,
+            }
+        }
     }
 
     async fn put_intake(&self, key: &DocumentKey, intake: &Submission, version: i64) -> Result<()> {
@@ -174,6 +190,21 @@ impl Store for SqliteStore {
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
         let key = key.clone();
         self.connections.write(move |tx| write::remove_runs_below(tx, &key, run)).await
+    }
+
+    async fn rows_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
+        let key = key.clone();
+        self.connections.read(move |tx| upkeep::rows_below(tx, &key, run)).await
+    }
+
+    async fn progress(&self, sweep: &str) -> Result<Option<String>> {
+        let sweep = sweep.to_owned();
+        self.connections.read(move |tx| upkeep::progress(tx, &sweep)).await
+    }
+
+    async fn advance(&self, sweep: &str, before: Option<&str>, after: &str) -> Result<bool> {
+        let (sweep, before, after) = (sweep.to_owned(), before.map(str::to_owned), after.to_owned());
+        self.connections.write(move |tx| upkeep::advance(tx, &sweep, before.as_deref(), &after)).await
     }
 
     async fn header(&self, key: &DocumentKey) -> Result<Option<Header>> {
@@ -268,6 +299,11 @@ impl Store for SqliteStore {
     async fn drop_dead_letter(&self, key: &DeadLetterKey, at: i64) -> Result<Option<DeadLetterState>> {
         let key = key.clone();
         self.connections.write(move |tx| dead_letters::drop_dead_letter(tx, &key, at)).await
+    }
+
+    async fn remove_dead_letter(&self, letter: &DeadLetterRow) -> Result<()> {
+        let key = letter.key.clone();
+        self.connections.write(move |tx| upkeep::remove_dead_letter(tx, &key)).await
     }
 
     async fn health(&self) -> Result<()> {

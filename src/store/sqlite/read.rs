@@ -104,7 +104,7 @@ pub(super) fn erasures(tx: &Connection, before: i64, limit: usize) -> Result<Vec
 }
 
 /// The columns that [`decode_header`] reads.
-pub(super) const HEADER: &str = "id, tenant, document_id, intake, current, erased_at, ended";
+pub(super) const HEADER: &str = "id, tenant, document_id, intake, current, erased_at, ended, removed_below";
 
 fn find(tx: &Connection, key: &DocumentKey) -> Result<Option<(i64, Header)>> {
     // A row without a status holds only what refuses late writes.
@@ -120,8 +120,13 @@ fn find(tx: &Connection, key: &DocumentKey) -> Result<Option<(i64, Header)>> {
 pub(super) fn decode_header(row: &Row<'_>) -> Result<(i64, Header)> {
     let text = |index| row.get::<_, String>(index).map_err(failure);
     let cell = |index| row.get::<_, Option<String>>(index).map_err(failure);
-    let cells =
-        HeaderCells { intake: cell(3)?, current: cell(4)?, ended: cell(6)?, erased_at: row.get(5).map_err(failure)? };
+    let cells = HeaderCells {
+        intake: cell(3)?,
+        current: cell(4)?,
+        ended: cell(6)?,
+        erased_at: row.get(5).map_err(failure)?,
+        removed_below: row.get(7).map_err(failure)?,
+    };
     let header = cells.decode(DocumentKey { tenant: text(1)?, document_id: text(2)? })?;
     let header = header.ok_or_else(|| Failure::defect("store: a row with a status says nothing"))?;
     Ok((row.get(0).map_err(failure)?, header))

@@ -262,6 +262,24 @@ mod promises {
     }
 
     #[tokio::test]
+    async fn results_go_when_they_are_old_and_every_group_is_past_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(&folder.path().join("log.db"));
+        log.append(numbered(&"in".into(), 0..20)).await.unwrap();
+        let (topic, groups) = ("in".into(), ["g".to_owned()]);
+        assert_eq!(log.expire(&topic, &groups, i64::MAX).await.unwrap(), 0, "nobody has read them");
+        let mut member = Member::join(&log, "g", "a", &["in".into()]).await;
+        member.until("all records", |member| member.seen.len() == 20).await;
+        for record in member.seen.clone() {
+            let positions = [(record.partition.clone(), Position::at(record.offset + 1))].into();
+            member.writer.commit(&Step { outputs: Vec::new(), positions }).await.unwrap();
+        }
+        let first = member.seen[0].appended_at_us;
+        assert_eq!(log.expire(&topic, &groups, first).await.unwrap(), 0, "none is older");
+        assert_eq!(log.expire(&topic, &groups, i64::MAX).await.unwrap(), 20);
+    }
+
+    #[tokio::test]
     async fn a_topic_keeps_its_partitions_and_an_unknown_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");

@@ -50,7 +50,7 @@ fn record(number: u8) -> FailedRecord {
 }
 
 /// Writes a letter of a tenant of its own.
-async fn new_letter(store: &Any) -> DeadLetterRow {
+pub(super) async fn new_letter(store: &Any) -> DeadLetterRow {
     let letter = letter(&new_document().tenant, 1);
     store.put_dead_letter(&letter, &record(1)).await.unwrap();
     letter

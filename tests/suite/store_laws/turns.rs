@@ -86,6 +86,24 @@ impl Store for Turns {
     async fn remove_runs_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
         self.next().remove_runs_below(key, run).await
     }
+    async fn rows_below(&self, key: &DocumentKey, run: i64) -> Result<u64> {
+        self.next().rows_below(key, run).await
+    }
+    async fn progress(&self, sweep: &str) -> Result<Option<String>> {
+        self.next().progress(sweep).await
+    }
+    async fn advance(&self, sweep: &str, before: Option<&str>, after: &str) -> Result<bool> {
+        self.next().advance(sweep, before, after).await
+    }
+    async fn claim_end(&self, run: &RunKey, version: i64, claim: i64) -> Result<i64> {
+        self.next().claim_end(run, version, claim).await
+    }
+    async fn forget_claims_below(&self, run: i64) -> Result<u64> {
+        self.next().forget_claims_below(run).await
+    }
+    async fn remove_dead_letter(&self, letter: &DeadLetterRow) -> Result<()> {
+        self.next().remove_dead_letter(letter).await
+    }
     async fn header(&self, key: &DocumentKey) -> Result<Option<Header>> {
         self.next().header(key).await
     }

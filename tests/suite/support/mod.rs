@@ -24,7 +24,7 @@ use deckle::{
     config::Config,
     contract::{
         document::Document,
-        record::{DeadLetter, Event, wire},
+        record::{DeadLetter, Event, topics, wire},
     },
     decode::{self, Decoders, sandbox},
     log::{self, Topic},
@@ -274,6 +274,36 @@ impl Started {
     }
 }
 
+/// Runs the stages of these names, or all, until nothing is left for them.
+pub async fn work(home: &Home, stages: &[&str]) {
+    let names = stages.join(",");
+    let arguments: &[&str] = if stages.is_empty() { &[] } else { &["--stage", &names] };
+    let (mut run, _) = working(home, arguments).await;
+    let app = home.app();
+    within("all work is done", async {
+        while waits(&app, stages).await {
+            assert!(run.ended().is_none(), "the workers stopped");
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait().await.code(), Some(0));
+}
+
+/// Whether a stage is behind. In the order of the path, so that nothing passes unseen.
+pub async fn waits(app: &App, stages: &[&str]) -> bool {
+    for topic in topics::all() {
+        for group in topic.consumers.iter().filter(|group| stages.is_empty() || stages.contains(&group.as_str())) {
+            let lags = app.log.lag(group, &[Topic::from(topic.name.as_str())]).await.unwrap();
+            if lags.iter().any(|lag| lag.records > 0) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 /// Starts `deckle run` and waits until it works; where it answers.
 pub async fn working(home: &Home, arguments: &[&str]) -> (Started, String) {
     let log = home.join("stderr");
@@ -401,7 +431,7 @@ pub async fn records(app: &App, topic: &str) -> Vec<log::Record> {
 /// How many records each topic holds.
 pub async fn record_counts(app: &App) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for topic in deckle::contract::record::topics::all() {
+    for topic in topics::all() {
         counts.insert(topic.name.clone(), records(app, &topic.name).await.len());
     }
     counts

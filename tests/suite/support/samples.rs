@@ -243,6 +243,7 @@ impl Sample for Enriched {
             language: "de".into(),
             reasons: vec![reason()],
             vectors_of: Some(RUN + 2),
+            claim: Some(RUN + 3),
         }
     }
     fn minimal() -> Self {
@@ -259,6 +260,7 @@ impl Sample for Enriched {
             language: "und".into(),
             reasons: vec![],
             vectors_of: None,
+            claim: None,
         }
     }
 }
