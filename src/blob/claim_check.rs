@@ -36,6 +36,12 @@ pub fn blob_uri(blob: &BlobRef) -> String {
     format!("{BLOB}{}", blob.key)
 }
 
+/// Whether a blob lies among those of the document, and not among those of another one of its tenant.
+pub fn is_of_document(envelope: &Envelope, blob: &BlobRef) -> bool {
+    let [tenant, document] = [&envelope.tenant, &envelope.document_id].map(|name| blob::encode_name(name));
+    blob.key.starts_with(&format!("{tenant}/{document}/"))
+}
+
 /// The blob that a source names; only a tenant's own blobs can be named.
 pub fn source_blob(envelope: &Envelope, source: &Source) -> Result<BlobRef> {
     let invalid = |why: String| Failure::rejected(code::SOURCE_INVALID, why);

@@ -237,6 +237,12 @@ impl Split {
             return Err(Failure::rejected(code::LIMIT_BYTES, message));
         }
         let file = self.files.get(&blob).await?;
+        if !claim_check::is_of_document(&upload.envelope, &blob) {
+            // A producer named the file of another document, which may go with that.
+            let Envelope { tenant, document_id, .. } = &upload.envelope;
+            let own = self.blobs.put(tenant, document_id, &blob.media_type, file.bytes.clone()).await?;
+            upload.source.uri = claim_check::blob_uri(&own);
+        }
         let filename = &upload.source.filename;
         let mut opened = self.decoders.open(&file, filename, None).await;
         let needed_password = matches!(&opened, Err(failure) if failure.code() == code::PDF_ENCRYPTED);

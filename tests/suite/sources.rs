@@ -2,6 +2,7 @@
 
 use deckle::{
     app::App,
+    blob::claim_check,
     contract::record::{
         self, DeadLetter, Envelope, Event, Lane, Options, PageSplit, Published, Source, Status, Uploaded, wire,
     },
@@ -82,6 +83,25 @@ fn text(name: &str) -> String {
 
 async fn put(store: &Store, key: &str, content: Vec<u8>) {
     store.bucket().store.put(&Key::parse(key).unwrap(), content.into()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_another_document_is_copied_and_does_not_go_with_it() {
+    let home = Home::new();
+    let app = home.app();
+    send(&app, &[inline("first", text("lighthouse").as_bytes())]).await;
+    let first = until_ended(&app, 1, start(&home, &[])).await.remove(0);
+    let mut second = upload("second", &first.source.uri);
+    second.envelope.document_id = "another".to_owned();
+    second.source = Source { uri: first.source.uri.clone(), ..first.source.clone() };
+    send(&app, &[second]).await;
+    let ends = until_ended(&app, 2, start(&home, &[])).await;
+    let second = end(&ends, "second");
+    assert_eq!((second.status, &second.source.sha256), (Status::Published, &first.source.sha256));
+    assert_ne!(second.source.uri, first.source.uri);
+    home.deckle(["erase", &first.envelope.document_id, "--yes"]).await.ended(0);
+    let blob = claim_check::source_blob(&second.envelope, &second.source).unwrap();
+    assert_eq!(app.blobs.get(&blob).await.unwrap(), text("lighthouse").as_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]
