@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Config;
 use crate::{
-    decode,
+    decode::{self, sandbox},
     models::{self, inference},
     structure::chunking,
 };
@@ -38,7 +38,7 @@ pub(super) fn of(config: &Config) -> anyhow::Result<String> {
         retention: _,
         registry: _,
         publish: _,
-        sandbox: _,
+        sandbox,
         worker: _,
         concurrency: _,
         http: _,
@@ -59,6 +59,19 @@ pub(super) fn of(config: &Config) -> anyhow::Result<String> {
         heif: _,
         tessdata: _,
     } = decode;
+    // So do those of a child. Its wall time ends no file.
+    let sandbox::Config {
+        memory_mb,
+        cpu_s,
+        answer_mb,
+        wall_s: _,
+        children: _,
+        requests_per_child: _,
+        recycle_mb: _,
+        require: _,
+        readable: _,
+    } = sandbox;
+    let child = (memory_mb, cpu_s, answer_mb);
     let pictures = (max_pages, max_pixels, max_source_pixels, render_dpi);
     let texts = (max_characters, max_blocks, max_page_characters, max_page_rules, language);
     let inference::Config {
@@ -73,7 +86,7 @@ pub(super) fn of(config: &Config) -> anyhow::Result<String> {
         gpu_device: _,
         gpu_memory_mb: _,
     } = inference;
-    let settings = (pictures, texts, ocr, provider, precision, chunking::NAME);
+    let settings = (pictures, texts, child, ocr, provider, precision, chunking::NAME);
     // Other models that embed add vectors, and change nothing of a result.
     let catalogue = models::Catalogue::load();
     let change_results = catalogue.models.iter().filter(|entry| entry.task != models::EMBED);
@@ -103,6 +116,8 @@ mod tests {
         assert_ne!(hash(|config| config.ocr.languages = vec!["de".to_owned()]), usual);
         assert_eq!(hash(|config| config.inference.max_batch = std::num::NonZeroUsize::new(1)), usual);
         assert_ne!(hash(|config| config.language.max_chunks = 1), usual);
+        assert_ne!(hash(|config| config.sandbox.memory_mb = 1), usual);
+        assert_eq!(hash(|config| config.sandbox.wall_s = 1), usual);
         assert_eq!(hash(|config| config.decode.max_bytes = 1), usual);
         assert_eq!(hash(|config| config.worker.retry_s = 1), usual);
     }
