@@ -116,6 +116,8 @@ pub mod code {
     pub const PDF_ENCRYPTED: &str = "pdf.encrypted";
     /// The sealed password of the upload was sealed for another tenant or upload, or changed since.
     pub const PASSWORD_INVALID: &str = "password.invalid";
+    /// The id of the upload was used before, for another file.
+    pub const UPLOAD_REUSED: &str = "upload.reused";
     /// The key that the password of the upload was sealed with was waited for in vain.
     pub const PASSWORD_KEY_UNKNOWN: &str = "password.key_unknown";
     /// The PDF cannot be opened.

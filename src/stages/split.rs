@@ -13,6 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
 
 pub use self::upload::{Rest, Upload};
 use super::{Meter, Output, Parts, Stage};
@@ -132,13 +133,16 @@ impl Split {
         let mut meter = Meter::start(NAME, &self.config_hash);
         let (tenant, run) = (upload.envelope.tenant.clone(), upload.envelope.run);
         // Before anything is read: the file of a submission that came before may be gone.
-        let winner = self.store.claim_upload(&tenant, &upload.envelope.upload_id, run).await?;
-        if winner != run {
-            tracing::info!(
-                document_id = upload.envelope.document_id,
-                upload_id = upload.envelope.upload_id,
-                "submitted before, dropped"
-            );
+        let (upload_id, subject) = (&upload.envelope.upload_id, subject(&upload));
+        let first = self.store.claim_upload(&tenant, upload_id, run, &subject).await?;
+        if first.run != run {
+            if first.subject.is_some_and(|first| first != subject) {
+                let message = format!(
+                    "the upload id `{upload_id}` was used before, for another file: each file needs an id of its own"
+                );
+                return Err(Failure::rejected(code::UPLOAD_REUSED, message));
+            }
+            tracing::info!(document_id = upload.envelope.document_id, upload_id, "submitted before, dropped");
             return Ok(Vec::new());
         }
         // Without a hash neither the document nor what is known of it can be named; with one, bytes that are known
@@ -358,6 +362,19 @@ fn complete(upload: &mut Uploaded) -> Result<()> {
 
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What an upload submits, as its producer says it: the start of a hash of document, file and bytes. The same upload once
+/// more says the same; it stays with the claim when the document is erased, as the document's id does.
+fn subject(upload: &Uploaded) -> String {
+    let Uploaded { envelope, source, content, .. } = upload;
+    let mut hash = Sha256::new();
+    for part in [envelope.document_id.as_bytes(), source.uri.as_bytes(), source.sha256.as_bytes()] {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(part);
+    }
+    hash.update(content.as_deref().unwrap_or_default());
+    hex::encode(&hash.finalize()[..8])
 }
 
 /// Whether the file is in the blob store, and nothing came beside it.

@@ -403,6 +403,15 @@ pub struct FeedPage {
     pub next: String,
 }
 
+/// Whose an upload id is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadClaim {
+    /// The run that took it first.
+    pub run: i64,
+    /// What that run submitted; `None` where it did so before this was kept.
+    pub subject: Option<String>,
+}
+
 /// How long claims of uploads and of ends are kept: longer than any topic, dead letter or yearly backup that could bring
 /// the record back which they were made for.
 pub const CLAIMS_KEPT: Duration = Duration::from_hours(400 * 24);
@@ -410,8 +419,8 @@ pub const CLAIMS_KEPT: Duration = Duration::from_hours(400 * 24);
 /// The store itself. All writes are idempotent.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Claims an upload id for a run; the lowest run wins for ever. Returns the winner.
-    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64>;
+    /// Claims an upload id for a run that submits `subject`; the lowest run wins for ever. Returns the winner.
+    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64, subject: &str) -> Result<UploadClaim>;
     /// Claims the end of a version of a run for the record that the log took at `claim`, µs; the lowest wins for ever.
     /// Returns the winner.
     async fn claim_end(&self, run: &RunKey, version: i64, claim: i64) -> Result<i64>;

@@ -86,6 +86,22 @@ async fn put(store: &Store, key: &str, content: Vec<u8>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_id_that_was_used_for_another_file_is_told_and_not_passed_over() {
+    let home = Home::new();
+    let app = home.app();
+    send(&app, &[inline("one", text("quay").as_bytes()), inline("one", text("crane").as_bytes())]).await;
+    let ends = until_ended(&app, 2, start(&home, &[])).await;
+    let mut told: Vec<_> =
+        ends.iter().map(|end| (end.status, end.reasons.first().map(|it| it.code.as_str()))).collect();
+    told.sort_by_key(|(status, _)| *status == Status::Failed);
+    assert_eq!(told, [(Status::Published, None), (Status::Failed, Some("upload.reused"))]);
+    let letters = support::events::<DeadLetter>(&app).await;
+    assert_eq!((letters.len(), letters[0].reason.code.as_str()), (1, "upload.reused"));
+    let kept: Uploaded = wire::decode(&letters[0].value).unwrap();
+    assert_eq!(kept.content.as_deref(), Some(text("crane").as_bytes()), "nothing of it is lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_another_document_is_copied_and_does_not_go_with_it() {
     let home = Home::new();
     let app = home.app();

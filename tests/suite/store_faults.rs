@@ -136,7 +136,7 @@ async fn a_short_absence_is_waited_for_in_every_request() {
     let store = open_with(&node, 1, DEADLINE).await;
     let key = new_document();
     let run = run_of(&key, 5);
-    let claim = || store.claim_upload(&key.tenant, "upload", 5);
+    let claim = || store.claim_upload(&key.tenant, "upload", 5, "");
     store.put_vectors(&run, 5, &space(), &[(0, vector(0.0)), (1, vector(90.0))]).await.unwrap();
     node.kill(1).await;
     assert_away(store.health().await);
@@ -146,7 +146,7 @@ async fn a_short_absence_is_waited_for_in_every_request() {
     };
     let (written, ()) = tokio::join!(writes, node.start_again(1));
     let (.., claimed, _) = written.unwrap();
-    assert_eq!(claimed, 5);
+    assert_eq!(claimed.run, 5);
     assert_eq!(store.pages(&run).await.unwrap(), [page]);
     store.health().await.unwrap();
 }
@@ -163,7 +163,7 @@ async fn a_killed_node_loses_nothing_acknowledged_and_what_failed_succeeds_later
     assert_away(store.put_page(&run, &page(1, 6)).await);
     assert_away(store.put_chunks(&run, 5, &chunks(5, 5, 0..64)).await);
     assert_away(store.header(&key).await);
-    assert_away(store.claim_upload(&key.tenant, "upload", 5).await);
+    assert_away(store.claim_upload(&key.tenant, "upload", 5, "").await);
 
     node.start_again(1).await;
     let mut wanted = BTreeSet::new();

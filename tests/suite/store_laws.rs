@@ -159,7 +159,7 @@ mod sqlite {
     async fn publish_versions(store: &dyn Store, first: i64) {
         for document in 0..DOCUMENTS {
             for version in [first + 3, first] {
-                store.claim_upload("shared", &document.to_string(), version).await.unwrap();
+                store.claim_upload("shared", &document.to_string(), version, "").await.unwrap();
                 publish(store, &shared(document), version, version, 2, 2).await;
             }
         }
@@ -190,7 +190,7 @@ mod sqlite {
             let read = store.document(&shared(document)).await.unwrap().unwrap();
             assert_eq!(read.header.current, Some(current(6, 6, 2, 2)));
             assert_eq!(read.chunks, chunks(6, 6, 0..2));
-            assert_eq!(store.claim_upload("shared", &document.to_string(), 9).await.unwrap(), 1);
+            assert_eq!(store.claim_upload("shared", &document.to_string(), 9, "").await.unwrap().run, 1);
         }
     }
 

@@ -58,7 +58,7 @@ use self::{entries::Entered, session::Session, vectors::Vectors};
 use super::{
     Claim, Claimed, Completion, DeadLetterFilter, DeadLetterKey, DeadLetterListing, DeadLetterRow, DeadLetterState,
     DocumentKey, DocumentRun, Erasure, FailedRecord, FeedPage, Header, Hit, ListFilter, Listing, Models, PageRow,
-    PublishedVersion, Query, RunKey, Store, Submission, VectorSpace,
+    PublishedVersion, Query, RunKey, Store, Submission, UploadClaim, VectorSpace,
 };
 use deckle_contract::{
     document::{Chunk, Field, Figure},
@@ -94,8 +94,8 @@ impl CqlStore {
 
 #[async_trait]
 impl Store for CqlStore {
-    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
-        write::claim_upload(self.session().await?, tenant, upload_id, run).await
+    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64, subject: &str) -> Result<UploadClaim> {
+        write::claim_upload(self.session().await?, tenant, upload_id, run, subject).await
     }
 
     async fn claim_end(&self, run: &RunKey, version: i64, claim: i64) -> Result<i64> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use futures::try_join;
 
 use super::{
-    super::{Completion, DocumentKey, PageRow, PublishedVersion, RunKey, Submission, json::encode},
+    super::{Completion, DocumentKey, PageRow, PublishedVersion, RunKey, Submission, UploadClaim, json::encode},
     entries::{self, Entered, SearchKeys},
     session::Session,
     values::{delete_timestamp, number},
@@ -21,12 +21,20 @@ use deckle_contract::{
 const ROW_OVERHEAD: usize = 128;
 
 /// Keeps the claim and returns the lowest of all.
-pub(super) async fn claim_upload(session: &Session, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
-    let claim = "INSERT INTO uploads (tenant, upload_id, run) VALUES (?, ?, ?) USING TIMESTAMP ?";
-    session.write(claim, (tenant, upload_id, run, run)).await?;
-    let lowest = "SELECT run FROM uploads WHERE tenant = ? AND upload_id = ? LIMIT 1";
-    let found = session.read_one::<(i64,)>(lowest, (tenant, upload_id)).await?;
-    found.map(|(run,)| run).ok_or_else(|| Failure::defect("scylla: a claim that was acknowledged is not there"))
+pub(super) async fn claim_upload(
+    session: &Session,
+    tenant: &str,
+    upload_id: &str,
+    run: i64,
+    subject: &str,
+) -> Result<UploadClaim> {
+    let claim = "INSERT INTO uploads (tenant, upload_id, run, subject) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+    session.write(claim, (tenant, upload_id, run, subject, run)).await?;
+    let lowest = "SELECT run, subject FROM uploads WHERE tenant = ? AND upload_id = ? LIMIT 1";
+    let found = session.read_one::<(i64, Option<String>)>(lowest, (tenant, upload_id)).await?;
+    found
+        .map(|(run, subject)| UploadClaim { run, subject })
+        .ok_or_else(|| Failure::defect("scylla: a claim that was acknowledged is not there"))
 }
 
 /// Writes the intake's cell of the header.

@@ -3,6 +3,9 @@
 -- Whose the claim of a redrive is: two claims may be of the same microsecond.
 ALTER TABLE letters ADD COLUMN claim_id TEXT;
 
+-- What the run that took an upload id first submits: NULL where that was not kept yet.
+ALTER TABLE uploads ADD COLUMN subject TEXT;
+
 -- Which record ended a version of a run: the one with the lowest append time, µs.
 CREATE TABLE ends (
     tenant      TEXT NOT NULL,

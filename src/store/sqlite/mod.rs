@@ -29,7 +29,7 @@ use self::{connection::Connections, sets::Set};
 use super::{
     Claim, Claimed, Completion, DeadLetterFilter, DeadLetterKey, DeadLetterListing, DeadLetterRow, DeadLetterState,
     DocumentKey, DocumentRun, Erasure, FailedRecord, FeedPage, Header, Hit, ListFilter, Listing, Models, PageRow,
-    PublishedVersion, Query, RunKey, Store, Submission, VectorSpace, json::encode_rows,
+    PublishedVersion, Query, RunKey, Store, Submission, UploadClaim, VectorSpace, json::encode_rows,
 };
 use deckle_contract::{
     document::{Chunk, Field, Figure},
@@ -84,9 +84,9 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
-        let (tenant, upload_id) = (tenant.to_owned(), upload_id.to_owned());
-        self.connections.write(move |tx| write::claim_upload(tx, &tenant, &upload_id, run)).await
+    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64, subject: &str) -> Result<UploadClaim> {
+        let [tenant, upload_id, subject] = [tenant, upload_id, subject].map(str::to_owned);
+        self.connections.write(move |tx| write::claim_upload(tx, &tenant, &upload_id, run, &subject)).await
     }
 
     async fn claim_end(&self, run: &RunKey, version: i64, claim: i64) -> Result<i64> {

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     super::{
-        Completion, DocumentKey, Erasure, PageRow, PublishedVersion, RunKey, Submission, VectorSpace, check_vector,
-        json::encode,
+        Completion, DocumentKey, Erasure, PageRow, PublishedVersion, RunKey, Submission, UploadClaim, VectorSpace,
+        check_vector, json::encode,
     },
     connection::{execute, failure},
     dead_letters::erase_letters,
@@ -21,13 +21,23 @@ use deckle_contract::{
     error::{Failure, Result},
 };
 
-/// Keeps the lowest run of an upload id and returns it.
-pub(super) fn claim_upload(tx: &Connection, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
+/// Keeps the lowest run of an upload id and returns it, with what it submits.
+pub(super) fn claim_upload(
+    tx: &Connection,
+    tenant: &str,
+    upload_id: &str,
+    run: i64,
+    subject: &str,
+) -> Result<UploadClaim> {
     tx.prepare_cached(
-        "INSERT INTO uploads (tenant, upload_id, run) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET run = min(run, excluded.run) RETURNING run",
+        "INSERT INTO uploads (tenant, upload_id, run, subject) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET subject = iif(excluded.run < run, excluded.subject, subject),
+             run = min(run, excluded.run) RETURNING run, subject",
     )
-    .and_then(|mut statement| statement.query_row(params![tenant, upload_id, run], |row| row.get(0)))
+    .and_then(|mut statement| {
+        let claim = |row: &Row<'_>| Ok(UploadClaim { run: row.get(0)?, subject: row.get(1)? });
+        statement.query_row(params![tenant, upload_id, run, subject], claim)
+    })
     .map_err(failure)
 }
 

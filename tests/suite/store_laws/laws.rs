@@ -10,7 +10,7 @@ use std::{
 
 use deckle::{
     contract::record::Status,
-    store::{DocumentKey, Erasure, ListFilter, Query, QueryVector, Store, VectorSpace},
+    store::{DocumentKey, Erasure, ListFilter, Query, QueryVector, Store, UploadClaim, VectorSpace},
 };
 
 use crate::support::values::*;
@@ -357,21 +357,23 @@ pub async fn an_unusable_vector_is_a_defect(store: Any) {
 
 pub async fn the_lowest_run_of_an_upload_wins(store: Any) {
     let tenant = new_document().tenant;
-    assert_eq!(store.claim_upload(&tenant, "u", 7).await.unwrap(), 7);
-    assert_eq!(store.claim_upload(&tenant, "u", 7).await.unwrap(), 7);
-    assert_eq!(store.claim_upload(&tenant, "u", 9).await.unwrap(), 7);
-    assert_eq!(store.claim_upload(&tenant, "u", 3).await.unwrap(), 3);
-    assert_eq!(store.claim_upload(&tenant, "u", 7).await.unwrap(), 3);
-    assert_eq!(store.claim_upload(&tenant, "other", 7).await.unwrap(), 7);
-    assert_eq!(store.claim_upload(&new_document().tenant, "u", 7).await.unwrap(), 7);
+    let claim = async |tenant: &str, upload_id, run| {
+        store.claim_upload(tenant, upload_id, run, &format!("of {run}")).await.unwrap()
+    };
+    let won_by = |run| UploadClaim { run, subject: Some(format!("of {run}")) };
+    for (run, winner) in [(7, 7), (7, 7), (9, 7), (3, 3), (7, 3)] {
+        assert_eq!(claim(&tenant, "u", run).await, won_by(winner), "{run}");
+    }
+    assert_eq!(claim(&tenant, "other", 7).await, won_by(7));
+    assert_eq!(claim(&new_document().tenant, "u", 7).await, won_by(7));
 
     let claims = (1..=20).rev().map(|run| {
         let (store, tenant) = (store.clone(), tenant.clone());
-        tokio::spawn(async move { store.claim_upload(&tenant, "raced", run).await.unwrap() })
+        tokio::spawn(async move { store.claim_upload(&tenant, "raced", run, "").await.unwrap() })
     });
     let winners = futures::future::join_all(claims.collect::<Vec<_>>()).await;
-    assert!(winners.into_iter().zip((1..=20).rev()).all(|(winner, run)| winner.unwrap() <= run));
-    assert_eq!(store.claim_upload(&tenant, "raced", 21).await.unwrap(), 1);
+    assert!(winners.into_iter().zip((1..=20).rev()).all(|(winner, run)| winner.unwrap().run <= run));
+    assert_eq!(claim(&tenant, "raced", 21).await.run, 1);
 }
 
 pub async fn a_listing_pages_through_all_once(store: Any) {

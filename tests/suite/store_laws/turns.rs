@@ -35,8 +35,8 @@ impl Turns {
 
 #[async_trait]
 impl Store for Turns {
-    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64) -> Result<i64> {
-        self.next().claim_upload(tenant, upload_id, run).await
+    async fn claim_upload(&self, tenant: &str, upload_id: &str, run: i64, subject: &str) -> Result<UploadClaim> {
+        self.next().claim_upload(tenant, upload_id, run, subject).await
     }
     async fn put_intake(&self, key: &DocumentKey, intake: &Submission, version: i64) -> Result<()> {
         self.next().put_intake(key, intake, version).await

@@ -33,10 +33,10 @@ pub async fn claims_are_kept_as_long_as_their_runs_are_not_below(store: Any) {
     let run = run_of(&new_document(), -5);
     let tenant = &run.document.tenant;
     assert_eq!(store.claim_end(&run, -5, 70).await.unwrap(), 70);
-    assert_eq!(store.claim_upload(tenant, "u", -5).await.unwrap(), -5);
+    assert_eq!(store.claim_upload(tenant, "u", -5, "a").await.unwrap().run, -5);
     store.forget_claims_below(-5).await.unwrap();
     assert_eq!(store.claim_end(&run, -5, 80).await.unwrap(), 70);
-    assert_eq!(store.claim_upload(tenant, "u", 9).await.unwrap(), -5);
+    assert_eq!(store.claim_upload(tenant, "u", 9, "a").await.unwrap().run, -5);
 }
 
 pub async fn rows_below_a_run_are_counted_until_they_are_removed(store: Any) {
