@@ -110,8 +110,7 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
         .map(|document| {
             let app = &app;
             async move {
-                let now = jiff::Timestamp::now().as_microsecond();
-                let erased = erasure::erase(&*app.log, &*app.store, &*app.blobs, &document.key, now).await?;
+                let erased = erasure::erase(&*app.log, &*app.store, &*app.blobs, &document.key).await?;
                 anyhow::Ok((document, erased))
             }
         })

@@ -4,9 +4,15 @@
 //! is gone for readers at that moment, for ever, whatever is still in flight; a later upload is a newer run and lives.
 //!
 //! ```text
-//! tombstone, rows, dead letters ──► its end in documents.published ──► blobs            erase
+//! tombstone, rows, dead letters ──► its end in documents.published ─┐                   erase
+//!                        ┌────── the time at which the log took it ──┘
+//! tombstone, rows, dead letters ──► its end in documents.published ──► blobs
 //!        └─ when nothing can be in flight any more ──► late rows and late blobs         sweep
 //! ```
+//!
+//! The first tombstone covers what the store knows of, and readers see nothing from then on. The second one covers every
+//! upload that the log took before, also those that wait: runs are append times, so an erasure has one, too, and no clock
+//! of this machine decides what it covers.
 //!
 //! What was cut off after the tombstone is finished by the same command again, or by the sweep, for which the store
 //! keeps a list. Records of the topics cannot be taken back: `documents.published` says `erased` with a (run, version)
@@ -27,6 +33,9 @@ use deckle_store::{DocumentKey, Erasure, Header, Store};
 /// Longer than a record is on its way: what an erased run writes later than this after its erasure is not swept, though
 /// never shown.
 pub const IN_FLIGHT: Duration = Duration::from_hours(24);
+
+/// The time of an erasure of a document that nobody has heard of, before the log says one, µs: no run is so old.
+const BEFORE_ALL_RUNS: i64 = 1;
 
 /// Erasures asked for at once.
 const BATCH: usize = 1_000;
@@ -51,13 +60,13 @@ pub struct Swept {
 
 /// Erases a document, known or not: one whose upload still waits in the log is dropped when it is taken in.
 ///
-/// `now` is µs since 1970. The log's clock may run ahead of it, so the tombstone also covers every run that the store
-/// knows of.
-///
 /// # Errors
 /// When store, log or blob store are away. Nothing is half shown, and the same again does the rest.
-pub async fn erase(log: &dyn Log, store: &dyn Store, blobs: &dyn Blobs, key: &DocumentKey, now: i64) -> Result<Erased> {
-    let erased_at = store.header(key).await?.as_ref().and_then(newest).map_or(now, |newest| newest.max(now));
+pub async fn erase(log: &dyn Log, store: &dyn Store, blobs: &dyn Blobs, key: &DocumentKey) -> Result<Erased> {
+    let known = store.header(key).await?.as_ref().and_then(newest).unwrap_or(BEFORE_ALL_RUNS);
+    store.erase(key, known).await?;
+    let taken_at = log.append(vec![end(key, known)?]).await?;
+    let erased_at = taken_at.into_iter().fold(known, i64::max);
     store.erase(key, erased_at).await?;
     log.append(vec![end(key, erased_at)?]).await?;
     let blobs = blobs.remove_document(&key.tenant, &key.document_id).await?;
