@@ -209,7 +209,7 @@ pub struct PageImage {
     pub rotation: u16,
 }
 
-/// What was recognised on a [`PageImage`].
+/// What was recognised on a picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recognised {
     /// Lines with boxes in points of the upright page.
@@ -236,12 +236,13 @@ pub struct Check {
 pub struct Decoders {
     pool: Arc<sandbox::Pool>,
     config: Arc<Config>,
+    installed: Arc<tesseract::Installed>,
 }
 
 impl Decoders {
     /// Uses a pool whose children run [`child()`] with the same configuration; [`Decoders::start`] makes one.
     pub fn new(pool: Arc<sandbox::Pool>, config: Config) -> Self {
-        Self { pool, config: Arc::new(config) }
+        Self { pool, config: Arc::new(config), installed: Arc::default() }
     }
 
     /// Makes the pool too: children of `program sandbox` that may read what the decoders need and nothing else.
@@ -336,18 +337,18 @@ impl Decoders {
         Ok(Metered { value: metered.value.into_raster(payload.into()), cpu_us: metered.cpu_us })
     }
 
-    /// Recognises a page with Tesseract. Languages are BCP 47; none means English.
+    /// Recognises a picture (PNG, pixels per inch) with Tesseract. Languages are BCP 47; none means English.
     ///
     /// # Errors
     /// `ocr.language` when a language is not installed.
-    pub async fn recognise(&self, raster: &PageImage, languages: &[String]) -> Result<Metered<Recognised>> {
-        let request = Request::Recognise { dpi: raster.dpi, languages: languages.to_vec() };
-        Ok(self.ask(None, &request, &raster.png).await?.0)
+    pub async fn recognise(&self, png: &[u8], dpi: f32, languages: &[String]) -> Result<Metered<Recognised>> {
+        let request = Request::Recognise { dpi, languages: languages.to_vec() };
+        Ok(self.ask(None, &request, png).await?.0)
     }
 
     /// Whether Tesseract's data are installed for all of these languages (BCP 47; none means English).
     pub fn has_languages(&self, languages: &[String]) -> bool {
-        let installed = tesseract::installed(&self.config);
+        let installed = self.installed.now(&self.config);
         let has_english = installed.iter().any(|name| name == "eng");
         tesseract::engine_languages(languages, &installed).is_ok() && (has_english || !languages.is_empty())
     }

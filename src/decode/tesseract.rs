@@ -1,6 +1,11 @@
 //! Recognition with Tesseract, which is slow to load and therefore kept.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use tesseract_rs::{TessPageSegMode, TesseractAPI, TesseractError};
 use unicode_normalization::UnicodeNormalization;
@@ -97,6 +102,33 @@ pub(crate) fn installed(config: &Config) -> Vec<String> {
     names.extend(in_folder(&tessdata.join("script"), "script/"));
     names.sort();
     names
+}
+
+/// The languages that are installed, listed anew only when the folders change: whoever recognises pages asks for each.
+#[derive(Debug, Default)]
+pub(crate) struct Installed(Mutex<Option<(Folders, Arc<[String]>)>>);
+
+/// Whether a folder changed so long ago that another change would have another time: file systems count in ticks of some
+/// milliseconds, a few in seconds.
+fn is_settled(changed: &SystemTime) -> bool {
+    changed.elapsed().is_ok_and(|age| age > Duration::from_secs(2))
+}
+
+/// When the folder of data and that of scripts changed last; `None` for one that is not there.
+type Folders = [Option<SystemTime>; 2];
+
+impl Installed {
+    /// The languages that are installed now.
+    pub(crate) fn now(&self, config: &Config) -> Arc<[String]> {
+        let tessdata = config.tessdata();
+        let changed = |folder: &Path| fs::metadata(folder).and_then(|folder| folder.modified()).ok();
+        let folders = [changed(&tessdata), changed(&tessdata.join("script"))];
+        let mut listed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*listed {
+            Some((known, names)) if *known == folders && folders.iter().flatten().all(is_settled) => Arc::clone(names),
+            _ => Arc::clone(&listed.insert((folders, installed(config).into())).1),
+        }
+    }
 }
 
 /// Version of the library.
@@ -282,6 +314,27 @@ mod tests {
     fn names(languages: &[&str], installed: &[&str]) -> Result<String> {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         engine_languages(&owned(languages), &owned(installed))
+    }
+
+    #[test]
+    fn languages_that_are_installed_later_are_known_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { tessdata: Some(folder.path().to_owned()), ..Config::default() };
+        let installed = Installed::default();
+        assert_eq!(*installed.now(&config), [""; 0]);
+        for name in ["eng", "script/Latin"] {
+            let path = folder.path().join(name).with_extension("traineddata");
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+            assert_eq!(installed.now(&config).last().map(String::as_str), Some(name));
+        }
+        // Unchanged for a while: from then on it is not listed again.
+        let a_minute_ago = SystemTime::now() - Duration::from_secs(60);
+        for folder in [folder.path().to_owned(), folder.path().join("script")] {
+            fs::File::open(folder).unwrap().set_modified(a_minute_ago).unwrap();
+        }
+        let first = installed.now(&config);
+        assert!(Arc::ptr_eq(&first, &installed.now(&config)));
     }
 
     #[test]

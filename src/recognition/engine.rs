@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use deckle_contract::{
@@ -13,10 +14,11 @@ use deckle_contract::{
     error::{Failure, Result, code},
     record::Lane,
 };
-use deckle_decode::{Decoders, PageImage};
+use deckle_decode::Decoders;
 use deckle_imaging::Pixmap;
 use deckle_models::{
     Tag,
+    computing::compute,
     ppocr::{Readers, coverage::Script},
 };
 
@@ -74,6 +76,17 @@ pub struct Engines {
     config: Config,
 }
 
+/// A picture to be read.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// Its pixels.
+    pub pixmap: Arc<Pixmap>,
+    /// Pixels per inch.
+    pub dpi: f32,
+    /// The same as PNG, where it was encoded before.
+    pub png: Option<Bytes>,
+}
+
 /// What an engine read, and what it took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recognised {
@@ -121,27 +134,35 @@ impl Engines {
         }
     }
 
-    /// Recognises a picture; `raster` and `picture` are the same one.
+    /// Recognises a picture.
     ///
     /// # Errors
     /// `ocr.language` when nothing reads one of the languages; `Unavailable` when weights are missing or altered.
     pub async fn recognise(
         &self,
-        raster: &PageImage,
-        picture: Arc<Pixmap>,
+        Picture { pixmap, dpi, png }: Picture,
         languages: &[String],
         lane: Lane,
         tag: Tag,
     ) -> Result<Recognised> {
         match self.choose(languages).await? {
             Engine::Tesseract => {
-                let recognised = self.decoders.recognise(raster, self.languages(languages)).await?;
+                let (png, to_encode) = match png {
+                    Some(png) => (png, 0),
+                    // It is decoded in a child, which takes no other form.
+                    None => {
+                        let (png, cpu_us) = compute(move || pixmap.to_png()).await?;
+                        (png?.into(), cpu_us)
+                    }
+                };
+                let recognised = self.decoders.recognise(&png, dpi, self.languages(languages)).await?;
                 let (engine, lines) = (recognised.value.engine, recognised.value.lines);
-                Ok(Recognised { lines, engine, weights_sha256: None, cpu_us: recognised.cpu_us, gpu_us: 0 })
+                let cpu_us = to_encode + recognised.cpu_us;
+                Ok(Recognised { lines, engine, weights_sha256: None, cpu_us, gpu_us: 0 })
             }
             Engine::Onnx(script) => {
                 let reader = self.readers.get(script).await?;
-                let reading = reader.read(picture, raster.dpi, self.languages(languages), lane, tag).await?;
+                let reading = reader.read(pixmap, dpi, self.languages(languages), lane, tag).await?;
                 let [names, hashes] = {
                     let [(detector, of_detector), (recogniser, of_recogniser)] = reader.weights();
                     [[detector, recogniser], [of_detector, of_recogniser]].map(|pair| pair.join(" + "))

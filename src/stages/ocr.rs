@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Meter, Output, Parts, Stage};
 use crate::files::Files;
@@ -20,12 +21,20 @@ use deckle_decode::{
 };
 use deckle_imaging::Pixmap;
 use deckle_models::{Tag, computing::compute};
-use deckle_recognition::{engine::Engines, ligatures, ruling_lines, upright::Upright};
+use deckle_recognition::{
+    engine::{Engines, Picture as ToRead, Recognised},
+    ligatures, ruling_lines,
+    upright::Upright,
+};
 use deckle_seal::{Keyring, Password};
 use deckle_structure::layout;
 
 /// The stage's name.
 pub const NAME: &str = "ocr";
+
+/// Parts of a page that are read at once: enough to fill a batch with their lines, few enough that a page of a hundred
+/// pictures leaves room for others.
+const PARTS: usize = 8;
 
 /// The stage that reads the text of one page.
 pub struct Ocr {
@@ -119,6 +128,14 @@ struct Picture {
     pixmap: Arc<Pixmap>,
 }
 
+impl Picture {
+    /// The whole of it, to be read.
+    fn whole(&self) -> ToRead {
+        let PageImage { png, dpi, .. } = &self.raster;
+        ToRead { pixmap: Arc::clone(&self.pixmap), dpi: *dpi, png: Some(png.clone()) }
+    }
+}
+
 /// A page that was read, perhaps in part.
 struct Read {
     page: Page,
@@ -183,7 +200,9 @@ impl Ocr {
         oriented.apply(&mut page);
         let picture = Picture { raster: oriented.raster, pixmap: oriented.picture };
         self.keep(ask, &picture, &mut page).await?;
-        page.lines = self.recognise(meter, ask, &picture).await?;
+        let found = self.recognise(ask, picture.whole()).await?;
+        count(meter, &found);
+        page.lines = found.lines;
         page.method = Some(Method::Ocr);
         let (rules, cpu_us) = ruling_lines::of_picture(Arc::clone(&picture.pixmap), picture.raster.dpi).await?;
         meter.cpu(cpu_us);
@@ -202,10 +221,7 @@ impl Ocr {
         self.keep(ask, &picture, &mut page).await?;
         let doubtful = doubtful(ask, &page);
         self.repair_ligatures(meter, ask, &picture, &mut page, doubtful).await?;
-        for bbox in boxes {
-            let found = self.recognise_part(meter, ask, &picture, *bbox).await?;
-            page.lines.extend(found);
-        }
+        page.lines.extend(self.recognise_parts(meter, ask, &picture, boxes.iter().copied()).await?);
         Ok(page.into())
     }
 
@@ -218,15 +234,11 @@ impl Ocr {
         page: &mut Page,
         doubtful: Vec<Bbox>,
     ) -> Result<()> {
-        let mut read = Vec::new();
-        for bbox in doubtful {
-            match self.recognise_part(meter, ask, picture, with_margin(bbox)).await {
-                Ok(lines) => read.extend(lines),
-                // Nothing reads the document's languages: its words stay as the file has them.
-                Err(Failure::Rejected { .. }) => return Ok(()),
-                Err(failure) => return Err(failure),
-            }
-        }
+        let read = match self.recognise_parts(meter, ask, picture, doubtful.into_iter().map(with_margin)).await {
+            // Nothing reads the document's languages: its words stay as the file has them.
+            Err(Failure::Rejected { .. }) => return Ok(()),
+            read => read?,
+        };
         let mended = ligatures::repair(&mut page.lines, &read);
         if mended > 0 {
             page.signals.insert("mended_ligatures".to_owned(), mended as f32);
@@ -234,20 +246,36 @@ impl Ocr {
         Ok(())
     }
 
-    /// Recognises what stands in a box (points) of the page.
-    async fn recognise_part(
+    /// Recognises what stands in boxes (points) of the page, several at once, so that their lines share batches; returns
+    /// the lines in the order of the boxes.
+    async fn recognise_parts(
         &self,
         meter: &mut Meter,
         ask: &Ask<'_>,
         picture: &Picture,
-        bbox: Bbox,
+        boxes: impl Iterator<Item = Bbox>,
     ) -> Result<Vec<Line>> {
-        let (raster, pixmap) = (picture.raster.clone(), Arc::clone(&picture.pixmap));
-        let (cut, cpu_us) = compute(move || cut(&raster, &pixmap, bbox)).await?;
-        meter.cpu(cpu_us);
-        let Some((cut, origin)) = cut? else { return Ok(Vec::new()) };
-        let found = self.recognise(meter, ask, &cut).await?;
-        Ok(found.into_iter().map(|line| moved(line, origin)).collect())
+        let parts: Vec<_> = boxes.map(|bbox| self.recognise_part(ask, picture, bbox)).collect();
+        let mut parts = stream::iter(parts).buffered(PARTS);
+        let mut lines = Vec::new();
+        while let Some(found) = parts.try_next().await? {
+            if let Some(found) = found {
+                count(meter, &found);
+                lines.extend(found.lines);
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Recognises what stands in a box (points) of the page; `None` where it is too small to hold a letter.
+    async fn recognise_part(&self, ask: &Ask<'_>, picture: &Picture, bbox: Bbox) -> Result<Option<Recognised>> {
+        let (pixmap, dpi) = (Arc::clone(&picture.pixmap), picture.raster.dpi);
+        let (cut, to_cut) = compute(move || cut(&pixmap, dpi, bbox)).await?;
+        let Some((pixmap, origin)) = cut else { return Ok(None) };
+        let mut found = self.recognise(ask, ToRead { pixmap: Arc::new(pixmap), dpi, png: None }).await?;
+        found.cpu_us += to_cut;
+        found.lines = found.lines.into_iter().map(|line| moved(line, origin)).collect();
+        Ok(Some(found))
     }
 
     async fn render(&self, meter: &mut Meter, ask: &Ask<'_>) -> Result<Picture> {
@@ -271,14 +299,16 @@ impl Ocr {
         Ok(())
     }
 
-    async fn recognise(&self, meter: &mut Meter, ask: &Ask<'_>, picture: &Picture) -> Result<Vec<Line>> {
+    async fn recognise(&self, ask: &Ask<'_>, picture: ToRead) -> Result<Recognised> {
         let envelope = &ask.split.envelope;
-        let (pixmap, tag) = (Arc::clone(&picture.pixmap), Tag::from(envelope.document_id.as_str()));
-        let languages = &ask.split.options.languages;
-        let found = self.engines.recognise(&picture.raster, pixmap, languages, envelope.lane, tag).await?;
-        meter.cpu(found.cpu_us).gpu(found.gpu_us).model(&found.engine, found.weights_sha256.as_deref());
-        Ok(found.lines)
+        let tag = Tag::from(envelope.document_id.as_str());
+        self.engines.recognise(picture, &ask.split.options.languages, envelope.lane, tag).await
     }
+}
+
+/// Counts what an engine took.
+fn count(meter: &mut Meter, found: &Recognised) {
+    meter.cpu(found.cpu_us).gpu(found.gpu_us).model(&found.engine, found.weights_sha256.as_deref());
 }
 
 /// Where ligatures of the text layer may have a wrong meaning; nowhere when pages must not be recognised.
@@ -302,24 +332,16 @@ fn beside_text(page: Page, failure: Failure) -> Result<Read> {
 }
 
 /// Cuts a box (points) out of a picture; returns the corner of the cut in points. `None` for less than 8 pixels a side.
-fn cut(raster: &PageImage, pixmap: &Pixmap, bbox: Bbox) -> Result<Option<(Picture, (f32, f32))>> {
-    let scale = raster.dpi / 72.0;
+fn cut(pixmap: &Pixmap, dpi: f32, bbox: Bbox) -> Option<(Pixmap, (f32, f32))> {
+    let scale = dpi / 72.0;
     let pixel = |points: f32, limit: u32| ((points * scale).max(0.0) as u32).min(limit);
     let (left, top) = (pixel(bbox.left, pixmap.width), pixel(bbox.top, pixmap.height));
-    let (width, height) = (pixel(bbox.right, pixmap.width) - left, pixel(bbox.bottom, pixmap.height) - top);
+    let (right, bottom) = (pixel(bbox.right, pixmap.width), pixel(bbox.bottom, pixmap.height));
+    let (width, height) = (right.saturating_sub(left), bottom.saturating_sub(top));
     if width < 8 || height < 8 {
-        return Ok(None);
+        return None;
     }
-    let pixmap = pixmap.cut(left, top, width, height);
-    let raster = PageImage {
-        png: pixmap.to_png()?.into(),
-        width_px: width,
-        height_px: height,
-        page_width: width as f32 / scale,
-        page_height: height as f32 / scale,
-        ..raster.clone()
-    };
-    Ok(Some((Picture { raster, pixmap: Arc::new(pixmap) }, (left as f32 / scale, top as f32 / scale))))
+    Some((pixmap.cut(left, top, width, height), (left as f32 / scale, top as f32 / scale)))
 }
 
 /// A line found in a cut, in the page's coordinates.

@@ -73,7 +73,7 @@ async fn page_text(decoders: &Decoders, file: &File, media_type: &str, page_no: 
     assert!(matches!(decision, Decision::Ocr(_)), "{decision:?}");
     let raster = decoders.render_page(file, media_type, page_no, None).await.unwrap().value;
     assert_eq!((raster.page_width, raster.page_height), (page.width, page.height));
-    let found = decoders.recognise(&raster, &["en".to_owned()]).await.unwrap().value;
+    let found = decoders.recognise(&raster.png, raster.dpi, &["en".to_owned()]).await.unwrap().value;
     assert!(found.engine.starts_with("tesseract 5"), "{}", found.engine);
     for line in &found.lines {
         assert!(line.confidence.is_some_and(|c| (0.0..=1.0).contains(&c)));
@@ -387,9 +387,9 @@ async fn limits_on_bytes_and_pages_hold() {
 async fn a_language_that_is_not_installed_is_named_with_its_package() {
     let decoders = decoders();
     let raster = decoders.render_page(&sample("samples/letter.png"), "image/png", 1, None).await.unwrap().value;
-    let failure = decoders.recognise(&raster, &["en".to_owned(), "km".to_owned()]).await.unwrap_err();
+    let failure = decoders.recognise(&raster.png, raster.dpi, &["en".to_owned(), "km".to_owned()]).await.unwrap_err();
     assert_eq!(failure.code(), code::OCR_LANGUAGE);
-    let failure = decoders.recognise(&raster, &["is-IS".to_owned()]).await.unwrap_err();
+    let failure = decoders.recognise(&raster.png, raster.dpi, &["is-IS".to_owned()]).await.unwrap_err();
     assert_eq!(failure.code(), code::OCR_LANGUAGE);
     let message = failure.to_string();
     assert!(message.contains("tesseract-ocr-isl") && message.contains("eng"), "{message}");
@@ -412,7 +412,7 @@ async fn equal_pages_read_equal_whatever_came_before() {
     let decoders = decoders();
     let raster = decoders.render_page(&sample("samples/letter.png"), "image/png", 1, None).await.unwrap().value;
     let other = decoders.render_page(&sample("samples/photo.jpg"), "image/jpeg", 1, None).await.unwrap().value;
-    let first = decoders.recognise(&raster, &[]).await.unwrap().value;
-    decoders.recognise(&other, &[]).await.unwrap();
-    assert_eq!(first, decoders.recognise(&raster, &[]).await.unwrap().value);
+    let first = decoders.recognise(&raster.png, raster.dpi, &[]).await.unwrap().value;
+    decoders.recognise(&other.png, other.dpi, &[]).await.unwrap();
+    assert_eq!(first, decoders.recognise(&raster.png, raster.dpi, &[]).await.unwrap().value);
 }

@@ -32,7 +32,9 @@ async fn read(app: &App, name: &str) -> Page {
     let content = decoders.read_page(&file, &media_type, 1, None).await.unwrap().value;
     let raster = decoders.render_page(&file, &media_type, 1, None).await.unwrap().value;
     let (method, lines) = match content.lines.is_empty() {
-        true => (Method::Ocr, decoders.recognise(&raster, &["en".to_owned()]).await.unwrap().value.lines),
+        true => {
+            (Method::Ocr, decoders.recognise(&raster.png, raster.dpi, &["en".to_owned()]).await.unwrap().value.lines)
+        }
         false => (Method::TextLayer, content.lines),
     };
     Page {

@@ -63,7 +63,7 @@ fn found_share(truth: &str, found: &str) -> f64 {
 }
 
 async fn assert_reads(decoders: &Decoders, raster: &PageImage, truth: &str, name: &str) {
-    let lines = decoders.recognise(raster, &["en".to_owned()]).await.unwrap().value.lines;
+    let lines = decoders.recognise(&raster.png, raster.dpi, &["en".to_owned()]).await.unwrap().value.lines;
     let found = lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join(" ");
     let share = found_share(truth, &found);
     assert!(share >= 0.95, "{name}: {share:.2} of the words in:\n{found}");

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use deckle::{
@@ -13,7 +13,7 @@ use deckle::{
     store::{Header, RunKey, StateName},
 };
 
-use crate::support::{self, Home, servers};
+use crate::support::{self, Home, Started, servers};
 
 const AN_HOUR: i64 = 3_600_000_000;
 
@@ -287,4 +287,69 @@ async fn documents_that_are_read_again_and_again_take_no_more_room() {
     assert_eq!(after["store.sqlite chunks"], DOCUMENTS as i64, "{after:?}");
     assert_eq!(after["log.sqlite records"], 0, "{after:?}");
     assert_eq!((after["store.sqlite uploads"], after["store.sqlite ends"]), (0, 0), "{after:?}");
+}
+
+/// What a worker takes at a moment: resident memory in KiB, open descriptors, and bytes of its data on disk.
+fn taken(home: &Home, run: &Started) -> (i64, usize, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", run.pid())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let resident = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", run.pid())).unwrap().count();
+    (resident, descriptors, bytes_below(&home.join("data")))
+}
+
+/// Bytes of all files below a folder, some of which may vanish meanwhile.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}
+
+/// `DECKLE_SOAK_DOCUMENTS` documents, 20,000 without it, are read twice under changed settings, while a worker sweeps.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes more than half an hour: make soak"]
+async fn a_worker_of_many_documents_takes_no_more_memory_disk_or_descriptors() {
+    const SAMPLES: usize = 20;
+    let documents =
+        std::env::var("DECKLE_SOAK_DOCUMENTS").map_or(20_000, |number| number.parse::<usize>().expect("a number"));
+    let home = Home::new();
+    std::fs::create_dir(home.join("in")).unwrap();
+    support::write_texts(&home.join("in"), 0, documents);
+    let kept = "[log]\nkeep_s = 0\n[retention]\nruns_s = 0\n";
+    let mut rounds = Vec::new();
+    for settings in [kept.to_owned(), format!("{kept}{COARSER}")] {
+        home.configure(&settings);
+        let queued = home.deckle(["ingest".as_ref(), home.join("in").as_os_str(), "--json".as_ref()]).await.ended(0);
+        assert_eq!(queued.json().as_array().unwrap().len(), documents);
+        let app = home.app();
+        let before = support::events::<Published>(&app).await.len();
+        let (mut run, _) = support::working(&home, &[]).await;
+        let mut curve = Vec::new();
+        for sample in 1..=SAMPLES {
+            let wanted = documents * sample / SAMPLES;
+            while support::events::<Published>(&app).await.len() - before < wanted {
+                assert!(run.ended().is_none(), "the worker stopped");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+            let (resident, descriptors, bytes) = taken(&home, &run);
+            println!("{wanted} documents: {resident} KiB resident, {descriptors} descriptors, {bytes} bytes on disk");
+            curve.push((resident, descriptors));
+        }
+        run.signal(libc::SIGTERM);
+        assert_eq!(run.wait().await.code(), Some(0));
+        home.deckle(["gc", "--apply"]).await.ended(0);
+        let (half, end) = (curve[SAMPLES / 2 - 1], curve[SAMPLES - 1]);
+        assert!(end.0 <= half.0 + half.0 / 20, "memory grows: {curve:?}");
+        assert!(end.1 <= half.1 + 8, "descriptors grow: {curve:?}");
+        drop(app);
+        rounds.push((bytes_below(&home.join("data")), blobs(&home).len()));
+        println!("after gc: {rounds:?}");
+    }
+    let [(first_bytes, first_blobs), (bytes, blobs)] = rounds[..] else { panic!("two rounds") };
+    assert_eq!(blobs, first_blobs);
+    assert!(bytes <= first_bytes + first_bytes / 4, "the second reading takes room: {rounds:?}");
 }
