@@ -38,6 +38,7 @@ database: setup-test ## start a Cassandra node to try deckle on, until Ctrl-C
 test: export PROPTEST_RNG_SEED = 20261201
 test: setup-test ## run all tests
 	cargo test --workspace --quiet --doc
+	$(TOOLS)/python tests/growth.py # how work grows with its input, in a build that counts
 	$(SERVERS) with kafka cassandra registry s3 azure -- $(TOOLS)/cargo-nextest nextest run --workspace
 
 check: setup-test ## format, lints, licences, documentation, unused dependencies, spelling, scripts

@@ -13,5 +13,8 @@
 pub mod chunking;
 pub mod fields;
 pub mod figures;
+#[cfg(all(test, counted))]
+mod growth;
 pub mod layout;
+mod ordered;
 pub mod outline;

@@ -4,8 +4,12 @@
 //! levels change, and only of blocks that say what an entry says, on the page that it leads to or, where none does, on
 //! the next: an entry made just before a page's end leads to that end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound::{Excluded, Unbounded},
+};
 
+use crate::ordered::Ordered;
 use deckle_contract::document::{Block, BlockKind, metadata::OutlineEntry};
 
 /// Words that are compared are at least so many letters and digits: `1` stands on many lines.
@@ -49,7 +53,7 @@ pub fn set_levels(blocks: &mut [Block], outline: &[OutlineEntry]) {
 /// The entry of each block that says the same on the same page. An entry names one block: the one that stands nearest
 /// to where it leads.
 fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'o OutlineEntry> {
-    let mut by_text: HashMap<(u32, String), Vec<(usize, f32)>> = HashMap::new();
+    let mut by_text: HashMap<(u32, String), Free> = HashMap::new();
     for (index, block) in blocks.iter().enumerate() {
         let fits =
             matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader | BlockKind::Text | BlockKind::ListItem);
@@ -58,29 +62,51 @@ fn find<'o>(blocks: &[Block], outline: &'o [OutlineEntry]) -> BTreeMap<usize, &'
             && words.chars().count() >= SHORTEST
         {
             let top = place.bbox.map_or(0.0, |bbox| bbox.top);
-            by_text.entry((page_no, words)).or_default().push((index, top));
+            by_text.entry((page_no, words)).or_default().0[rank(block)].insert((Ordered(top), index));
         }
     }
     let mut matches = BTreeMap::new();
     for entry in outline {
         let (Some(destination), wanted) = (entry.destination, words(&entry.title)) else { continue };
-        let distance = |top: f32| destination.top.map_or(top, |wanted| (top - wanted).abs());
-        let nearest_on = |page_no: u32| {
-            let candidates = by_text.get(&(page_no, wanted.clone())).into_iter().flatten();
-            let free = candidates.filter(|(index, _)| !matches.contains_key(index));
-            free.min_by(|a, b| rank(blocks, a.0).cmp(&rank(blocks, b.0)).then(distance(a.1).total_cmp(&distance(b.1))))
-        };
-        let nearest = nearest_on(destination.page_no).or_else(|| nearest_on(destination.page_no.saturating_add(1)));
-        if let Some((index, ..)) = nearest {
-            matches.insert(*index, entry);
+        let mut take_on = |page_no: u32| by_text.get_mut(&(page_no, wanted.clone()))?.take(destination.top);
+        let nearest = take_on(destination.page_no).or_else(|| take_on(destination.page_no.saturating_add(1)));
+        if let Some(index) = nearest {
+            matches.insert(index, entry);
         }
     }
     matches
 }
 
 /// Headings go before texts that say the same.
-fn rank(blocks: &[Block], index: usize) -> u8 {
-    u8::from(!matches!(blocks[index].kind, BlockKind::Title | BlockKind::SectionHeader))
+fn rank(block: &Block) -> usize {
+    usize::from(!matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader))
+}
+
+/// Blocks that say the same on one page and that no entry names yet: headings, then texts, each from the top down.
+#[derive(Debug, Default)]
+struct Free([BTreeSet<(Ordered, usize)>; 2]);
+
+impl Free {
+    /// Takes the block nearest to a height, or the first; of two as near the one that stands first in the document.
+    fn take(&mut self, wanted: Option<f32>) -> Option<usize> {
+        let set = self.0.iter_mut().find(|set| !set.is_empty())?;
+        let found = match wanted {
+            None => set.first().copied(),
+            Some(wanted) => {
+                let above = set.range(..=(Ordered(wanted), usize::MAX)).next_back();
+                let below = set.range((Excluded((Ordered(wanted), usize::MAX)), Unbounded)).next();
+                // Of those at one height the first.
+                let first_at = |(top, _): &(Ordered, usize)| set.range((*top, 0)..).next().copied();
+                let near = [above.and_then(first_at), below.copied()].into_iter().flatten();
+                near.min_by(|a, b| {
+                    let distance = |top: Ordered| (top.0 - wanted).abs();
+                    distance(a.0).total_cmp(&distance(b.0)).then(a.1.cmp(&b.1))
+                })
+            }
+        }?;
+        set.remove(&found);
+        Some(found.1)
+    }
 }
 
 /// Letters and digits alone, folded, without the number in front: outlines and headings differ in the rest.

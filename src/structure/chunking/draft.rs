@@ -11,7 +11,7 @@ use deckle_contract::{
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
     text: String,
-    /// Tokens without the special ones.
+    /// Tokens without the special ones; at least one, so that no chunk takes texts without end that cost nothing.
     tokens: usize,
     /// What stands between the text before and this one.
     joiner: &'static str,
@@ -166,7 +166,7 @@ impl<'a> Packer<'a> {
 
     /// Counts a text.
     pub(super) fn unit(&self, text: String, joiner: &'static str, prov: &[Locator]) -> Unit {
-        let tokens = (self.count)(&text).saturating_sub(self.base);
+        let tokens = (self.count)(&text).saturating_sub(self.base).max(1);
         Unit { text, tokens, joiner, prov: prov.to_vec() }
     }
 

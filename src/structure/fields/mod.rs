@@ -9,21 +9,20 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use self::{grammar::Candidate, rows::Row};
+use std::collections::HashSet;
+
+use self::{grammar::Candidate, prose::Blocks, rows::Row};
 use deckle_contract::document::{Bbox, Block, Field, Locator, Method, Page};
 
 /// The fields of pages in order, by their lines. One that a later page repeats, as letterheads do, is listed once.
 pub fn of_pages<'a>(pages: impl IntoIterator<Item = &'a Page>) -> Vec<Field> {
     let mut fields: Vec<Field> = Vec::new();
+    let mut known: HashSet<(String, String)> = HashSet::new();
     for page in pages {
-        let before = fields.len();
-        for found in of_rows(&rows::of_page(page), Some(page.page_no)) {
-            let is_repeated =
-                fields[..before].iter().any(|known| (&known.name, &known.value) == (&found.name, &found.value));
-            if !is_repeated {
-                fields.push(found);
-            }
-        }
+        let mut own = of_rows(&rows::of_page(page), Some(page.page_no));
+        own.retain(|found| !known.contains(&(found.name.clone(), found.value.clone())));
+        known.extend(own.iter().map(|found| (found.name.clone(), found.value.clone())));
+        fields.append(&mut own);
     }
     numbered(fields)
 }
@@ -34,7 +33,9 @@ pub fn of_blocks(blocks: &[Block]) -> Vec<Field> {
 }
 
 fn of_rows(rows: &[Row<'_>], page_no: Option<u32>) -> Vec<Field> {
-    let is_prose = |row: usize, segment: usize| prose::runs_on(rows, row, segment);
+    let blocks = Blocks::of(rows);
+    let blocks = &blocks;
+    let is_prose = move |row: usize, segment: usize| blocks.runs_on(row, segment);
     let found = rows
         .iter()
         .enumerate()

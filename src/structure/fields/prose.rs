@@ -1,19 +1,39 @@
 //! Running text, which holds no fields.
 
+use std::collections::HashMap;
+
 use super::{
     grammar::is_labelled,
     rows::{NEAR, Row, Segment, Word},
 };
 
-/// Whether a segment is a piece of running text: the line above it in its block is full and goes on in it, or it goes
-/// on in the line below.
-pub(super) fn runs_on(rows: &[Row<'_>], row: usize, segment: usize) -> bool {
-    let Some(own) = rows[row].segments.get(segment) else { return false };
-    let is_same = |other: &&Segment<'_>| other.block == own.block;
-    let above = rows[..row].iter().rev().take(NEAR).find_map(|row| row.segments.iter().rfind(is_same));
-    let below = rows[row + 1..].iter().take(NEAR).find_map(|row| row.segments.iter().find(is_same));
-    let from_above = above.is_some_and(|above| is_full(above) && !is_labelled(&above.words));
-    from_above || below.is_some_and(|below| starts_lower(&below.words))
+/// Rows, with the first and the last segment that each block has in each of them.
+pub(super) struct Blocks<'r, 'a> {
+    rows: &'r [Row<'a>],
+    ends: HashMap<(usize, usize), [&'r Segment<'a>; 2]>,
+}
+
+impl<'r, 'a> Blocks<'r, 'a> {
+    pub(super) fn of(rows: &'r [Row<'a>]) -> Self {
+        let mut ends = HashMap::new();
+        for (number, row) in rows.iter().enumerate() {
+            for segment in &row.segments {
+                ends.entry((number, segment.block)).or_insert([segment; 2])[1] = segment;
+            }
+        }
+        Self { rows, ends }
+    }
+
+    /// Whether a segment is a piece of running text: the line above it in its block is full and goes on in it, or it
+    /// goes on in the line below.
+    pub(super) fn runs_on(&self, row: usize, segment: usize) -> bool {
+        let Some(own) = self.rows[row].segments.get(segment) else { return false };
+        let in_row = |row: usize| self.ends.get(&(row, own.block));
+        let above = (row.saturating_sub(NEAR)..row).rev().find_map(in_row).map(|[_, last]| *last);
+        let below = (row + 1..=row + NEAR).find_map(in_row).map(|[first, _]| *first);
+        let from_above = above.is_some_and(|above| is_full(above) && !is_labelled(&above.words));
+        from_above || below.is_some_and(|below| starts_lower(&below.words))
+    }
 }
 
 /// Whether a line reaches the right edge of its block without ending a sentence, so that its words go on below.

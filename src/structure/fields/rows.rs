@@ -77,9 +77,14 @@ pub(super) fn of_page<'a>(page: &'a Page) -> Vec<Row<'a>> {
             None => grouped.push(vec![line]),
         }
     }
+    let box_of = |block: &Block| Bbox::around(block.prov.iter().filter_map(|place| place.bbox.as_ref()));
+    let boxes: Vec<Option<Bbox>> = page.blocks.iter().map(box_of).collect();
     let row = |mut lines: Vec<(usize, &'a Line)>| {
         lines.sort_by(|(_, a), (_, b)| a.bbox.left.total_cmp(&b.bbox.left));
-        let of_line = |(index, line): (usize, &'a Line)| segments(page, index, line, block_of[index]);
+        let of_line = |(index, line): (usize, &'a Line)| {
+            let end = block_of[index].and_then(|block| boxes[block]);
+            segments(page, index, line, block_of[index], end)
+        };
         Row { segments: lines.into_iter().flat_map(of_line).collect() }
     };
     grouped.into_iter().map(row).collect()
@@ -90,11 +95,16 @@ fn are_beside(a: &Line, b: &Line) -> bool {
     shared > a.bbox.height().min(b.bbox.height()) * SHARED
 }
 
-/// The segments of one line. A list item's marker is no part of its words.
-fn segments<'a>(page: &'a Page, index: usize, line: &'a Line, block: Option<usize>) -> Vec<Segment<'a>> {
+/// The segments of one line, whose block has the box `end`. A list item's marker is no part of its words.
+fn segments<'a>(
+    page: &'a Page,
+    index: usize,
+    line: &'a Line,
+    block: Option<usize>,
+    end: Option<Bbox>,
+) -> Vec<Segment<'a>> {
     let of = block.map(|number| &page.blocks[number]);
     let kind = of.map_or(BlockKind::Text, |block| block.kind);
-    let end = of.and_then(|block| Bbox::around(block.prov.iter().filter_map(|place| place.bbox.as_ref())));
     let size = line.font_size.filter(|size| size.is_finite() && *size > 0.5).unwrap_or(line.bbox.height() * 0.87);
     let marker = of
         .and_then(|block| block.marker.as_deref())

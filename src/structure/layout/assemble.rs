@@ -1,9 +1,10 @@
 //! What can be told only from all pages of a document: repeated furniture, depths of headings, paragraphs that run
 //! over a page's end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{furniture, headings, lines, text};
+use crate::ordered::Ordered;
 use deckle_contract::document::{Bbox, Block, BlockKind, Page};
 
 /// A line must repeat at its place on this many pages to be furniture.
@@ -19,18 +20,23 @@ pub fn assemble_blocks(pages: Vec<&Page>) -> (Option<String>, Vec<Block>) {
     mark_repeated(&mut pages);
     set_depths(&mut pages);
     let mut blocks: Vec<Block> = Vec::new();
+    let mut flow: Option<Flow> = None;
     for (page, own) in pages {
         let mut first = true;
         for mut block in own {
             block.line_indexes.clear();
             let in_flow = !lines::is_beside_the_flow(block.kind);
             if std::mem::take(&mut first) && in_flow && page.page_no > 0 {
-                if let Some(before) = continued(&mut blocks, &block, page.page_no) {
-                    join(before, block);
+                let before = flow.as_mut().map(|flow| (&mut blocks[flow.at], flow));
+                if let Some((before, flow)) = before.filter(|(before, _)| continues(before, &block, page.page_no)) {
+                    flow.join(before, block);
                     continue;
                 }
             } else if !in_flow {
                 first = true;
+            }
+            if in_flow {
+                flow = Some(Flow { at: blocks.len(), chars: block.text.chars().count() });
             }
             blocks.push(block);
         }
@@ -39,22 +45,29 @@ pub fn assemble_blocks(pages: Vec<&Page>) -> (Option<String>, Vec<Block>) {
     (title, blocks)
 }
 
-/// The block of the page before that `next` goes on with.
-fn continued<'b>(blocks: &'b mut [Block], next: &Block, page_no: u32) -> Option<&'b mut Block> {
-    let before = blocks.iter_mut().rev().find(|block| !lines::is_beside_the_flow(block.kind))?;
+/// Whether `next`, on this page, goes on with the last block in the flow before.
+fn continues(before: &Block, next: &Block, page_no: u32) -> bool {
     let on_page_before = before.prov.last().and_then(|place| place.page_no).is_some_and(|before| before + 1 == page_no);
     let fits = matches!(before.kind, BlockKind::Text | BlockKind::ListItem) && next.kind == BlockKind::Text;
-    (on_page_before && fits && lines::goes_on(&before.text, &next.text)).then_some(before)
+    on_page_before && fits && lines::goes_on(&before.text, &next.text)
 }
 
-fn join(before: &mut Block, next: Block) {
-    let (a, b) = (before.text.chars().count() as f32, next.text.chars().count() as f32);
-    before.confidence = match (before.confidence, next.confidence) {
-        (Some(first), Some(second)) => Some((first * a + second * b) / (a + b).max(1.0)),
-        (first, second) => first.or(second),
-    };
-    before.text = text::join([before.text.as_str(), next.text.as_str()]);
-    before.prov.extend(next.prov);
+/// The last block in the flow: its place and its characters, so that joining to it costs what is joined.
+struct Flow {
+    at: usize,
+    chars: usize,
+}
+
+impl Flow {
+    fn join(&mut self, before: &mut Block, next: Block) {
+        let (a, b) = (self.chars as f32, next.text.chars().count() as f32);
+        before.confidence = match (before.confidence, next.confidence) {
+            (Some(first), Some(second)) => Some((first * a + second * b) / (a + b).max(1.0)),
+            (first, second) => first.or(second),
+        };
+        self.chars = text::append(&mut before.text, self.chars, &next.text);
+        before.prov.extend(next.prov);
+    }
 }
 
 /// A text with every run of digits as one `#`, so that page numbers are alike.
@@ -91,8 +104,8 @@ fn end_of_page(page: &Page, bbox: &Bbox) -> Option<BlockKind> {
 const TOP: f32 = 0.08;
 
 fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
-    let mut pages_of: HashMap<(BlockKind, String), Vec<(u32, f32)>> = HashMap::new();
-    let key = |page: &Page, block: &Block| {
+    let usual: Vec<f32> = pages.iter().map(|(page, _)| usual_size(page)).collect();
+    let key = |page: &Page, usual: f32, block: &Block| {
         let bbox = block.prov.first()?.bbox?;
         let end = end_of_page(page, &bbox)?;
         let candidate = block.text.chars().count() <= 160
@@ -100,29 +113,23 @@ fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
             && block.prov.len() == 1;
         // Large headings that count ("day 1", "day 2") are content; a running title says the same on every page.
         let is_heading = matches!(block.kind, BlockKind::Title | BlockKind::SectionHeader);
-        let is_large = || bbox.bottom > page.height * TOP && size(page, block) > usual_size(page) * 1.25;
+        let is_large = || bbox.bottom > page.height * TOP && size(page, block) > usual * 1.25;
         let text = if is_heading && is_large() { block.text.clone() } else { shape(&block.text) };
         candidate.then_some(((end, text), bbox.top))
     };
-    for (page, blocks) in pages.iter() {
-        for block in blocks {
-            if let Some((key, top)) = key(page, block) {
-                pages_of.entry(key).or_default().push((page.page_no, top));
+    let mut places: HashMap<(BlockKind, String), Vec<(f32, u32)>> = HashMap::new();
+    for ((page, blocks), usual) in pages.iter().zip(&usual) {
+        for (key, top) in blocks.iter().filter_map(|block| key(page, *usual, block)) {
+            if top.is_finite() {
+                places.entry(key).or_default().push((top, page.page_no));
             }
         }
     }
-    for (page, blocks) in pages.iter_mut() {
+    let repeated: HashMap<_, _> = places.into_iter().map(|(key, places)| (key, repeated_at(places))).collect();
+    for ((page, blocks), usual) in pages.iter_mut().zip(&usual) {
         for block in blocks {
-            let Some((key, top)) = key(page, block) else { continue };
-            let mut same: Vec<u32> = pages_of
-                .get(&key)
-                .into_iter()
-                .flatten()
-                .filter(|(_, other)| (other - top).abs() < 6.0)
-                .map(|(page_no, _)| *page_no)
-                .collect();
-            same.dedup();
-            if same.len() >= REPEATS {
+            let Some((key, top)) = key(page, *usual, block) else { continue };
+            if repeated.get(&key).is_some_and(|tops| tops.contains(&Ordered(top))) {
                 block.kind = key.0;
                 block.level = None;
                 if let Some(marker) = block.marker.take() {
@@ -131,6 +138,35 @@ fn mark_repeated(pages: &mut [(&Page, Vec<Block>)]) {
             }
         }
     }
+}
+
+/// The heights of those places that have others of enough pages near them.
+fn repeated_at(mut places: Vec<(f32, u32)>) -> BTreeSet<Ordered> {
+    /// Lines at one place of their pages stand no further from each other than this, in points.
+    const SAME_PLACE: f32 = 6.0;
+    places.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut on_page: HashMap<u32, usize> = HashMap::new();
+    let (mut from, mut to) = (0, 0);
+    let mut repeated = BTreeSet::new();
+    for (top, _) in &places {
+        while let Some((_, page_no)) = places.get(to).filter(|(other, _)| other - top < SAME_PLACE) {
+            *on_page.entry(*page_no).or_default() += 1;
+            to += 1;
+        }
+        while let Some((_, page_no)) = places.get(from).filter(|(other, _)| top - other >= SAME_PLACE) {
+            if let Some(count) = on_page.get_mut(page_no) {
+                *count -= 1;
+                if *count == 0 {
+                    on_page.remove(page_no);
+                }
+            }
+            from += 1;
+        }
+        if on_page.len() >= REPEATS {
+            repeated.insert(Ordered(*top));
+        }
+    }
+    repeated
 }
 
 /// The size of a block's letters on its page; 0 without lines.

@@ -1,5 +1,7 @@
 //! Pictures among the text, and the captions that belong to pictures and tables.
 
+use std::collections::HashSet;
+
 use super::{
     Draft, Measured, Metrics,
     images::{LEAST_SHARE, WHOLE_SHARE},
@@ -44,16 +46,17 @@ pub(super) fn pictures(
         }
     }
     let mut pictures: Vec<(Bbox, Vec<usize>)> = Vec::new();
+    let mut taken: HashSet<usize> = HashSet::new();
     let of_page = lines.iter().filter(|line| !metrics.is_of_picture(line)).count();
     for image in boxes {
         let bbox = seen_part(image, lines, metrics, votes);
-        let is_taken = |index: usize| pictures.iter().any(|(_, taken)| taken.contains(&index));
         let inside: Vec<&&Measured<'_>> =
-            lines.iter().filter(|line| holds_middle(&bbox, &line.bbox) && !is_taken(line.index)).collect();
+            lines.iter().filter(|line| holds_middle(&bbox, &line.bbox) && !taken.contains(&line.index)).collect();
         let over = inside.iter().filter(|line| !metrics.is_of_picture(line)).count();
         let is_background = over > 4 && over * 2 > of_page;
         if !is_background && bbox.area() < area * WHOLE_SHARE {
-            let inside = inside.iter().map(|line| line.index).collect();
+            let inside: Vec<usize> = inside.iter().map(|line| line.index).collect();
+            taken.extend(&inside);
             pictures.push((bbox, inside));
         }
     }

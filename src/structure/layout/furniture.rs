@@ -4,6 +4,7 @@
 //! model votes for. What repeats over pages is found when the document is assembled.
 
 use super::{Measured, Metrics, finish, regions::Votes, text};
+use crate::ordered::Stretches;
 use deckle_contract::document::{Bbox, Block, BlockKind, RegionKind};
 
 /// The share of the page's height at either end where furniture stands.
@@ -24,7 +25,8 @@ pub(super) fn find(lines: &[Measured<'_>], metrics: &Metrics, votes: &Votes) -> 
     // A page that is sideways for the most part, such as a wide table, has its rows at its sides.
     if sorted.len() * 2 > lines.len() {
         sorted.retain(|line| marks[line.index].is_none());
-        for line in lines.iter().filter(|line| is_stamp(line, &sorted, metrics)) {
+        let upright = Stretches::of(sorted.iter().map(|line| (line.bbox.left, line.bbox.right)));
+        for line in lines.iter().filter(|line| is_stamp(line, &upright, metrics)) {
             marks[line.index] = Some(BlockKind::PageFooter);
         }
     }
@@ -33,11 +35,10 @@ pub(super) fn find(lines: &[Measured<'_>], metrics: &Metrics, votes: &Votes) -> 
 
 /// Whether a line runs up or down the margin, beside all upright lines of the body: what a printer or preprint server
 /// stamps on a page, or a running title. An axis or the head of a column stands among other lines.
-fn is_stamp(line: &Measured<'_>, upright: &[&Measured<'_>], metrics: &Metrics) -> bool {
+fn is_stamp(line: &Measured<'_>, upright: &Stretches, metrics: &Metrics) -> bool {
     let Bbox { left, right, .. } = line.bbox;
     let is_at_side = right < metrics.width * SIDE || left > metrics.width * (1.0 - SIDE);
-    let is_beside = |other: &&Measured<'_>| other.bbox.right < left || other.bbox.left > right;
-    line.is_sideways() && is_at_side && upright.iter().all(is_beside)
+    line.is_sideways() && is_at_side && upright.furthest_before(right.next_up()) < left
 }
 
 /// Walks rows from the page's edge inwards and marks them up to the last one that qualifies.

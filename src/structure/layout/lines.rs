@@ -162,14 +162,17 @@ fn paragraphs<'a>(lines: Vec<&'a Measured<'a>>, metrics: &Metrics, drafts: &mut 
         }
     }
     let mut open: Vec<Row<'a>> = Vec::new();
+    let mut bold = true;
     let mut apart = true;
     for row in rows {
-        let starts = open.last().is_none_or(|last| starts_block(&open, last, &row, &column, metrics));
+        let starts = open.last().is_none_or(|last| starts_block(&open, bold, last, &row, &column, metrics));
         if starts {
             let gap = open.last().is_none_or(|last| pitch(last, &row) > column.pitch * row.size * 1.25);
             finish(std::mem::take(&mut open), apart, drafts);
             apart = gap;
+            bold = true;
         }
+        bold &= row.bold;
         open.push(row);
     }
     finish(open, apart, drafts);
@@ -190,7 +193,15 @@ fn finish<'a>(rows: Vec<Row<'a>>, apart: bool, drafts: &mut Vec<Draft<'a>>) {
     drafts.push(draft);
 }
 
-fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column, metrics: &Metrics) -> bool {
+/// Whether a row begins a block, rather than go on with the open one, all of which may be bold.
+fn starts_block(
+    open: &[Row<'_>],
+    bold: bool,
+    last: &Row<'_>,
+    row: &Row<'_>,
+    column: &Column,
+    metrics: &Metrics,
+) -> bool {
     let first = &open[0];
     let size = last.size.max(row.size);
     let distance = pitch(last, row);
@@ -208,7 +219,7 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
     let another_size = difference > tolerance && !(runs_on && difference < size * 0.25);
     // A bold heading can fill its line by chance, but then no sentence goes on below it: an indented one begins.
     let is_indented = row.bbox.left - last.bbox.left > size * 0.4 && !text::starts_lower(&row.text);
-    let is_heading = is_indented && open.iter().all(|row| row.bold) && !row.bold;
+    let is_heading = is_indented && bold && !row.bold;
     let another_weight = metrics.exact && last.bold != row.bold && (!runs_on || is_heading);
     let usual = if (0.8..2.2).contains(&column.pitch) { column.pitch * size } else { size * 1.25 };
     let far = distance > usual * 1.22 + 0.5 || distance < -size;
@@ -263,7 +274,9 @@ fn starts_block(open: &[Row<'_>], last: &Row<'_>, row: &Row<'_>, column: &Column
 
 /// Whether two lines begin with bare numbers that follow each other, as footnotes do.
 fn counts_on(first: &str, next: &str) -> bool {
-    let number = |text: &str| text.split_once(' ').and_then(|(word, _)| word.parse::<u16>().ok());
+    // A number of that size has five digits.
+    let end = |text: &str| text.bytes().take(6).position(|byte| byte == b' ');
+    let number = |text: &str| end(text).and_then(|end| text[..end].parse::<u16>().ok());
     number(first).zip(number(next)).is_some_and(|(first, next)| first.checked_add(1) == Some(next))
 }
 
@@ -304,32 +317,66 @@ fn nest(drafts: &mut [Draft<'_>]) {
 pub(super) fn join_columns(drafts: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
     let mut joined: Vec<Draft<'_>> = Vec::with_capacity(drafts.len());
     let mut last_leaf = None;
+    let mut flow: Option<Flow> = None;
     for draft in drafts {
         let first_of_leaf = last_leaf.is_some_and(|last| last != draft.leaf);
         last_leaf = Some(draft.leaf);
-        let before = joined.iter().rposition(|before| !is_beside_the_flow(before.kind));
-        if let Some(at) = before.filter(|_| first_of_leaf && draft.kind == BlockKind::Text) {
-            let before = &mut joined[at];
+        if let Some(flow) = flow.as_mut().filter(|_| first_of_leaf && draft.kind == BlockKind::Text) {
+            let before = &mut joined[flow.at];
             let continues = matches!(before.kind, BlockKind::Text | BlockKind::ListItem)
                 && goes_on(&before.text, &draft.text)
-                && was_full(before)
-                && (before.size() - draft.size()).abs() < 0.6;
+                && flow.was_full(before)
+                && (flow.size() - draft.size()).abs() < 0.6;
             if continues {
-                before.text = text::join([before.text.as_str(), draft.text.as_str()]);
+                flow.chars = text::append(&mut before.text, flow.chars, &draft.text);
+                flow.add_lines(&draft);
                 before.lines.extend(draft.lines);
                 before.boxes.extend(draft.boxes);
                 continue;
             }
+        }
+        if !is_beside_the_flow(draft.kind) {
+            flow = Some(Flow::of(joined.len(), &draft));
         }
         joined.push(draft);
     }
     joined
 }
 
-/// Whether a paragraph's last line reaches as far as its others; an address or a poem is no paragraph.
-fn was_full(draft: &Draft<'_>) -> bool {
-    let widest = draft.lines.iter().map(|line| line.bbox.width()).fold(0.0, f32::max);
-    draft.chars() >= 22 * draft.lines.len() && draft.lines.last().is_some_and(|last| last.bbox.width() > widest * 0.75)
+/// What is known of the last block in the flow, so that joining to it costs what is joined.
+struct Flow {
+    at: usize,
+    chars: usize,
+    widest: f32,
+    /// Sizes of its letters, and how many letters.
+    sizes: (f32, usize),
+}
+
+impl Flow {
+    fn of(at: usize, draft: &Draft<'_>) -> Self {
+        let mut flow = Self { at, chars: draft.chars(), widest: 0.0, sizes: (0.0, 0) };
+        flow.add_lines(draft);
+        flow
+    }
+
+    fn add_lines(&mut self, draft: &Draft<'_>) {
+        for line in &draft.lines {
+            self.widest = self.widest.max(line.bbox.width());
+            self.sizes.0 += line.size * line.chars.max(1) as f32;
+            self.sizes.1 += line.chars.max(1);
+        }
+    }
+
+    /// Character-weighted size of its lines; 0 without lines.
+    fn size(&self) -> f32 {
+        if self.sizes.1 == 0 { 0.0 } else { self.sizes.0 / self.sizes.1 as f32 }
+    }
+
+    /// Whether a paragraph's last line reaches as far as its others; an address or a poem is no paragraph.
+    fn was_full(&self, draft: &Draft<'_>) -> bool {
+        self.chars >= 22 * draft.lines.len()
+            && draft.lines.last().is_some_and(|last| last.bbox.width() > self.widest * 0.75)
+    }
 }
 
 /// Whether a paragraph can run around a block of this kind.

@@ -12,6 +12,7 @@
 mod assemble;
 mod figures;
 mod furniture;
+mod gutters;
 mod headings;
 mod images;
 mod item;
@@ -20,12 +21,14 @@ mod regions;
 mod size;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 mod xycut;
 
 pub use assemble::assemble_blocks;
 pub use regions::asks_model;
+
+use std::collections::HashSet;
 
 use regions::Votes;
 
@@ -51,9 +54,9 @@ pub fn analyse(page: &mut Page) {
     let marks = furniture::find(&all, &metrics, &votes);
     let body: Vec<&Measured<'_>> = all.iter().filter(|line| marks[line.index].is_none()).collect();
     let pictures = figures::pictures(page, &body, &metrics, &votes);
-    let is_label = |line: &Measured<'_>| pictures.iter().any(|(_, inside)| inside.contains(&line.index));
+    let labels: HashSet<usize> = pictures.iter().flat_map(|(_, inside)| inside.iter().copied()).collect();
     let (ordered, sideways): (Vec<_>, Vec<_>) =
-        body.into_iter().partition(|line| !line.is_sideways() || is_label(line));
+        body.into_iter().partition(|line| !line.is_sideways() || labels.contains(&line.index));
     let leaves = xycut::order(ordered, &pictures, &page.drawing, &metrics);
 
     let furniture_of = |kind: BlockKind| {
@@ -130,7 +133,7 @@ struct Metrics {
     mostly_bold: bool,
     /// Whether sizes are exact (a text layer's) or estimated (OCR).
     exact: bool,
-    /// Horizontal rules long enough to part what is above them from what is below.
+    /// Horizontal rules long enough to part what is above them from what is below, by their middles.
     rules: Vec<Bbox>,
 }
 
@@ -152,6 +155,9 @@ impl Metrics {
             lines.iter().filter(|line| line.line.method != Method::TextLayer).map(|line| line.chars).sum();
         let used = lines.iter().map(|line| line.bbox.bottom).fold(1.0, f32::max);
         let across = lines.iter().map(|line| line.bbox.right).fold(1.0, f32::max);
+        let is_long = |rule: &&Bbox| rule.width() > page.width * LONG_RULE && rule.height() < 6.0;
+        let mut rules: Vec<Bbox> = page.drawing.rules.iter().filter(is_long).copied().collect();
+        rules.sort_by(|a, b| middle(a).total_cmp(&middle(b)));
         Self {
             page_no: page.page_no,
             width: if page.width.is_finite() && page.width > 0.0 { page.width } else { across },
@@ -160,13 +166,7 @@ impl Metrics {
             body: median.map_or(10.0, |(size, _)| *size),
             mostly_bold: bold * 2 > total,
             exact: read * 2 <= total,
-            rules: page
-                .drawing
-                .rules
-                .iter()
-                .filter(|rule| rule.width() > page.width * LONG_RULE && rule.height() < 6.0)
-                .copied()
-                .collect(),
+            rules,
         }
     }
 
@@ -174,6 +174,11 @@ impl Metrics {
     fn is_of_picture(&self, line: &Measured<'_>) -> bool {
         self.has_text_layer && line.line.method == Method::Ocr
     }
+}
+
+/// The height in which a box has its middle.
+fn middle(bbox: &Bbox) -> f32 {
+    (bbox.top + bbox.bottom) / 2.0
 }
 
 /// A block in the making.

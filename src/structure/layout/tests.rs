@@ -10,7 +10,7 @@ use super::*;
 use deckle_contract::document::{Drawing, Region, RegionKind, Word, markdown};
 
 /// A line of words set in a fixed pitch of half the size.
-pub(super) fn line(left: f32, top: f32, size: f32, text: &str) -> Line {
+pub(crate) fn line(left: f32, top: f32, size: f32, text: &str) -> Line {
     let mut words = Vec::new();
     let mut x = left;
     for word in text.split(' ') {
@@ -35,11 +35,11 @@ pub(super) fn line(left: f32, top: f32, size: f32, text: &str) -> Line {
     }
 }
 
-fn bold(line: Line) -> Line {
+pub(crate) fn bold(line: Line) -> Line {
     Line { bold: true, ..line }
 }
 
-fn page(lines: Vec<Line>) -> Page {
+pub(crate) fn page(lines: Vec<Line>) -> Page {
     Page {
         page_no: 1,
         width: 600.0,

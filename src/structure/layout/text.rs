@@ -1,30 +1,48 @@
 //! Text of blocks: lines joined, hyphens mended, markers of list items split off.
 
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{UnicodeNormalization, char::canonical_combining_class};
 
 /// Joins lines with spaces and mends words that were divided at a line's end; NFC.
 ///
 /// A hyphen at the end of a line goes only where the next line starts lower-case, so that `SARS-` + `CoV` stays whole.
 pub(super) fn join<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
     let mut joined = String::new();
-    for line in lines {
-        let mut words = line.split_whitespace().peekable();
-        let Some(first) = words.peek() else { continue };
-        if joined.is_empty() {
-            // Nothing to join with yet.
-        } else if is_divided(&joined, first) {
-            joined.pop();
-        } else {
+    lines.into_iter().for_each(|line| add(&mut joined, line));
+    joined.nfc().collect()
+}
+
+/// Joins one more text to one of `chars` characters that is joined already, at the cost of the new one alone; gives the
+/// characters that there are then.
+pub(super) fn append(joined: &mut String, chars: usize, next: &str) -> usize {
+    let next: String = next.nfc().collect();
+    let divided = next.split_whitespace().next().is_some_and(|first| is_divided(joined, first));
+    let hyphen = joined.chars().next_back().filter(|_| divided).map_or(0, char::len_utf8);
+    let kept = joined.len() - hyphen;
+    add(joined, &next);
+    // Where a hyphen went, a mark that begins the next text joins the letter before.
+    if divided && joined[kept..].starts_with(|c| canonical_combining_class(c) != 0) {
+        *joined = joined.nfc().collect();
+        return joined.chars().count();
+    }
+    chars - usize::from(divided) + joined[kept..].chars().count()
+}
+
+fn add(joined: &mut String, line: &str) {
+    let mut words = line.split_whitespace().peekable();
+    let Some(first) = words.peek() else { return };
+    if joined.is_empty() {
+        // Nothing to join with yet.
+    } else if is_divided(joined, first) {
+        joined.pop();
+    } else {
+        joined.push(' ');
+    }
+    for (number, word) in words.enumerate() {
+        if number > 0 {
             joined.push(' ');
         }
-        for (number, word) in words.enumerate() {
-            if number > 0 {
-                joined.push(' ');
-            }
-            joined.push_str(word);
-        }
+        joined.push_str(word);
     }
-    joined.nfc().collect()
 }
 
 /// Whether `before` ends in a hyphen that divides the word which `next` continues.
@@ -46,14 +64,17 @@ pub(super) fn starts_lower(text: &str) -> bool {
     text.chars().find(|c| c.is_alphanumeric()).is_some_and(char::is_lowercase)
 }
 
+/// The longest marker, in characters: four between parentheses.
+const MARKER: usize = 6;
+
 /// The marker at the beginning of a list item and the text after it.
 ///
 /// Bullets (`•`, `–`, `*` …), numbers of up to three digits (`1.`, `(1)`, `2)`), single letters (`a)`, `(a)`, `b.`) and
 /// small Roman numbers (`iv.`). White space must follow.
 pub(super) fn split_marker(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
-    let (marker, rest) = text.split_once(char::is_whitespace)?;
-    let rest = rest.trim_start();
+    let (end, _) = text.char_indices().take(MARKER + 1).find(|(_, c)| c.is_whitespace())?;
+    let (marker, rest) = (&text[..end], text[end..].trim_start());
     (!rest.is_empty() && is_marker(marker)).then_some((marker, rest))
 }
 

@@ -5,7 +5,12 @@
 //! one of them and a switch from three columns to one all fall out of the same rule. A ruled line ends the gutters that
 //! it crosses. Bands without a gutter are read as they stand, top to bottom.
 
-use super::{Measured, Metrics, item::Item, tables, text};
+use super::{
+    Measured, Metrics,
+    gutters::{Coverage, Gutters},
+    item::Item,
+    middle, tables, text,
+};
 use deckle_contract::document::{Bbox, Drawing};
 
 /// One column of one region: items in reading order, nothing beside them.
@@ -108,41 +113,11 @@ fn bands(mut items: Vec<Item<'_>>) -> Vec<Band<'_>> {
     bands
 }
 
-/// The horizontal extent of some items as intervals that do not touch, left to right.
-#[derive(Debug, Clone, Default)]
-struct Coverage(Vec<(f32, f32)>);
-
-impl Coverage {
-    fn of<'i>(items: impl IntoIterator<Item = &'i Item<'i>>) -> Self {
-        Self::merged(items.into_iter().map(Item::across).collect())
-    }
-
-    fn merged(mut edges: Vec<(f32, f32)>) -> Self {
-        edges.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut merged = Self::default();
-        for edge in edges {
-            match merged.0.last_mut() {
-                Some(last) if edge.0 <= last.1 => last.1 = last.1.max(edge.1),
-                _ => merged.0.push(edge),
-            }
-        }
-        merged
-    }
-
-    fn union(&self, other: &Self) -> Self {
-        Self::merged(self.0.iter().chain(&other.0).copied().collect())
-    }
-
-    /// Rules between two heights, which part what stands above them from what stands below.
-    fn of_rules(rules: &[Bbox], above: f32, below: f32) -> Self {
-        let between = rules.iter().filter(|rule| (above..below).contains(&((rule.top + rule.bottom) / 2.0)));
-        Self::merged(between.map(|rule| (rule.left, rule.right)).collect())
-    }
-
-    /// Gaps of at least `width` between intervals.
-    fn gutters(&self, width: f32) -> Vec<(f32, f32)> {
-        self.0.windows(2).map(|pair| (pair[0].1, pair[1].0)).filter(|(left, right)| right - left >= width).collect()
-    }
+/// The extents of long rules between two heights, which part what stands above them from what stands below.
+fn rules_between(metrics: &Metrics, above: f32, below: f32) -> impl Iterator<Item = (f32, f32)> {
+    let at = |height: f32| metrics.rules.partition_point(|rule| middle(rule) < height);
+    let (from, to) = (at(above), at(below));
+    metrics.rules[from..to.max(from)].iter().map(|rule| (rule.left, rule.right))
 }
 
 /// The narrowest white strip that can divide columns. Lines are whole, so no space between words can be meant.
@@ -155,19 +130,18 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Band<'a>>> {
     let least = least_gutter(metrics);
     let near = metrics.body * 2.5;
     let mut groups: Vec<Vec<Band<'a>>> = Vec::new();
-    let mut coverage = Coverage::default();
+    let mut shared = Gutters::new(least);
     let mut open = false;
     for band in bands {
         let own = Coverage::of(&band.items);
-        let parallel = !own.gutters(least).is_empty();
+        let own_count = own.gutters(least).len();
         if open {
             let last = groups.last().and_then(|group| group.last()).map_or(f32::MIN, |last| last.bottom);
-            let both = coverage.union(&own).union(&Coverage::of_rules(&metrics.rules, last, band.top));
-            let shared = both.gutters(least).len();
+            let before = shared.len();
+            shared.add(own.0.iter().copied().chain(rules_between(metrics, last, band.top)));
             // Across a wide gap only the very same columns go on.
-            let same = shared == coverage.gutters(least).len() && shared == own.gutters(least).len();
-            if shared > 0 && (same || band.top - last < near) {
-                coverage = both;
+            let same = shared.len() == before && shared.len() == own_count;
+            if shared.len() > 0 && (same || band.top - last < near) {
                 if let Some(group) = groups.last_mut() {
                     group.push(band);
                 }
@@ -175,24 +149,20 @@ fn groups<'a>(bands: Vec<Band<'a>>, metrics: &Metrics) -> Vec<Vec<Band<'a>>> {
             }
             open = false;
         }
-        if parallel {
+        if own_count > 0 {
             // Lines just above that leave most of a gutter belong to one of its columns.
             let mut group = Vec::new();
             let mut top = band.top;
-            coverage = own;
+            shared = Gutters::new(least);
+            shared.add(own.0.into_iter());
             while let Some(above) = groups.last().filter(|above| above.len() == 1).and_then(|above| above.first()) {
                 let own = Coverage::of(&above.items);
-                let both = coverage.union(&own).union(&Coverage::of_rules(&metrics.rules, above.bottom, top));
-                let before = coverage.gutters(least);
-                let is_left = |(left, right): &(f32, f32)| {
-                    let of = before.iter().find(|old| old.0 <= *left && *right <= old.1);
-                    of.is_some_and(|old| right - left > (old.1 - old.0) * 0.5)
-                };
-                if !both.gutters(least).iter().any(is_left) || top - above.bottom > near {
+                let is_left = shared.add(own.0.into_iter().chain(rules_between(metrics, above.bottom, top)));
+                if !is_left || top - above.bottom > near {
+                    shared.take_back();
                     break;
                 }
                 top = above.top;
-                coverage = both;
                 group.extend(groups.pop().into_iter().flatten());
             }
             group.reverse();
@@ -244,9 +214,12 @@ fn columns<'a>(items: Vec<Item<'a>>, metrics: &Metrics) -> Result<Vec<Vec<Item<'
     let mut gutters = Coverage::of(&items).gutters(least_gutter(metrics));
     // Between the markers of a list and its items is no gutter.
     let mut left = f32::MIN;
+    let mut by_right: Vec<&Item<'_>> = items.iter().collect();
+    by_right.sort_by(|a, b| a.across().1.total_cmp(&b.across().1));
     gutters.retain(|gutter| {
-        let column = std::mem::replace(&mut left, gutter.1)..gutter.0 + 0.01;
-        let mut own = items.iter().filter(|item| column.contains(&item.across().1) && item.across().0 >= column.start);
+        let (start, end) = (std::mem::replace(&mut left, gutter.1), gutter.0 + 0.01);
+        let at = |right: f32| by_right.partition_point(|item| item.across().1 < right);
+        let mut own = by_right[at(start)..at(end)].iter().filter(|item| item.across().0 >= start);
         !own.all(|item| matches!(item, Item::Line(line) if text::is_marker(line.line.text.trim())))
     });
     if gutters.is_empty() {

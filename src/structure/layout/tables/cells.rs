@@ -88,12 +88,16 @@ fn head_rows(cells: &[Cell], bold: &[bool], rows: u32, ruled_off: Option<u32>) -
     if let Some(head) = ruled_off.filter(|head| (1..=MOST_HEAD_ROWS).contains(head)) {
         return head;
     }
-    let in_row = |row: u32| {
-        let covers = move |cell: &Cell| cell.row_index <= row && row < cell.row_index + cell.row_span;
-        cells.iter().zip(bold).filter(move |(cell, _)| covers(cell) && !cell.text.is_empty())
-    };
-    let is_bold = |row: u32| in_row(row).next().is_some() && in_row(row).all(|(_, bold)| *bold);
-    let has_values = |row: u32| in_row(row).any(|(cell, _)| is_value(&cell.text));
+    // Of each row: how many cells say something, how many of those are bold, and how many are values.
+    let mut said = vec![[0; 3]; rows as usize];
+    for (cell, bold) in cells.iter().zip(bold).filter(|(cell, _)| !cell.text.is_empty()) {
+        let counts = [1, usize::from(*bold), usize::from(is_value(&cell.text))];
+        for row in said.iter_mut().skip(cell.row_index as usize).take(cell.row_span as usize) {
+            row.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+    let is_bold = |row: u32| matches!(said[row as usize], [all, bold, _] if all > 0 && bold == all);
+    let has_values = |row: u32| said[row as usize][2] > 0;
     let leading_bold = (0..rows).take_while(|row| is_bold(*row)).count() as u32;
     if (1..=MOST_HEAD_ROWS).contains(&leading_bold) && leading_bold < rows {
         return leading_bold;

@@ -7,7 +7,7 @@ use super::cells::{Area, set_headers};
 use super::segments::{Row, Segment};
 use super::{
     Candidate, LEAST_ROWS,
-    values::{is_value, place},
+    values::{Places, is_value},
 };
 use deckle_contract::document::{Bbox, Cell, Table};
 
@@ -37,12 +37,14 @@ impl<'a> Grid<'a> {
         if run.iter().flat_map(|row| &row.segments).any(outside) {
             return None;
         }
+        let places = Places::of(columns);
+        let all = places.all();
         let mut crowded = 0;
         let mut rows = Vec::with_capacity(run.len());
         for row in run {
             let mut cells: CellRow<'a> = Vec::new();
-            for segment in row.segments.iter().flat_map(|segment| segment.by_columns(columns)) {
-                let (first, last) = place(&segment.bbox, columns);
+            for segment in row.segments.iter().flat_map(|segment| segment.by_columns(&places, &all)) {
+                let (first, last) = places.place(&segment.bbox, &all);
                 match cells.last_mut() {
                     Some(cell) if cell.last >= first => {
                         crowded += 1;
@@ -61,8 +63,25 @@ impl<'a> Grid<'a> {
         self.rows.iter().flatten()
     }
 
-    fn column(&self, column: usize) -> Vec<&Segment<'a>> {
-        self.cells().filter(|cell| cell.first == column && cell.last == column).map(|cell| &cell.segments[0]).collect()
+    /// The cells of each column that cover no other.
+    fn columns(&self) -> Vec<Vec<&Segment<'a>>> {
+        let mut columns = vec![Vec::new(); self.columns];
+        for cell in self.cells().filter(|cell| cell.first == cell.last) {
+            columns[cell.first].push(&cell.segments[0]);
+        }
+        columns
+    }
+
+    /// Whether a column stands at other heights than all others: something else beside the table.
+    fn has_stray(&self) -> bool {
+        let (mut rows, mut alone) = (vec![0; self.columns], vec![0; self.columns]);
+        for row in &self.rows {
+            for column in row.iter().flat_map(|cell| cell.first..=cell.last) {
+                rows[column] += 1;
+                alone[column] += usize::from(row.len() == 1);
+            }
+        }
+        alone.iter().zip(rows).any(|(alone, rows)| alone * 2 > rows)
     }
 
     /// Whether it looks like a table; see the rules inside.
@@ -71,7 +90,8 @@ impl<'a> Grid<'a> {
         let wanted = tabular.len() * self.columns;
         // The fewer rows there are, the fuller they have to be.
         let least = if tabular.len() <= 3 { 75 } else { 45 };
-        if filled * 100 < wanted * least || self.is_prose() {
+        let columns = self.columns();
+        if filled * 100 < wanted * least || is_prose(&columns) {
             return false;
         }
         // Lines of a paragraph beside the cells: long ones in rows that are mostly empty.
@@ -82,16 +102,9 @@ impl<'a> Grid<'a> {
         if self.rows.iter().filter(is_loose).count() * 4 > self.rows.len() {
             return false;
         }
-        // A column that stands at other heights than all others is something else beside the table.
-        let strays = (0..self.columns).any(|column| {
-            let rows =
-                || self.rows.iter().filter(|row| row.iter().any(|cell| cell.first <= column && column <= cell.last));
-            rows().filter(|row| row.len() == 1).count() * 2 > rows().count()
-        });
-        if strays {
+        if self.has_stray() {
             return false;
         }
-        let columns: Vec<Vec<&Segment<'_>>> = (0..self.columns).map(|column| self.column(column)).collect();
         let average = |column: &[&Segment<'_>]| {
             column.iter().map(|segment| segment.chars).sum::<usize>() as f32 / column.len().max(1) as f32
         };
@@ -149,18 +162,6 @@ impl<'a> Grid<'a> {
         self.cells().flat_map(|cell| cell.segments.iter().map(|segment| (cell.first, segment))).collect()
     }
 
-    /// Whether two columns or more go on from line to line, as sentences do. Cells rarely begin in lower case.
-    fn is_prose(&self) -> bool {
-        let flows = |column: usize| {
-            let segments = self.column(column);
-            let long: Vec<_> =
-                segments.iter().filter(|segment| segment.chars >= 10 && !is_value(&segment.text)).collect();
-            let lower = long.iter().filter(|segment| text::starts_lower(&segment.text)).count();
-            long.len() >= 4 && long.len() * 2 > segments.len() && lower * 10 > long.len() * 3
-        };
-        (0..self.columns).filter(|column| flows(*column)).count() >= 2
-    }
-
     /// The table and its lines.
     pub(super) fn finish(&self, run: &[Row<'a>], page_no: u32) -> Candidate<'a> {
         let rows = self.unwrapped();
@@ -204,6 +205,16 @@ impl<'a> Grid<'a> {
         }
         rows
     }
+}
+
+/// Whether two columns or more go on from line to line, as sentences do. Cells rarely begin in lower case.
+fn is_prose(columns: &[Vec<&Segment<'_>>]) -> bool {
+    let flows = |segments: &&Vec<&Segment<'_>>| {
+        let long: Vec<_> = segments.iter().filter(|segment| segment.chars >= 10 && !is_value(&segment.text)).collect();
+        let lower = long.iter().filter(|segment| text::starts_lower(&segment.text)).count();
+        long.len() >= 4 && long.len() * 2 > segments.len() && lower * 10 > long.len() * 3
+    };
+    columns.iter().filter(flows).count() >= 2
 }
 
 /// Whether the only cell of a row is the beginning of the label with which the next row begins.

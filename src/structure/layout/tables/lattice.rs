@@ -53,22 +53,22 @@ impl Lattice {
         }
         let mut walls =
             Walls { down: vec![true; rows * (columns + 1)], across: vec![true; (rows + 1) * columns], columns };
-        for row in 0..rows {
-            for (column, x) in xs.iter().enumerate().take(columns).skip(1) {
-                walls.down[row * (columns + 1) + column] = covered(&frame.down, *x, ys[row], ys[row + 1]);
+        for (column, x) in xs.iter().enumerate().take(columns).skip(1) {
+            for (row, is_wall) in covered(&frame.down, *x, &ys).into_iter().enumerate() {
+                walls.down[row * (columns + 1) + column] = is_wall;
             }
         }
         for (row, y) in ys.iter().enumerate().take(rows).skip(1) {
+            let is_implied = implied.iter().any(|end| (end - y).abs() < NEAR);
+            let ending: Vec<f32> = frame.down.iter().filter(|s| is_implied && ends_at(s, *y)).map(|s| s.at).collect();
             let ends_here = |x: f32| {
-                implied.iter().any(|end| (end - y).abs() < NEAR)
-                    && frame.down.iter().any(|s| (s.at - x).abs() < NEAR && ends_at(s, *y))
+                let near = ending.partition_point(|at| x - at >= NEAR);
+                ending.get(near).is_some_and(|at| at - x < NEAR)
             };
-            for column in 0..columns {
+            for (column, is_covered) in covered(&frame.across, *y, &xs).into_iter().enumerate() {
                 // Without upright rules there is one column, and any rule in it parts rows.
-                walls.across[row * columns + column] = frame.down.is_empty()
-                    || covered(&frame.across, *y, xs[column], xs[column + 1])
-                    || ends_here(xs[column])
-                    || ends_here(xs[column + 1]);
+                walls.across[row * columns + column] =
+                    frame.down.is_empty() || is_covered || ends_here(xs[column]) || ends_here(xs[column + 1]);
             }
         }
         let (cells, owner) = walls.cells(rows);
@@ -98,11 +98,13 @@ impl Lattice {
         }
     }
 
-    /// Borders at which a line in this height is cut.
-    pub(super) fn walls_at(&self, y: f32) -> Vec<f32> {
+    /// Borders within a stretch at which a line in this height is cut.
+    pub(super) fn walls_at(&self, y: f32, from: f32, to: f32) -> Vec<f32> {
         let row = self.ys[1..self.ys.len() - 1].partition_point(|border| *border <= y);
         let owner = |column: usize| self.owner[row * self.columns() + column];
-        (1..self.columns()).filter(|column| owner(column - 1) != owner(*column)).map(|column| self.xs[column]).collect()
+        let first = self.xs.partition_point(|x| *x < from).max(1);
+        let end = self.xs.partition_point(|x| *x <= to).min(self.columns());
+        (first..end).filter(|column| owner(column - 1) != owner(*column)).map(|column| self.xs[column]).collect()
     }
 }
 
@@ -126,17 +128,32 @@ fn ends_at(stroke: &Stroke, at: f32) -> bool {
 fn shared_ends(frame: &Frame, ys: &[f32], line: f32) -> Vec<f32> {
     let (Some(top), Some(bottom)) = (ys.first(), ys.last()) else { return Vec::new() };
     let mut ends: Vec<f32> = frame.down.iter().flat_map(|s| [s.from, s.to]).collect();
-    ends.retain(|end| end - top > line && bottom - end > line && ys.iter().all(|y| (y - end).abs() > line));
+    let is_apart = |end: f32| {
+        let next = ys.partition_point(|y| *y < end);
+        ys[next.saturating_sub(1)..ys.len().min(next + 1)].iter().all(|y| (y - end).abs() > line)
+    };
+    ends.retain(|end| end - top > line && bottom - end > line && is_apart(*end));
     ends.sort_by(f32::total_cmp);
     let mut shared: Vec<f32> = ends.windows(2).filter(|pair| pair[1] - pair[0] < 1.0).map(|pair| pair[0]).collect();
     shared.dedup_by(|a, b| *a - *b < NEAR);
     shared
 }
 
-/// Whether strokes near `at` cover most of a stretch.
-fn covered(strokes: &[Stroke], at: f32, from: f32, to: f32) -> bool {
-    let near = strokes.iter().filter(|stroke| (stroke.at - at).abs() <= NEAR);
-    near.map(|stroke| stroke.covers(from, to)).sum::<f32>() >= (to - from) * COVERED
+/// Of each stretch between two borders, whether strokes near `at` cover most of it.
+fn covered(strokes: &[Stroke], at: f32, borders: &[f32]) -> Vec<bool> {
+    let from = strokes.partition_point(|stroke| at - stroke.at > NEAR);
+    let to = strokes.partition_point(|stroke| stroke.at - at <= NEAR);
+    let mut sums = vec![0.0; borders.len() - 1];
+    for stroke in &strokes[from..to.max(from)] {
+        let first = borders.partition_point(|border| *border <= stroke.from).saturating_sub(1);
+        for (sum, stretch) in sums.iter_mut().zip(borders.windows(2)).skip(first) {
+            if stretch[0] >= stroke.to {
+                break;
+            }
+            *sum += stroke.covers(stretch[0], stretch[1]);
+        }
+    }
+    sums.iter().zip(borders.windows(2)).map(|(sum, stretch)| *sum >= (stretch[1] - stretch[0]) * COVERED).collect()
 }
 
 struct Walls {

@@ -23,7 +23,7 @@ mod values;
 use std::collections::HashSet;
 
 use super::item::Item;
-use super::{Measured, Metrics};
+use super::{Measured, Metrics, middle};
 use deckle_contract::document::{Bbox, Drawing, Table};
 use diagram::is_diagram;
 use grid::Grid;
@@ -55,37 +55,59 @@ pub(super) fn ruled<'a>(items: Vec<Item<'a>>, drawing: &Drawing, metrics: &Metri
             other => rest.push(other),
         }
     }
-    frames.extend(stacks.iter().flat_map(|stack| parts(stack, &lines)));
+    let heights = ByHeight::of(&lines);
+    frames.extend(stacks.iter().flat_map(|stack| parts(stack, &heights)));
+    let mut taken: HashSet<usize> = HashSet::new();
     for frame in frames {
         let bbox = frame.bbox();
-        let inside: Vec<&'a Measured<'a>> = lines.iter().filter(|line| stands_in(&line.bbox, &bbox)).copied().collect();
+        let mut inside = heights.inside(&bbox);
+        inside.retain(|line| !taken.contains(&line.index));
         if let Some((table, inside)) = framed::build(&frame, &inside, metrics) {
-            let own: HashSet<usize> = inside.iter().map(|line| line.index).collect();
-            lines.retain(|line| !own.contains(&line.index));
+            taken.extend(inside.iter().map(|line| line.index));
             let bbox = inside.iter().fold(bbox, |bbox, line| bbox.union(&line.bbox));
             rest.push(Item::Table { bbox, lines: inside, table });
         }
     }
-    rest.extend(lines.into_iter().map(Item::Line));
+    rest.extend(lines.into_iter().filter(|line| !taken.contains(&line.index)).map(Item::Line));
     rest
 }
 
-/// Whether the middle of a box lies in another.
-fn stands_in(bbox: &Bbox, frame: &Bbox) -> bool {
-    let (x, y) = ((bbox.left + bbox.right) / 2.0, (bbox.top + bbox.bottom) / 2.0);
-    x > frame.left && x < frame.right && y > frame.top && y < frame.bottom
+/// Lines by the height of their middle, each with its place among all.
+struct ByHeight<'a>(Vec<(usize, &'a Measured<'a>)>);
+
+impl<'a> ByHeight<'a> {
+    fn of(lines: &[&'a Measured<'a>]) -> Self {
+        let mut sorted: Vec<(usize, &'a Measured<'a>)> = lines.iter().copied().enumerate().collect();
+        sorted.sort_by(|a, b| middle(&a.1.bbox).total_cmp(&middle(&b.1.bbox)));
+        Self(sorted)
+    }
+
+    /// Those whose middle stands between two heights.
+    fn between(&self, top: f32, bottom: f32) -> &[(usize, &'a Measured<'a>)] {
+        let from = self.0.partition_point(|(_, line)| middle(&line.bbox) <= top);
+        let to = self.0.partition_point(|(_, line)| middle(&line.bbox) < bottom);
+        &self.0[from..to.max(from)]
+    }
+
+    /// Those whose middle lies in a box, in the order in which all were given.
+    fn inside(&self, frame: &Bbox) -> Vec<&'a Measured<'a>> {
+        let across = |line: &Measured<'_>| (line.bbox.left + line.bbox.right) / 2.0;
+        let is_inside = |line: &Measured<'_>| across(line) > frame.left && across(line) < frame.right;
+        let inside = self.between(frame.top, frame.bottom).iter().filter(|(_, line)| is_inside(line));
+        let mut inside: Vec<(usize, &'a Measured<'a>)> = inside.copied().collect();
+        inside.sort_by_key(|(place, _)| *place);
+        inside.into_iter().map(|(_, line)| line).collect()
+    }
 }
 
 /// The parts of a stack of rules between which all lines are rows of cells: what a page's own rules have between them
 /// is running text.
-fn parts(stack: &Frame, lines: &[&Measured<'_>]) -> Vec<Frame> {
+fn parts(stack: &Frame, lines: &ByHeight<'_>) -> Vec<Frame> {
     let bbox = stack.bbox();
     let is_whole = |stroke: &Stroke| stroke.length() >= bbox.width() * 0.9;
     let whole: Vec<f32> = stack.across.iter().filter(|stroke| is_whole(stroke)).map(|stroke| stroke.at).collect();
     let is_tabular = |top: f32, bottom: f32| {
-        let band = Bbox { top, bottom, ..bbox };
-        let inside: Vec<&Measured<'_>> = lines.iter().filter(|line| stands_in(&line.bbox, &band)).copied().collect();
-        let rows = segments::rows(&inside);
+        let rows = segments::rows(&lines.inside(&Bbox { top, bottom, ..bbox }));
         let tabular = rows.iter().filter(|row| row.is_tabular()).count();
         tabular > 0 && tabular * 2 >= rows.len()
     };
@@ -99,7 +121,7 @@ fn parts(stack: &Frame, lines: &[&Measured<'_>]) -> Vec<Frame> {
         }
     }
     let of = |(top, bottom): (f32, f32)| {
-        let across = stack.across.iter().filter(|s| s.at >= top && s.at <= bottom).copied().collect();
+        let across = rules::between(&stack.across, top.next_down(), bottom.next_up()).to_vec();
         Frame { across, down: Vec::new() }
     };
     parts.into_iter().map(of).collect()
@@ -120,17 +142,15 @@ pub(super) fn lift<'a>(items: Vec<Item<'a>>, drawing: &Drawing, metrics: &Metric
         return rest;
     }
     let rows = segments::rows(&lines);
+    let heights = ByHeight::of(&lines);
     let mut taken = HashSet::new();
     for run in runs(&rows) {
         for (table, inside) in build_any(&rows[run], drawing, metrics, 0) {
             let bbox = Bbox::around(inside.iter().map(|line| &line.bbox)).unwrap_or_default();
             let own: HashSet<usize> = inside.iter().map(|line| line.index).collect();
             // With text beside it, this is a part of a column; the table is found once the columns are cut.
-            let beside = lines.iter().any(|line| {
-                let middle = (line.bbox.top + line.bbox.bottom) / 2.0;
-                middle > bbox.top && middle < bbox.bottom && !own.contains(&line.index)
-            });
-            if !beside {
+            let mut across = heights.between(bbox.top, bbox.bottom).iter();
+            if across.all(|(_, line)| own.contains(&line.index)) {
                 taken.extend(own);
                 rest.push(Item::Table { bbox, lines: inside, table });
             }

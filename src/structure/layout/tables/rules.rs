@@ -40,6 +40,13 @@ impl Stroke {
     }
 }
 
+/// Those of sorted strokes that stand strictly between two places.
+pub(super) fn between(strokes: &[Stroke], from: f32, to: f32) -> &[Stroke] {
+    let first = strokes.partition_point(|stroke| stroke.at <= from);
+    let end = strokes.partition_point(|stroke| stroke.at < to);
+    &strokes[first..end.max(first)]
+}
+
 /// Strokes that belong together: those that touch, or level ones of one width that stand above each other.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Frame {
@@ -62,6 +69,9 @@ impl Frame {
     /// Whether nearly all strokes end at others, or where another of their direction ends. The axes and pointers of a
     /// figure end anywhere.
     pub(super) fn is_anchored(&self) -> bool {
+        if self.down.is_empty() {
+            return true;
+        }
         let loose = |own: &[Stroke], others: &[Stroke]| {
             let meets = |at: f32, end: f32| {
                 others.iter().any(|o| (o.at - end).abs() <= GAP && o.from - GAP <= at && at <= o.to + GAP)
@@ -75,7 +85,7 @@ impl Frame {
         };
         let all = (self.across.len() + self.down.len()) * 2;
         let loose = loose(&self.across, &self.down) + loose(&self.down, &self.across);
-        self.down.is_empty() || loose * 4 <= all
+        loose * 4 <= all
     }
 }
 

@@ -1,7 +1,9 @@
 //! Lines cut into what can be cells, and cells put into rows.
 
+use std::ops::Range;
+
 use super::super::Measured;
-use super::values::{is_value, place};
+use super::values::{Places, is_value};
 use deckle_contract::document::Bbox;
 
 /// Cells with more characters are running text.
@@ -105,11 +107,11 @@ impl<'a> Segment<'a> {
 
     /// Cuts a segment that runs over several columns where its words do not: figures set so close that no space
     /// between them is wide.
-    pub(super) fn by_columns(&self, columns: &[(f32, f32)]) -> Vec<Self> {
+    pub(super) fn by_columns(&self, places: &Places, columns: &Range<usize>) -> Vec<Self> {
         let mut pieces: Vec<(usize, Vec<Span<'a>>)> = Vec::new();
         for word in &self.words {
             let bbox = Bbox { left: word.left, right: word.right, ..self.bbox };
-            let (first, last) = place(&bbox, columns);
+            let (first, last) = places.place(&bbox, columns);
             match pieces.last_mut() {
                 Some((column, words)) if *column == first => words.push(*word),
                 _ if first == last => pieces.push((first, vec![*word])),

@@ -3,8 +3,9 @@
 use super::super::super::Metrics;
 use super::super::cells::Area;
 use super::super::lattice::Lattice;
-use super::super::rules::{Frame, Stroke};
+use super::super::rules::{Frame, Stroke, between};
 use super::Piece;
+use crate::ordered::Stretches;
 use deckle_contract::document::Bbox;
 
 /// Whether rules run through words: the axes and arrows of a figure do, those of a table never.
@@ -13,17 +14,10 @@ pub(super) fn is_struck_through(frame: &Frame, pieces: &[Piece<'_>]) -> bool {
     const INSET: f32 = 1.0;
     let is_struck = |bbox: &Bbox| {
         let inset = (bbox.height() * 0.25).max(INSET);
-        let upright = |s: &Stroke| {
-            s.at > bbox.left + INSET
-                && s.at < bbox.right - INSET
-                && s.covers(bbox.top, bbox.bottom) > bbox.height() * 0.5
-        };
-        let level = |s: &Stroke| {
-            s.at > bbox.top + inset
-                && s.at < bbox.bottom - inset
-                && s.covers(bbox.left, bbox.right) > bbox.width() * 0.5
-        };
-        frame.down.iter().any(upright) || frame.across.iter().any(level)
+        let upright = |s: &Stroke| s.covers(bbox.top, bbox.bottom) > bbox.height() * 0.5;
+        let level = |s: &Stroke| s.covers(bbox.left, bbox.right) > bbox.width() * 0.5;
+        between(&frame.down, bbox.left + INSET, bbox.right - INSET).iter().any(upright)
+            || between(&frame.across, bbox.top + inset, bbox.bottom - inset).iter().any(level)
     };
     let struck = pieces.iter().flat_map(|piece| piece.segment.word_boxes()).filter(is_struck).count();
     struck * 20 > pieces.len()
@@ -32,25 +26,28 @@ pub(super) fn is_struck_through(frame: &Frame, pieces: &[Piece<'_>]) -> bool {
 /// Whether columns or low rows without a word part the others, as the margins around the boxes of a diagram or form
 /// do. The borders of a table's cells are those of their neighbours.
 pub(super) fn has_margins(lattice: &Lattice, pieces: &[Piece<'_>], metrics: &Metrics) -> bool {
-    let is_empty = |borders: &[f32], at: usize, level: bool| {
-        let (from, to) = (borders[at] + 1.0, borders[at + 1] - 1.0);
-        let stretch = |bbox: &Bbox| if level { (bbox.top, bbox.bottom) } else { (bbox.left, bbox.right) };
-        let reaches = |piece: &Piece<'_>| stretch(&piece.segment.bbox).0 < to && stretch(&piece.segment.bbox).1 > from;
-        !pieces.iter().any(reaches)
+    let boxes = || pieces.iter().map(|piece| &piece.segment.bbox);
+    let across = Stretches::of(boxes().map(|bbox| (bbox.left, bbox.right)));
+    let down = Stretches::of(boxes().map(|bbox| (bbox.top, bbox.bottom)));
+    let is_empty = |borders: &[f32], at: usize, words: &Stretches| {
+        words.furthest_before(borders[at + 1] - 1.0) <= borders[at] + 1.0
     };
     let low = |borders: &[f32], at: usize| borders[at + 1] - borders[at] < metrics.body * 0.7;
-    let columns = (0..lattice.columns()).filter(|at| is_empty(&lattice.xs, *at, false)).count();
-    let rows = (0..lattice.rows()).filter(|at| low(&lattice.ys, *at) && is_empty(&lattice.ys, *at, true)).count();
+    let columns = (0..lattice.columns()).filter(|at| is_empty(&lattice.xs, *at, &across)).count();
+    let rows = (0..lattice.rows()).filter(|at| low(&lattice.ys, *at) && is_empty(&lattice.ys, *at, &down)).count();
     columns * 8 > lattice.columns() || rows * 8 > lattice.rows()
 }
 
 /// Whether cells make a table rather than a form, a box around text, or the grid of a chart.
 pub(super) fn is_table(areas: &[Area<'_>], columns: usize, rows: usize, closed: bool) -> bool {
     let filled: Vec<&Area<'_>> = areas.iter().filter(|area| !area.segments.is_empty()).collect();
-    let in_row = |row: usize| filled.iter().filter(|area| area.rows.contains(&row)).count();
-    let in_column = |column: usize| filled.iter().filter(|area| area.columns.contains(&column)).count();
-    let full_rows = (0..rows).filter(|row| in_row(*row) >= 2).count();
-    let full_columns = (0..columns).filter(|column| in_column(*column) >= 2).count();
+    let (mut in_row, mut in_column) = (vec![0; rows], vec![0; columns]);
+    for area in &filled {
+        in_row.iter_mut().take(area.rows.end).skip(area.rows.start).for_each(|count| *count += 1);
+        in_column.iter_mut().take(area.columns.end).skip(area.columns.start).for_each(|count| *count += 1);
+    }
+    let full_rows = in_row.iter().filter(|count| **count >= 2).count();
+    let full_columns = in_column.iter().filter(|count| **count >= 2).count();
     let places: usize = filled.iter().map(|area| area.rows.len() * area.columns.len()).sum();
     let least_rows = if closed { 1 } else { 2 };
     if filled.len() < 4 || full_rows < least_rows || full_columns < 1 || places * 10 < rows * columns * 3 {

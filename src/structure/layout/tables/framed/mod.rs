@@ -15,7 +15,7 @@ use super::super::{Measured, Metrics};
 use super::Candidate;
 use super::cells::{Area, in_reading_order, set_headers};
 use super::lattice::Lattice;
-use super::rules::Frame;
+use super::rules::{Frame, between};
 use super::segments::{self, Segment};
 use columns::Columns;
 use deckle_contract::document::{Bbox, Cell, Table};
@@ -77,7 +77,7 @@ fn pieces<'a>(lattice: &Lattice, frame: &Frame, inside: &[&'a Measured<'a>]) -> 
         for segment in row.segments {
             let y = (segment.bbox.top + segment.bbox.bottom) / 2.0;
             let segment = without_rules(segment, frame);
-            for segment in segment.cut(&lattice.walls_at(y)) {
+            for segment in segment.cut(&lattice.walls_at(y, segment.bbox.left, segment.bbox.right)) {
                 let cell = lattice.cell_at((segment.bbox.left + segment.bbox.right) / 2.0, y);
                 pieces.push(Piece { segment, cell, baseline });
             }
@@ -90,8 +90,7 @@ fn pieces<'a>(lattice: &Lattice, frame: &Frame, inside: &[&'a Measured<'a>]) -> 
 fn without_rules<'a>(segment: Segment<'a>, frame: &Frame) -> Segment<'a> {
     const NEAR: f32 = 3.0;
     let is_rule = |text: &str, bbox: &Bbox| {
-        matches!(text, "|" | "¦" | "‖")
-            && frame.down.iter().any(|rule| rule.at > bbox.left - NEAR && rule.at < bbox.right + NEAR)
+        matches!(text, "|" | "¦" | "‖") && !between(&frame.down, bbox.left - NEAR, bbox.right + NEAR).is_empty()
     };
     segment.without(&is_rule)
 }

@@ -4,11 +4,12 @@ use std::{collections::HashSet, ops::Range};
 
 use super::super::cells::Area;
 use super::super::lattice::{Lattice, Span};
-use super::super::rules::Frame;
+use super::super::rules::{Frame, between};
 use super::super::segments::Segment;
 use super::Piece;
 use super::columns::Columns;
 use super::strips::Rows;
+use crate::ordered::Stretches;
 use deckle_contract::document::Bbox;
 
 /// Makes an area of rows, the pieces in it and its box.
@@ -45,8 +46,8 @@ impl<'a> Divider<'_, 'a> {
             // Labels beside ruled rows, without rules of their own: each stands at the height of a row.
             let row_of = |piece: &Piece<'a>| {
                 let y = (piece.segment.bbox.top + piece.segment.bbox.bottom) / 2.0;
-                let strip =
-                    (span.top..span.bottom).find(|strip| y < self.lattice.ys[strip + 1]).unwrap_or(span.bottom - 1);
+                let ends = &self.lattice.ys[span.top + 1..span.bottom];
+                let strip = span.top + ends.partition_point(|end| *end <= y);
                 if self.rows.strips[strip].len() == 1 {
                     Some(self.rows.starts[strip])
                 } else {
@@ -97,13 +98,11 @@ impl<'a> Divider<'_, 'a> {
     fn head(&mut self, span: &Span, of: &AreaOf<'_, 'a>, row: usize, upper: Vec<&Piece<'a>>, lower: Vec<&Piece<'a>>) {
         let range = self.columns.of_span(span);
         let below = of(row + 1..row + 2, lower, Bbox::default());
-        let has_below = |column: usize| {
-            let covers = |segment: &Segment<'_>| {
-                let (first, last) = self.columns.place(&segment.bbox, &range);
-                first <= column && column <= last
-            };
-            below.segments.iter().any(covers)
-        };
+        let mut placed_below: Vec<((usize, usize), &Segment<'a>)> =
+            below.segments.iter().map(|segment| (self.columns.place(&segment.bbox, &range), segment)).collect();
+        placed_below.sort_by_key(|((first, _), _)| *first);
+        let reach = Stretches::of(placed_below.iter().map(|((first, last), _)| (*first as f32, *last as f32)));
+        let has_below = |column: usize| reach.furthest_before(column as f32 + 0.5) >= column as f32;
         if upper.is_empty() {
             let both = Area { rows: row..row + 2, ..below };
             self.spread(span, false, both);
@@ -139,10 +138,10 @@ impl<'a> Divider<'_, 'a> {
         let mut start = range.start;
         for taken in deep {
             if start < taken {
-                let inside =
-                    |segment: &&Segment<'a>| (start..taken).contains(&self.columns.place(&segment.bbox, &range).0);
-                let segments = below.segments.iter().filter(inside).cloned().collect();
-                let part = Area { columns: start..taken, segments, ..below.clone() };
+                let at = |column: usize| placed_below.partition_point(|((first, _), _)| *first < column);
+                let inside = placed_below[at(start)..at(taken)].iter();
+                let segments = inside.map(|(_, segment)| (*segment).clone()).collect();
+                let part = Area { rows: below.rows.clone(), columns: start..taken, bbox: below.bbox, segments };
                 self.spread(span, false, part);
             }
             start = taken + 1;
@@ -228,9 +227,9 @@ impl<'a> Divider<'_, 'a> {
         let y = self.lattice.ys[span.bottom];
         let middle = (bbox.left + bbox.right) / 2.0;
         let (left, right) = (self.columns.borders[range.start].0, self.columns.borders[range.end - 1].1);
-        let rule = self.frame.across.iter().find(|s| {
-            (s.at - y).abs() < NEAR && s.from < middle && middle < s.to && s.covers(left, right) < (right - left) * 0.95
-        })?;
+        let near = between(&self.frame.across, y - NEAR, y + NEAR);
+        let rule =
+            near.iter().find(|s| s.from < middle && middle < s.to && s.covers(left, right) < (right - left) * 0.95)?;
         let under = |column: &usize| {
             let (left, right) = self.columns.extents[*column];
             rule.covers(left, right) > (right - left) * 0.5

@@ -1,6 +1,6 @@
 //! The rows of a frame: ruled strips, divided where lines of figures show several rows, or a head of two.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::super::text;
 use super::super::lattice::Lattice;
@@ -18,17 +18,21 @@ pub(super) struct Rows {
     pub heads: Vec<bool>,
     /// The first row of each strip, and the end.
     pub starts: Vec<usize>,
+    /// The row of each line of a strip, within the strip.
+    of_line: HashMap<(usize, usize), usize>,
 }
 
 impl Rows {
     pub(super) fn of(lattice: &Lattice, columns: &Columns, pieces: &[Piece<'_>]) -> Self {
-        let mut rows = Self { strips: Vec::new(), heads: Vec::new(), starts: vec![0] };
-        for strip in 0..lattice.rows() {
-            let is_own = |piece: &&Piece<'_>| {
-                let span = &lattice.cells[piece.cell];
-                span.top == strip && span.bottom == strip + 1
-            };
-            let own: Vec<&Piece<'_>> = pieces.iter().filter(is_own).collect();
+        let mut rows = Self { strips: Vec::new(), heads: Vec::new(), starts: vec![0], of_line: HashMap::new() };
+        let mut in_one: Vec<Vec<&Piece<'_>>> = vec![Vec::new(); lattice.rows()];
+        for piece in pieces {
+            let span = &lattice.cells[piece.cell];
+            if span.bottom == span.top + 1 {
+                in_one[span.top].push(piece);
+            }
+        }
+        for (strip, own) in in_one.into_iter().enumerate() {
             let mut lines: Vec<usize> = own.iter().map(|piece| piece.baseline).collect();
             lines.sort_unstable();
             lines.dedup();
@@ -38,6 +42,9 @@ impl Rows {
                 Some(below) => vec![lines[..below].to_vec(), lines[below..].to_vec()],
                 None => split(lattice, columns, &own, lines),
             });
+            for (row, lines) in rows.strips[strip].iter().enumerate() {
+                rows.of_line.extend(lines.iter().map(|line| ((strip, *line), row)));
+            }
             rows.starts.push(rows.starts[strip] + rows.strips[strip].len());
         }
         rows
@@ -49,7 +56,7 @@ impl Rows {
 
     /// The row in which a line stands, of those strips that are divided; or the strip's only one.
     pub(super) fn of_line(&self, strip: usize, baseline: usize) -> Option<usize> {
-        let row = self.strips[strip].iter().position(|lines| lines.contains(&baseline))?;
+        let row = self.of_line.get(&(strip, baseline))?;
         Some(self.starts[strip] + row)
     }
 
@@ -68,24 +75,32 @@ fn split(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>], lines: Vec<us
         return vec![lines];
     }
     let column_of = |piece: &Piece<'_>| columns.place(&piece.segment.bbox, &(0..columns.borders.len()));
-    let in_column = |column: usize| own.iter().filter(move |piece| column_of(piece) == (column, column));
-    let is_of_figures = |column: &usize| {
-        let distinct: HashSet<usize> = in_column(*column).map(|piece| piece.baseline).collect();
-        let values = in_column(*column).filter(|piece| is_value(&piece.segment.text)).count();
-        distinct.len() >= 2 && values * 10 >= in_column(*column).count() * 7
+    let mut in_column: Vec<Vec<&Piece<'_>>> = vec![Vec::new(); columns.borders.len()];
+    for piece in own {
+        let (first, last) = column_of(piece);
+        if first == last {
+            in_column[first].push(piece);
+        }
+    }
+    let is_of_figures = |column: &&Vec<&Piece<'_>>| {
+        let distinct: HashSet<usize> = column.iter().map(|piece| piece.baseline).collect();
+        let values = column.iter().filter(|piece| is_value(&piece.segment.text)).count();
+        distinct.len() >= 2 && values * 10 >= column.len() * 7
     };
-    let figures: Vec<usize> = (0..columns.borders.len()).filter(is_of_figures).collect();
+    let figures: Vec<&Vec<&Piece<'_>>> = in_column.iter().filter(is_of_figures).collect();
     let begins: Vec<bool> =
         if figures.len() >= 2 || figures.len() == 1 && (columns.borders.len() <= 3 || lines.len() >= 4) {
-            let value_at =
-                |line: usize, column: usize| in_column(column).any(|p| p.baseline == line && is_value(&p.segment.text));
-            lines.iter().map(|line| figures.iter().any(|column| value_at(*line, *column))).collect()
+            let values = figures.into_iter().flatten().filter(|piece| is_value(&piece.segment.text));
+            let with_value: HashSet<usize> = values.map(|piece| piece.baseline).collect();
+            lines.iter().map(|line| with_value.contains(line)).collect()
         } else {
             // Without figures: a box around lines that nearly all have most of the cells.
-            let width = |line: usize| own.iter().filter(|piece| piece.baseline == line).count();
+            let mut widths: HashMap<usize, usize> = HashMap::new();
+            own.iter().for_each(|piece| *widths.entry(piece.baseline).or_default() += 1);
+            let width = |line: usize| widths.get(&line).copied().unwrap_or(0);
             let several = lines.iter().filter(|line| width(**line) >= 2).count();
-            let prose = (0..columns.borders.len()).any(|column| {
-                let segments: Vec<&Segment<'_>> = in_column(column).map(|piece| &piece.segment).collect();
+            let prose = in_column.iter().any(|column| {
+                let segments: Vec<&Segment<'_>> = column.iter().map(|piece| &piece.segment).collect();
                 is_running_text(&segments)
             });
             let sparse = several * 10 < lines.len() * 7 || own.len() * 10 < lines.len() * columns.borders.len() * 6;
@@ -104,12 +119,11 @@ fn subheads(lattice: &Lattice, columns: &Columns, own: &[&Piece<'_>], lines: &[u
     if lines.len() < 2 || lines.len() > MOST_LINES || own.iter().any(|piece| is_value(&piece.segment.text)) {
         return None;
     }
-    let mut cells: Vec<usize> = own.iter().map(|piece| piece.cell).collect();
-    cells.sort_unstable();
-    cells.dedup();
-    let begin = cells.into_iter().filter_map(|cell| {
-        let range = columns.of_span(&lattice.cells[cell]);
-        let on = |line: usize| own.iter().filter(move |piece| piece.cell == cell && piece.baseline == line);
+    let mut cells: BTreeMap<usize, Vec<&Piece<'_>>> = BTreeMap::new();
+    own.iter().for_each(|piece| cells.entry(piece.cell).or_default().push(piece));
+    let begin = cells.iter().filter_map(|(cell, own)| {
+        let range = columns.of_span(&lattice.cells[*cell]);
+        let on = |line: usize| own.iter().filter(move |piece| piece.baseline == line);
         let first = *lines.iter().find(|line| on(**line).next().is_some())?;
         let upper: Vec<Bbox> = on(first).map(|piece| piece.segment.bbox).collect();
         let below = lines.iter().position(|line| *line > first && on(*line).count() > upper.len())?;
@@ -134,7 +148,9 @@ fn group(
     own: &[&Piece<'_>],
     column_of: &dyn Fn(&Piece<'_>) -> (usize, usize),
 ) -> Vec<Vec<usize>> {
-    let on = |line: usize| own.iter().filter(move |piece| piece.baseline == line);
+    let mut on_line: HashMap<usize, Vec<&Piece<'_>>> = HashMap::new();
+    own.iter().for_each(|piece| on_line.entry(piece.baseline).or_default().push(piece));
+    let on = |line: usize| on_line.get(&line).into_iter().flatten();
     let label = |line: usize| on(line).find(|piece| column_of(piece).0 == 0).map(|piece| &piece.segment);
     let tight = |above: usize, below: usize| {
         let bottom = on(above).map(|piece| piece.segment.bbox.bottom).fold(f32::MIN, f32::max);
