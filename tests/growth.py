@@ -8,12 +8,12 @@ import json
 import subprocess
 import sys
 
-ROOMS = ["deckle-structure"]
+ROOMS = ["deckle-contract", "deckle-structure", "deckle-decode"]
 
 FLAGS = [
     "--cfg", "counted",
     # Quick to build; what is counted are branches, which are as many at any level.
-    "-C", "opt-level=1",
+    "-C", "opt-level=1", "-C", "debuginfo=0",
     "-C", "passes=sancov-module",
     "-C", "llvm-args=-sanitizer-coverage-level=3",
     "-C", "llvm-args=-sanitizer-coverage-trace-pc",

@@ -14,5 +14,7 @@
 pub mod checkpoint;
 pub mod document;
 pub mod error;
+#[cfg(all(test, counted))]
+mod growth;
 pub mod record;
 pub mod telemetry;

@@ -15,6 +15,8 @@
 
 mod child;
 mod format;
+#[cfg(all(test, counted))]
+mod growth;
 mod image;
 pub mod limits;
 mod markdown;

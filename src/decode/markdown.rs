@@ -30,7 +30,7 @@ impl Format for Decoder {
 }
 
 /// Reads a text that is Markdown. Its first heading of level 1 is the title.
-fn open(text: &str) -> Opened {
+pub(crate) fn open(text: &str) -> Opened {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
@@ -59,6 +59,7 @@ struct Reader {
     pictures: Vec<Block>,
     in_front_matter: bool,
     footnote: bool,
+    has_title: bool,
 }
 
 impl Reader {
@@ -170,8 +171,7 @@ impl Reader {
     }
 
     fn begin_heading(&mut self, level: HeadingLevel) {
-        let has_title = self.blocks.iter().any(|b| b.kind == BlockKind::Title);
-        if level == HeadingLevel::H1 && !has_title {
+        if level == HeadingLevel::H1 && !self.has_title {
             self.begin(BlockKind::Title);
         } else {
             self.begin(BlockKind::SectionHeader);
@@ -229,6 +229,7 @@ impl Reader {
             };
             block.table = self.table.take();
             if !block.text.is_empty() || block.table.is_some() {
+                self.has_title |= block.kind == BlockKind::Title;
                 self.blocks.push(block);
             }
         }

@@ -109,7 +109,7 @@ fn normal(text: &str) -> String {
 }
 
 /// Splits into paragraphs.
-fn open(text: &str) -> Opened {
+pub(crate) fn open(text: &str) -> Opened {
     Opened { media_type: PLAIN.to_owned(), page_count: None, title: None, blocks: paragraphs(text) }
 }
 

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Bbox, Block, BlockKind, Cell, Document, Locator, Table};
+use super::{Bbox, Block, BlockKind, Cell, Document, Locator, PageInfo, Table};
 use crate::document::captions::caption_owners;
 use tree::{BODY, Tree};
 
@@ -24,7 +24,8 @@ pub fn to_docling(document: &Document) -> Value {
     let mut tree = Tree::default();
     let captions = caption_owners(&document.blocks);
     let mut owners: Vec<Option<String>> = vec![None; document.blocks.len()];
-    let mut writer = Writer { document, links: links(document), lists: Vec::new() };
+    let pages_by_number = document.pages.iter().rev().map(|page| (page.page_no, page)).collect();
+    let mut writer = Writer { pages: pages_by_number, links: links(document), lists: Vec::new() };
     for (index, block) in document.blocks.iter().enumerate() {
         if captions[index].is_none() {
             owners[index] = Some(writer.block(&mut tree, block));
@@ -68,9 +69,36 @@ fn pages(document: &Document) -> Value {
     Value::Object(pages.collect())
 }
 
+/// The links of a page that lead to an address, from the top down.
+struct Links<'a> {
+    sorted: Vec<(Bbox, &'a str)>,
+    /// For each the lowest bottom up to it, so that those above a place are passed over.
+    bottoms: Vec<f32>,
+}
+
+impl<'a> Links<'a> {
+    fn of(links: impl Iterator<Item = (Bbox, &'a str)>) -> Self {
+        let mut sorted: Vec<(Bbox, &str)> = links.collect();
+        sorted.sort_by(|a, b| a.0.top.total_cmp(&b.0.top));
+        let lowest = sorted.iter().scan(f32::NEG_INFINITY, |lowest, (bbox, _)| {
+            *lowest = lowest.max(bbox.bottom);
+            Some(*lowest)
+        });
+        let bottoms = lowest.collect();
+        Self { sorted, bottoms }
+    }
+
+    /// Those that lie over a box.
+    fn over(&self, bbox: Bbox) -> impl Iterator<Item = &(Bbox, &'a str)> {
+        let from = self.bottoms.partition_point(|bottom| *bottom <= bbox.top);
+        let below = self.sorted[from..].iter().take_while(move |(link, _)| link.top < bbox.bottom);
+        below.filter(move |(link, _)| link.overlap(&bbox) > 0.0)
+    }
+}
+
 /// The addresses that pages link to, with their boxes. Other schemes than these run something on some machines, and an
 /// export goes to programs that know nothing of where it came from.
-fn links(document: &Document) -> HashMap<u32, Vec<(Bbox, &str)>> {
+fn links(document: &Document) -> HashMap<u32, Links<'_>> {
     const SCHEMES: [&str; 4] = ["http://", "https://", "mailto:", "ftp://"];
     let is_address = |uri: &&str| {
         let begins = |scheme: &str| uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
@@ -78,15 +106,16 @@ fn links(document: &Document) -> HashMap<u32, Vec<(Bbox, &str)>> {
     };
     let links = document.pages.iter().filter(|page| !page.links.is_empty()).map(|page| {
         let found = page.links.iter().filter_map(|link| Some((link.bbox, link.uri.as_deref().filter(is_address)?)));
-        (page.page_no, found.collect())
+        (page.page_no, Links::of(found))
     });
     links.collect()
 }
 
 struct Writer<'a> {
-    document: &'a Document,
+    /// Pages by their number.
+    pages: HashMap<u32, &'a PageInfo>,
     /// Addresses on each page, with their boxes.
-    links: HashMap<u32, Vec<(Bbox, &'a str)>>,
+    links: HashMap<u32, Links<'a>>,
     /// The open list groups by nesting, each with its last item.
     lists: Vec<(String, Option<String>)>,
 }
@@ -167,7 +196,7 @@ impl Writer<'_> {
         const MOST: f32 = 0.6;
         let [place] = &block.prov[..] else { return None };
         let (page_no, bbox) = (place.page_no?, place.bbox?);
-        let mut over = self.links.get(&page_no)?.iter().filter(|(link, _)| link.overlap(&bbox) > 0.0).peekable();
+        let mut over = self.links.get(&page_no)?.over(bbox).peekable();
         let (_, uri) = over.peek()?;
         let mut covered = 0.0;
         for (link, other) in over {
@@ -192,7 +221,13 @@ impl Writer<'_> {
 
     fn table_item(&self, block: &Block, table: &Table) -> Value {
         let mut item = self.floating(block, "table");
-        let cells: Vec<Value> = table.cells.iter().map(|cell| cell_item(cell, is_section(table, cell))).collect();
+        let mut in_row: HashMap<u32, usize> = HashMap::new();
+        for cell in table.cells.iter().filter(|cell| !cell.text.is_empty()) {
+            *in_row.entry(cell.row_index).or_default() += 1;
+        }
+        let is_alone = |cell: &Cell| in_row.get(&cell.row_index) == Some(&1);
+        let cell = |cell: &Cell| cell_item(cell, is_section(table, cell, is_alone(cell)));
+        let cells: Vec<Value> = table.cells.iter().map(cell).collect();
         let mut grid: Vec<Vec<Value>> = (0..table.rows)
             .map(|row| (0..table.columns).map(|column| cell_item(&empty_cell(row, column), false)).collect())
             .collect();
@@ -219,7 +254,7 @@ impl Writer<'_> {
         let places = places.iter().filter_map(|place| {
             let page_no = place.page_no?;
             let bbox = place.bbox.or_else(|| {
-                let page = self.document.pages.iter().find(|page| page.page_no == page_no)?;
+                let page = self.pages.get(&page_no)?;
                 Some(Bbox { left: 0.0, top: 0.0, right: page.width, bottom: page.height })
             })?;
             Some(json!({ "page_no": page_no, "bbox": bbox_item(&bbox), "charspan": [0, length] }))
@@ -243,12 +278,8 @@ fn empty_cell(row_index: u32, column_index: u32) -> Cell {
 
 /// Whether a cell names the rows below it: alone in its row, but below the heads and beside columns that it leaves
 /// empty.
-fn is_section(table: &Table, cell: &Cell) -> bool {
-    let alone = || {
-        let beside = |other: &&Cell| other.row_index == cell.row_index && !other.text.is_empty();
-        table.cells.iter().filter(beside).count() == 1
-    };
-    !cell.header && cell.column_index == 0 && !cell.text.is_empty() && table.columns > 1 && alone()
+fn is_section(table: &Table, cell: &Cell, is_alone: bool) -> bool {
+    !cell.header && cell.column_index == 0 && !cell.text.is_empty() && table.columns > 1 && is_alone
 }
 
 fn cell_item(cell: &Cell, section: bool) -> Value {
