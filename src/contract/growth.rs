@@ -6,6 +6,8 @@ mod steps;
 
 use steps::assert_even;
 
+use crate::record::{Event, Uploaded, wire};
+
 use crate::document::{
     Bbox, Block, BlockKind, Cell, Document, Locator, PageInfo, Table, docling, html, markdown,
     metadata::{FormField, FormFieldKind, Link},
@@ -132,4 +134,41 @@ fn tables_in_html() {
         &[("a high table", 1_000, &high as &dyn Fn(usize) -> Table), ("a wide table", 1_000, &wide)],
         |table| html::table(table),
     );
+}
+
+/// An upload with so many attributes, principals and entries of its trail.
+fn upload(n: usize) -> Uploaded {
+    let attributes: std::collections::BTreeMap<String, String> =
+        (0..n).map(|at| (format!("a{at}"), "b".into())).collect();
+    let envelope = wire::Headers::default().envelope();
+    let source = serde_json::json!({"uri": "", "filename": "a", "media_type": "", "size_bytes": 1, "sha256": ""});
+    let upload = serde_json::json!({"envelope": envelope, "source": source, "options": {}});
+    let mut upload: Uploaded = serde_json::from_value(upload).unwrap();
+    upload.envelope.attributes = attributes;
+    upload.envelope.access = vec!["someone".to_owned(); n];
+    upload.envelope.trail = vec![Default::default(); n];
+    upload
+}
+
+#[test]
+fn records() {
+    let encoded = |n: usize| wire::encode(&upload(n)).unwrap();
+    assert_even(&[("an upload", 500, &encoded)], |bytes| wire::decode::<Uploaded>(bytes).unwrap());
+    assert_even(&[("an upload", 500, &encoded)], |bytes| wire::decode_to_json(Uploaded::TOPIC, bytes).unwrap());
+}
+
+/// Lengths that a record does not have cost nothing: neither time nor memory is given for what is only announced.
+#[test]
+fn a_record_costs_no_more_than_its_bytes() {
+    let good = wire::encode(&upload(9)).unwrap().to_vec();
+    let usual = steps::count(good.clone(), &|bytes: &mut Vec<u8>| wire::decode::<Uploaded>(bytes));
+    for at in 10..good.len() {
+        for announced in
+            [&[0xfe, 0xff, 0xff, 0xff, 0x0f][..], &[0xfe, 0xff, 0x7f], &[0xfe, 0x7f], &[0xff, 0xff, 0xff, 0x0f]]
+        {
+            let bytes = [&good[..at], announced, &good[at..]].concat();
+            let steps = steps::count(bytes, &|bytes: &mut Vec<u8>| wire::decode::<Uploaded>(bytes));
+            assert!(steps < usual * 4, "{steps} steps with {announced:?} at {at}, {usual} without");
+        }
+    }
 }

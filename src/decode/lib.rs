@@ -17,6 +17,8 @@ mod child;
 mod format;
 #[cfg(all(test, counted))]
 mod growth;
+#[cfg(test)]
+mod hostile;
 mod image;
 pub mod limits;
 mod markdown;

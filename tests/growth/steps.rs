@@ -47,7 +47,8 @@ unsafe impl GlobalAlloc for Counted {
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;
 
-fn steps<I, O>(input: I, run: &impl Fn(&mut I) -> O) -> u64 {
+/// The steps of one run.
+pub(crate) fn count<I, O>(input: I, run: &impl Fn(&mut I) -> O) -> u64 {
     static ALONE: Mutex<()> = Mutex::new(());
     let mut input = input;
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,13 +63,12 @@ fn steps<I, O>(input: I, run: &impl Fn(&mut I) -> O) -> u64 {
 pub(crate) fn assert_even<I, O>(shapes: &[(&str, usize, &dyn Fn(usize) -> I)], run: impl Fn(&mut I) -> O) {
     let mut wrong = Vec::new();
     for (name, size, make) in shapes {
-        let (once, four_times) = (steps(make(*size), &run), steps(make(size * 4), &run));
+        let (once, four_times) = (count(make(*size), &run), count(make(size * 4), &run));
         assert!(
             once > *size as u64,
             "{name}: {once} steps for {size} things: built without counting, or nothing was done"
         );
         let growth = four_times as f64 / once as f64;
-        println!("{name}: {once} steps at {size}, {growth:.2} times that at {}", size * 4);
         if growth > MOST {
             wrong.push(format!("{name}: {once} steps at {size}, {growth:.2} times that at {}", size * 4));
         }

@@ -219,8 +219,6 @@ fn a_checkpoint_ends_the_work_within_a_long_text_a_long_list_and_a_long_table() 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn no_chunk_is_longer_than_the_limit(blocks in prop::collection::vec(any_block(), 0..12), limit in prop::sample::select(vec![24usize, 64, 256])) {
         for chunk in chunk(&blocks, limit, &count) {

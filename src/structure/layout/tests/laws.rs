@@ -3,12 +3,30 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::*;
 
+/// What no printer draws, and files say all the same.
+fn odd_number() -> impl Strategy<Value = f32> {
+    const NAMED: [f32; 6] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE, -0.0];
+    prop_oneof![2 => prop::sample::select(&NAMED[..]), 1 => -1e9f32..1e9, 1 => -700.0..0f32]
+}
+
 fn any_line() -> impl Strategy<Value = Line> {
-    let edge = prop_oneof![200 => (0..60u8).prop_map(|x| f32::from(x) * 10.0), 1 => Just(f32::NAN), 1 => -1e9f32..1e9];
+    let edge = prop_oneof![300 => (0..60u8).prop_map(|x| f32::from(x) * 10.0), 2 => odd_number()];
     let text = prop_oneof![6 => "[a-zA-Z0-9.•–:-]{1,9}( {1,12}[a-z0-9.]{1,9}){0,6}", 1 => Just(String::new()), 1 => "\\PC{0,20}"];
-    (edge.clone(), edge, 6.0..30f32, text, any::<bool>(), prop::option::of(0.0..1f32)).prop_map(
-        |(left, top, size, text, bold, confidence)| {
-            let line = line(left, top, size, &text);
+    let odd = prop_oneof![60 => Just(None), 1 => (odd_number(), any::<prop::sample::Index>(), 0..5u8).prop_map(Some)];
+    (edge.clone(), edge, 6.0..30f32, text, any::<bool>(), prop::option::of(0.0..1f32), odd).prop_map(
+        |(left, top, size, text, bold, confidence, odd)| {
+            let mut line = line(left, top, size, &text);
+            if let Some((number, at, what)) = odd {
+                let count = line.words.len().max(1);
+                match (what, line.words.get_mut(at.index(count))) {
+                    (0, Some(word)) => word.bbox.left = number,
+                    (1, Some(word)) => word.bbox.bottom = number,
+                    (2, _) => line.bbox.right = number,
+                    (3, _) => line.bbox.top = number,
+                    _ => line.font_size = Some(number),
+                }
+            }
+            let size = line.font_size.unwrap_or(size);
             let method = if confidence.is_some() { Method::Ocr } else { Method::TextLayer };
             Line { bold, confidence, method, font_size: if bold { None } else { Some(size) }, ..line }
         },
@@ -16,12 +34,15 @@ fn any_line() -> impl Strategy<Value = Line> {
 }
 
 fn any_box() -> impl Strategy<Value = Bbox> {
-    (0.0..600f32, 0.0..800f32, 0.0..400f32, 0.0..400f32).prop_map(|(left, top, width, height)| Bbox {
+    let usual = (0.0..600f32, 0.0..800f32, 0.0..400f32, 0.0..400f32).prop_map(|(left, top, width, height)| Bbox {
         left,
         top,
         right: left + width,
         bottom: top + height,
-    })
+    });
+    let odd = [odd_number(), odd_number(), odd_number(), odd_number()];
+    let odd = odd.prop_map(|[left, top, right, bottom]| Bbox { left, top, right, bottom });
+    prop_oneof![30 => usual, 1 => odd]
 }
 
 fn any_region() -> impl Strategy<Value = Region> {
@@ -46,17 +67,17 @@ fn any_page() -> impl Strategy<Value = Page> {
     let boxes = |most| prop::collection::vec(any_box(), 0..most);
     let rules = prop::collection::vec(prop_oneof![4 => any_rule(), 1 => any_box()], 0..30);
     let parts = (prop::collection::vec(any_line(), 0..80), boxes(4), rules, boxes(30));
-    (parts, prop::collection::vec(any_region(), 0..12), 1..4u32, any::<bool>()).prop_map(
-        |((lines, images, rules, paths), regions, page_no, is_scan)| {
+    let sides = prop_oneof![9 => Just([600.0, 800.0]), 1 => [odd_number(), odd_number()]];
+    (parts, prop::collection::vec(any_region(), 0..12), 1..4u32, any::<bool>(), sides).prop_map(
+        |((lines, images, rules, paths), regions, page_no, is_scan, [width, height])| {
             let method = Some(if is_scan { Method::Ocr } else { Method::TextLayer });
-            Page { images, drawing: Drawing { rules, paths }, regions, page_no, method, ..page(lines) }
+            let drawing = Drawing { rules, paths };
+            Page { images, drawing, regions, page_no, method, width, height, ..page(lines) }
         },
     )
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
-
     #[test]
     fn no_line_is_lost_and_none_doubled(mut page in any_page()) {
         analyse(&mut page);
