@@ -29,6 +29,7 @@ mod positions;
 mod producer;
 mod reader;
 mod record;
+mod refusal;
 mod tail;
 pub mod topics;
 mod touched;

@@ -11,10 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rdkafka::error::KafkaError;
 use tokio::sync::oneshot;
 
 use super::{
     Shared, client,
+    refusal::{Kind, Unlisted},
     touched::Touched,
     transaction::{Fault, Producer, Transaction, nap},
 };
@@ -59,6 +61,8 @@ pub(super) struct Slot {
     fenced: Option<Instant>,
     /// What failed transactions may have left open: taken back before the next one.
     left: Touched,
+    /// The latest refusals of which nobody knows whether they pass.
+    unlisted: Unlisted,
 }
 
 impl ProducerThread {
@@ -78,6 +82,7 @@ impl ProducerThread {
                 settled: false,
                 fenced: None,
                 left: Touched::default(),
+                unlisted: Unlisted::default(),
             };
             thread::Builder::new()
                 .name("kafka-producer".to_owned())
@@ -92,7 +97,7 @@ impl ProducerThread {
     pub(super) fn settle_soon(&mut self, done: impl FnOnce(Result<()>) + Send + 'static) -> Result<()> {
         let settle: Job = Box::new(move |slot| {
             let outcome = loop {
-                match slot.settled().map(drop) {
+                match slot.ready().map(drop) {
                     Err(Failure::Unavailable { .. }) if !slot.abandoned.load(Ordering::Relaxed) => nap(RETRY),
                     outcome => break outcome,
                 }
@@ -113,7 +118,7 @@ impl ProducerThread {
         let away = || Failure::unavailable(client::DEPENDENCY, "the transaction coordinator does not answer");
         let thread = self.start()?;
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |slot| drop(reply.send(slot.settled().map(drop))));
+        let job: Job = Box::new(move |slot| drop(reply.send(slot.ready().map(drop))));
         if thread.jobs.send(job).is_err() {
             self.thread = None;
             return Err(away());
@@ -133,10 +138,7 @@ impl ProducerThread {
         &mut self,
         work: impl FnOnce(Begin<'_>) -> std::result::Result<T, Fault> + Send + 'static,
     ) -> std::result::Result<T, CommitError> {
-        self.settled().await.map_err(|failure| match failure {
-            Failure::Defect { message } => CommitError::Defect(message),
-            other => CommitError::Aborted(other.to_string()),
-        })?;
+        self.settled().await.map_err(not_begun)?;
         let patience = self.shared.config.call();
         let thread = self.start().map_err(|failure| CommitError::Aborted(failure.to_string()))?;
         let (reply, answer) = oneshot::channel();
@@ -157,6 +159,14 @@ impl ProducerThread {
                 Err(CommitError::Unknown(format!("no answer within {patience:?}")))
             }
         }
+    }
+}
+
+/// Nothing of a transaction is visible that could not begin.
+fn not_begun(failure: Failure) -> CommitError {
+    match failure {
+        Failure::Defect { message } => CommitError::Defect(message),
+        other => CommitError::Aborted(other.to_string()),
     }
 }
 
@@ -190,6 +200,14 @@ impl Slot {
         }
     }
 
+    /// The producer, settled; a defect once refusals of which nobody knows whether they pass have lasted.
+    fn ready(&mut self) -> Result<&mut Producer> {
+        match self.unlisted.take_lasting(Instant::now()) {
+            Some(why) => Err(Failure::defect(why)),
+            None => self.settled(),
+        }
+    }
+
     /// The producer, with nothing of a former one left open.
     fn settled(&mut self) -> Result<&mut Producer> {
         // A producer is fenced by another process of our name, by a broker that lost patience, or by a late call of
@@ -205,16 +223,27 @@ impl Slot {
         }
         let producer = self.producer.as_mut().ok_or_else(|| Failure::defect("log.kafka: no producer"))?;
         if !self.settled {
-            if let Err(failure) = producer.init_transactions(config.call() / 2) {
+            if let Err(error) = producer.init_transactions(config.call() / 2) {
                 // A client that was fenced while it began is of no more use; another one costs little.
                 self.producer = None;
-                return Err(failure);
+                return Err(self.not_settled(&error));
             }
             self.settled = true;
             self.shared.health.answered();
         }
         self.take_back()?;
         self.producer.as_mut().ok_or_else(|| Failure::defect("log.kafka: no producer"))
+    }
+
+    /// Why a producer cannot begin.
+    fn not_settled(&mut self, error: &KafkaError) -> Failure {
+        let what = "the producer cannot begin";
+        match Kind::of(error) {
+            Kind::Never => return Failure::defect(format!("kafka: {what}: {error}")),
+            Kind::Unlisted => self.unlisted.add(Instant::now(), format!("{what}: {error}")),
+            Kind::Fenced | Kind::UnknownTopic | Kind::TooLarge | Kind::Passing => {}
+        }
+        client::failure(what, error)
     }
 
     /// Takes back what failed transactions may have left open.
@@ -224,11 +253,12 @@ impl Slot {
         match taken_back {
             Ok(()) => {}
             // A topic that is gone holds nothing open.
-            Err(Fault { error: error @ CommitError::Defect(_), broken }) => {
+            Err(Fault { error: error @ CommitError::Defect(_), broken, .. }) => {
                 tracing::warn!(id = %self.id, %error, "what failed transactions touched cannot be touched again");
                 self.drop_producer_if(broken, &error);
             }
-            Err(Fault { error, broken }) => {
+            Err(Fault { error, broken, unlisted }) => {
+                self.note(unlisted, &error);
                 self.drop_producer_if(broken, &error);
                 let why = format!("a failed transaction of {} is not taken back yet: {error}", self.id);
                 return Err(Failure::unavailable(client::DEPENDENCY, why));
@@ -236,6 +266,12 @@ impl Slot {
         }
         self.left = Touched::default();
         Ok(())
+    }
+
+    fn note(&mut self, unlisted: bool, error: &CommitError) {
+        if unlisted {
+            self.unlisted.add(Instant::now(), error.to_string());
+        }
     }
 
     fn drop_producer_if(&mut self, broken: bool, error: &CommitError) {
@@ -251,15 +287,17 @@ impl Slot {
         &mut self,
         work: impl FnOnce(Begin<'_>) -> std::result::Result<T, Fault>,
     ) -> std::result::Result<T, CommitError> {
-        let producer = self.settled().map_err(|failure| CommitError::Aborted(failure.to_string()))?;
+        let producer = self.ready().map_err(not_begun)?;
         let worked = work(Begin(producer));
         let touched = producer.take_touched();
         match worked {
             Ok(done) => {
+                self.unlisted = Unlisted::default();
                 self.shared.health.answered();
                 Ok(done)
             }
-            Err(Fault { error, broken }) => {
+            Err(Fault { error, broken, unlisted }) => {
+                self.note(unlisted, &error);
                 if matches!(error, CommitError::Aborted(_) | CommitError::Fenced(_)) {
                     self.left.add(touched);
                 }

@@ -25,6 +25,7 @@ use super::{
     Shared,
     client::{self, Reports},
     record::{Outgoing, appended_at_us},
+    refusal::Kind,
     touched::{Moves, Touched},
 };
 use crate::CommitError;
@@ -52,6 +53,27 @@ pub(super) struct Fault {
     pub(super) error: CommitError,
     /// Whether the producer is of no more use.
     pub(super) broken: bool,
+    /// Whether it comes from a code of which nobody knows whether it passes.
+    pub(super) unlisted: bool,
+}
+
+/// Why a transaction ends, and whether that comes from a code of which nobody knows whether it passes.
+struct Refused {
+    error: CommitError,
+    unlisted: bool,
+}
+
+impl From<CommitError> for Refused {
+    fn from(error: CommitError) -> Self {
+        Self { error, unlisted: false }
+    }
+}
+
+impl Refused {
+    fn with(self, broken: bool) -> Fault {
+        let Self { error, unlisted } = self;
+        Fault { error, broken, unlisted }
+    }
 }
 
 type Step<T> = std::result::Result<T, Fault>;
@@ -148,42 +170,21 @@ fn is_purged(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
 }
 
-/// Another producer has our transactional id, or another process our name in the group, or the broker has aborted a
-/// transaction that took too long.
-fn is_fenced(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::Fenced
-                | Code::ProducerFenced
-                | Code::InvalidProducerEpoch
-                | Code::FencedInstanceId
-                | Code::InvalidProducerIdMapping
-        )
-    )
-}
-
 /// An error before the commit was asked for: nothing is visible.
-fn not_committed(what: &str, error: &KafkaError) -> CommitError {
-    use RDKafkaErrorCode as Code;
-    match error.rdkafka_error_code() {
-        _ if is_fenced(error) => CommitError::Fenced(format!("{what}: {error}")),
-        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::InvalidTopic) => {
+fn not_committed(what: &str, error: &KafkaError) -> Refused {
+    let kind = Kind::of(error);
+    let refused = match kind {
+        Kind::Fenced => CommitError::Fenced(format!("{what}: {error}")),
+        Kind::UnknownTopic => {
             CommitError::Defect(format!("log.unknown_topic: {what}: {error}; run `deckle topics plan`"))
         }
-        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => CommitError::Defect(format!(
+        Kind::TooLarge => CommitError::Defect(format!(
             "log.record_too_large: {what}: {error}; the topic's `max.message.bytes` is the limit"
         )),
-        Some(
-            Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-            | Code::OffsetMetadataTooLarge,
-        ) => CommitError::Defect(format!("{what}: {error}")),
-        _ => CommitError::Aborted(format!("{what}: {error}")),
-    }
+        Kind::Never => CommitError::Defect(format!("{what}: {error}")),
+        Kind::Passing | Kind::Unlisted => CommitError::Aborted(format!("{what}: {error}")),
+    };
+    Refused { error: refused, unlisted: kind == Kind::Unlisted }
 }
 
 impl Producer {
@@ -200,8 +201,8 @@ impl Producer {
     }
 
     /// Finishes what a former producer of the same id left open, and fences it. Waits `patience`; may be called again
-    /// after `Unavailable`.
-    pub(super) fn init_transactions(&self, patience: Duration) -> Result<()> {
+    /// after an error that passes.
+    pub(super) fn init_transactions(&self, patience: Duration) -> std::result::Result<(), KafkaError> {
         let deadline = Instant::now() + patience;
         // Asked before a broker is connected, librdkafka looks for the coordinator only half a second later.
         let _ = self.client.client().fetch_cluster_id(TRY);
@@ -213,7 +214,7 @@ impl Producer {
             };
             match verdict(&error) {
                 Verdict::Again if Instant::now() < deadline && !self.is_abandoned() => nap(RETRY),
-                _ => return Err(client::failure("the producer cannot begin", &error)),
+                _ => return Err(error),
             }
         }
     }
@@ -245,10 +246,10 @@ impl Producer {
             return Err(transaction.abort(why));
         }
         let fault = match &touched.moves {
-            None => transaction.abort(CommitError::Aborted("as was meant".to_owned())),
+            None => transaction.abort(CommitError::Aborted("as was meant".to_owned()).into()),
             // The group may refuse: that these positions are in the transaction the coordinator knows before.
             Some(moves) => match transaction.offsets(moves) {
-                Ok(transaction) => transaction.abort(CommitError::Aborted("as was meant".to_owned())),
+                Ok(transaction) => transaction.abort(CommitError::Aborted("as was meant".to_owned()).into()),
                 Err(refused) => refused,
             },
         };
@@ -261,7 +262,7 @@ impl Producer {
         self.moves = None;
         match self.client.begin_transaction() {
             Ok(()) => Ok(Transaction { producer: self }),
-            Err(error) => Err(Fault { error: not_committed("begin", &error), broken: true }),
+            Err(error) => Err(not_committed("begin", &error).with(true)),
         }
     }
 }
@@ -301,7 +302,7 @@ impl<'p> Transaction<'p> {
                 Err((error, _)) => return Err(self.abort(not_committed(&record.topic, &error))),
             }
             if self.producer.is_abandoned() {
-                return Err(self.abort(CommitError::Aborted("nobody waits for it any more".to_owned())));
+                return Err(self.abort(CommitError::Aborted("nobody waits for it any more".to_owned()).into()));
             }
         }
     }
@@ -324,7 +325,7 @@ impl<'p> Transaction<'p> {
             }
             Err(error) => {
                 let why = not_committed("positions", &error);
-                Err(if matches!(verdict(&error), Verdict::Broken) { self.broken(why) } else { self.abort(why) })
+                Err(if matches!(verdict(&error), Verdict::Broken) { why.with(true) } else { self.abort(why) })
             }
         }
     }
@@ -335,7 +336,7 @@ impl<'p> Transaction<'p> {
             return Err(self.abort(why));
         }
         if self.producer.is_abandoned() {
-            return Err(self.abort(CommitError::Aborted("nobody waits for it any more".to_owned())));
+            return Err(self.abort(CommitError::Aborted("nobody waits for it any more".to_owned()).into()));
         }
         // Without a limit: any other "risks internal state desynchronization" (rdkafka.h). Who waits has one.
         match self.insist(|client| client.commit_transaction(Timeout::Never)) {
@@ -343,7 +344,10 @@ impl<'p> Transaction<'p> {
             Err(error) => Err(match verdict(&error) {
                 // The coordinator did not commit.
                 Verdict::Abort => self.abort(not_committed("commit", &error)),
-                Verdict::Again | Verdict::Broken => self.broken(CommitError::Unknown(format!("commit: {error}"))),
+                Verdict::Again | Verdict::Broken => {
+                    let unlisted = Kind::of(&error) == Kind::Unlisted;
+                    Fault { error: CommitError::Unknown(format!("commit: {error}")), broken: true, unlisted }
+                }
             }),
         }
     }
@@ -365,7 +369,7 @@ impl<'p> Transaction<'p> {
     }
 
     /// Waits for the delivery of every record.
-    fn drain(&self) -> std::result::Result<(), CommitError> {
+    fn drain(&self) -> std::result::Result<(), Refused> {
         let client = &self.producer.client;
         while client.in_flight_count() > 0 {
             client.poll(Duration::ZERO);
@@ -373,7 +377,7 @@ impl<'p> Transaction<'p> {
                 nap(NAP);
             }
             if self.producer.is_abandoned() {
-                return Err(CommitError::Aborted("nobody waits for it any more".to_owned()));
+                return Err(CommitError::Aborted("nobody waits for it any more".to_owned()).into());
             }
         }
         match &client.context().lock().failed {
@@ -382,13 +386,9 @@ impl<'p> Transaction<'p> {
         }
     }
 
-    fn broken(self, error: CommitError) -> Fault {
-        Fault { error, broken: true }
-    }
-
     /// Takes everything back. `abort_transaction` does not serve delivery reports and would wait for them in vain. What
     /// is in flight is waited for, not purged: its late answer would be taken for one of the next transaction.
-    fn abort(self, why: CommitError) -> Fault {
+    fn abort(self, why: Refused) -> Fault {
         let client = &self.producer.client;
         client.purge(PurgeConfig::default().queue());
         while client.in_flight_count() > 0 && !self.producer.is_abandoned() {
@@ -400,16 +400,18 @@ impl<'p> Transaction<'p> {
         let refused = client.context().lock().failed.take().filter(|(_, error)| !is_purged(error));
         let broken = refused.is_some();
         let why = match (refused, why) {
-            (Some((topic, error)), CommitError::Aborted(_)) => not_committed(&topic, &error),
+            (Some((topic, error)), Refused { error: CommitError::Aborted(_), .. }) => not_committed(&topic, &error),
             (_, why) => why,
         };
         match self.insist(|client| client.abort_transaction(Timeout::Never)) {
-            Ok(()) => Fault { error: why, broken },
+            Ok(()) => why.with(broken),
             // What is left open is aborted by the next producer of this id; nobody commits it.
-            Err(error) if is_fenced(&error) => Fault { error: CommitError::Fenced(format!("{error}")), broken: true },
+            Err(error) if Kind::of(&error) == Kind::Fenced => {
+                Refused::from(CommitError::Fenced(format!("{error}"))).with(true)
+            }
             Err(error) => {
                 tracing::debug!(%error, "abort");
-                Fault { error: why, broken: true }
+                why.with(true)
             }
         }
     }

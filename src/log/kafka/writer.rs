@@ -139,7 +139,7 @@ impl Prepared {
         if self.partitions.is_empty() {
             return Ok(None);
         }
-        let fenced = |why: String| Fault { error: CommitError::Fenced(why), broken: false };
+        let fenced = |why: String| Fault { error: CommitError::Fenced(why), broken: false, unlisted: false };
         let Some(consumer) = self.consumer.upgrade() else {
             return Err(fenced("the member has left its group".to_owned()));
         };
@@ -151,7 +151,7 @@ impl Prepared {
         };
         match self.ownership.check(self.partitions.iter(), Some(&member)) {
             Ok(()) => Ok(Some(metadata)),
-            Err(partition) => Err(Fault { error: not_ours(partition), broken: false }),
+            Err(partition) => Err(Fault { error: not_ours(partition), broken: false, unlisted: false }),
         }
     }
 }
