@@ -70,7 +70,7 @@ type Headers = HashMap<DocumentKey, Option<Header>>;
 /// What an index holds, and how it is read.
 #[async_trait]
 pub(super) trait Contents: Send + Sync + 'static {
-    /// Empties it, and fills it with what is current.
+    /// Fills it with what is current, which takes the place of what it holds once it is whole.
     async fn load(&self, session: &Session, spaces: &Spaces) -> Result<()>;
 
     /// Puts what the tables have of documents in the place of what is held.

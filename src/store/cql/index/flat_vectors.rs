@@ -54,11 +54,6 @@ impl FlatVectorIndex {
         }
     }
 
-    /// Floats per row.
-    pub(super) fn dimension(&self) -> u32 {
-        self.dimension as u32
-    }
-
     /// Rows held.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
