@@ -7,7 +7,7 @@ use std::{
     fs::{DirEntry, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -91,7 +91,7 @@ impl Folder {
     fn is_put_again(&self, blob: &BlobRef) -> bool {
         let Ok(file) = File::open(self.path(blob)) else { return false };
         file.metadata().is_ok_and(|file| file.len() == blob.size_bytes)
-            && file.set_modified(SystemTime::now()).is_ok()
+            && file.set_modified(jiff::Timestamp::now().into()).is_ok()
             && self.path(blob).exists()
     }
 

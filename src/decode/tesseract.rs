@@ -4,9 +4,9 @@ use std::{
     fs,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use tesseract_rs::{TessPageSegMode, TesseractAPI, TesseractError};
 use unicode_normalization::UnicodeNormalization;
 
@@ -110,18 +110,21 @@ pub(crate) struct Installed(Mutex<Option<(Folders, Arc<[String]>)>>);
 
 /// Whether a folder changed so long ago that another change would have another time: file systems count in ticks of some
 /// milliseconds, a few in seconds.
-fn is_settled(changed: &SystemTime) -> bool {
-    changed.elapsed().is_ok_and(|age| age > Duration::from_secs(2))
+fn is_settled(changed: &Timestamp) -> bool {
+    Timestamp::now().duration_since(*changed) > SignedDuration::from_secs(2)
 }
 
 /// When the folder of data and that of scripts changed last; `None` for one that is not there.
-type Folders = [Option<SystemTime>; 2];
+type Folders = [Option<Timestamp>; 2];
 
 impl Installed {
     /// The languages that are installed now.
     pub(crate) fn now(&self, config: &Config) -> Arc<[String]> {
         let tessdata = config.tessdata();
-        let changed = |folder: &Path| fs::metadata(folder).and_then(|folder| folder.modified()).ok();
+        let changed = |folder: &Path| {
+            let modified = fs::metadata(folder).and_then(|folder| folder.modified()).ok()?;
+            Timestamp::try_from(modified).ok()
+        };
         let folders = [changed(&tessdata), changed(&tessdata.join("script"))];
         let mut listed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*listed {
@@ -329,9 +332,9 @@ mod tests {
             assert_eq!(installed.now(&config).last().map(String::as_str), Some(name));
         }
         // Unchanged for a while: from then on it is not listed again.
-        let a_minute_ago = SystemTime::now() - Duration::from_secs(60);
+        let a_minute_ago = Timestamp::now() - SignedDuration::from_secs(60);
         for folder in [folder.path().to_owned(), folder.path().join("script")] {
-            fs::File::open(folder).unwrap().set_modified(a_minute_ago).unwrap();
+            fs::File::open(folder).unwrap().set_modified(a_minute_ago.into()).unwrap();
         }
         let first = installed.now(&config);
         assert!(Arc::ptr_eq(&first, &installed.now(&config)));

@@ -19,6 +19,11 @@ fn measures(of: &Value) -> Vec<&str> {
 async fn every_format_of_truth_gives_its_figures_and_what_failed_is_lost() {
     let home = Home::new();
     let (truths, out) = (data().join("eval"), home.join("report"));
+    fs::create_dir_all(out.join("documents")).unwrap();
+    fs::write(home.join("mine"), "mine").unwrap();
+    for page in ["index.html", "documents/001.html"] {
+        std::os::unix::fs::symlink(home.join("mine"), out.join(page)).unwrap();
+    }
     let ran = home.deckle(["eval".as_ref(), truths.as_os_str(), "--out".as_ref(), out.as_os_str(), "--json".as_ref()]);
     let report = ran.await.ended(1).json();
     let documents = report["documents"].as_array().unwrap();
@@ -65,6 +70,7 @@ async fn every_format_of_truth_gives_its_figures_and_what_failed_is_lost() {
     let written: Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
     assert_eq!(written, report);
     the_pages_stand_alone(&out, &names);
+    assert_eq!(fs::read_to_string(home.join("mine")).unwrap(), "mine", "links are replaced, not followed");
 }
 
 /// Pages name only files that are there, and nothing of another machine.

@@ -218,7 +218,7 @@ async fn a_redrive_that_was_cut_off_is_taken_over_and_told_once() {
         let letter = letters(&app, &[StateName::Open]).await.remove(0).letter;
         let version = letter.version + 1_000;
         app.store
-            .claim_redrive(&letter.key, Claim { id: uuid::Uuid::new_v4(), version, now: 1, until: 2 })
+            .claim_redrive(&letter.key, Claim { id: uuid::Uuid::now_v7(), version, now: 1, until: 2 })
             .await
             .unwrap();
         if was_appended {
@@ -243,7 +243,7 @@ async fn a_claim_of_another_redrive_at_work_is_left_to_it() {
     let app = home.app();
     let letter = letters(&app, &[StateName::Open]).await.remove(0).letter;
     let until = i64::MAX / 2;
-    app.store.claim_redrive(&letter.key, Claim { id: uuid::Uuid::new_v4(), version: 9, now: 1, until }).await.unwrap();
+    app.store.claim_redrive(&letter.key, Claim { id: uuid::Uuid::now_v7(), version: 9, now: 1, until }).await.unwrap();
     let counts = support::record_counts(&app).await;
     let ran = home.deckle(["dead-letters", "redrive", "--all", "--json"]).await.ended(1).json();
     assert_eq!(ran["left"][0]["state"], "redriving");

@@ -4,7 +4,10 @@ mod pictures;
 mod read;
 mod terminal;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 
@@ -127,10 +130,16 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
             comparison: &it.comparison,
             pictures,
         });
-        html::write(&report, &shown.collect::<Vec<_>>(), folder)?;
-        let path = folder.join("report.json");
-        let text = serde_json::to_string_pretty(&report)?;
-        whole::write(&path, text.as_bytes(), Standing::Replaced).with_context(|| format!("{}", path.display()))?;
+        let of_documents = folder.join(html::DOCUMENTS);
+        std::fs::create_dir_all(&of_documents)
+            .with_context(|| format!("the folder {} cannot be made", of_documents.display()))?;
+        whole::remove_abandoned(&of_documents);
+        let mut put = |path: &Path, text: String| {
+            let path = folder.join(path);
+            whole::write(&path, text.as_bytes(), Standing::Replaced).with_context(|| format!("{}", path.display()))
+        };
+        html::write(&report, &shown.collect::<Vec<_>>(), &mut put)?;
+        put(Path::new("report.json"), serde_json::to_string_pretty(&report)?)?;
     }
     if json {
         print_json(&report)?;

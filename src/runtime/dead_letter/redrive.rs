@@ -111,7 +111,7 @@ pub async fn redrive(
     let needed = rate.as_ref().map_or(Duration::ZERO, |rate| rate.time_for(letters.len()));
     let until = now.saturating_add(i64::try_from((CLAIM + needed).as_micros()).unwrap_or(i64::MAX));
 
-    let claim_id = Uuid::new_v4();
+    let claim_id = Uuid::now_v7();
     let mut ours = Vec::new();
     for (letter, version) in letters.into_iter().zip(proposed) {
         let record = match store.failed_record(&letter.key).await? {

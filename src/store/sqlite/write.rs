@@ -31,7 +31,7 @@ pub(super) fn claim_upload(
 ) -> Result<UploadClaim> {
     tx.prepare_cached(
         "INSERT INTO uploads (tenant, upload_id, run, subject) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET subject = iif(excluded.run < run, excluded.subject, subject),
+         ON CONFLICT DO UPDATE SET subject = CASE WHEN excluded.run < run THEN excluded.subject ELSE subject END,
              run = min(run, excluded.run) RETURNING run, subject",
     )
     .and_then(|mut statement| {

@@ -65,7 +65,7 @@ async fn state(store: &Any, letter: &DeadLetterRow) -> DeadLetterState {
 }
 
 async fn claim(store: &Any, letter: &DeadLetterRow, version: i64, now: i64, until: i64) -> Claimed {
-    store.claim_redrive(&letter.key, Claim { id: Uuid::new_v4(), version, now, until }).await.unwrap()
+    store.claim_redrive(&letter.key, Claim { id: Uuid::now_v7(), version, now, until }).await.unwrap()
 }
 
 pub async fn a_letter_is_written_once_and_keeps_its_state(store: Any) {
@@ -78,7 +78,7 @@ pub async fn a_letter_is_written_once_and_keeps_its_state(store: Any) {
     let nobody = DeadLetterKey { tenant: letter.key.tenant.clone(), letter_id: "nobody".into() };
     assert_eq!(store.failed_record(&nobody).await.unwrap(), None);
     assert_eq!(store.drop_dead_letter(&nobody, 1).await.unwrap(), None);
-    let none = store.claim_redrive(&nobody, Claim { id: Uuid::new_v4(), version: 1, now: 1, until: 2 }).await.unwrap();
+    let none = store.claim_redrive(&nobody, Claim { id: Uuid::now_v7(), version: 1, now: 1, until: 2 }).await.unwrap();
     assert_eq!(none, Claimed::Not(None));
 }
 
@@ -104,7 +104,7 @@ pub async fn a_letter_leaves_open_once(store: Any) {
 
 pub async fn a_claim_that_ran_out_is_taken_over_with_its_version(store: Any) {
     let letter = new_letter(&store).await;
-    let first = Claim { id: Uuid::new_v4(), version: 20, now: 100, until: 200 };
+    let first = Claim { id: Uuid::now_v7(), version: 20, now: 100, until: 200 };
     for _ in 0..2 {
         let ours = store.claim_redrive(&letter.key, first).await.unwrap();
         assert_eq!(ours, Claimed::Ours { version: 20 }, "made again, still ours");
@@ -112,7 +112,7 @@ pub async fn a_claim_that_ran_out_is_taken_over_with_its_version(store: Any) {
     let held = Claimed::Not(Some(DeadLetterState::Redriving { version: 20, until: 200 }));
     assert_eq!(claim(&store, &letter, 20, 100, 200).await, held, "another's, of the same microsecond");
     assert_eq!(claim(&store, &letter, 30, 200, 300).await, held, "it holds until then");
-    let second = Claim { id: Uuid::new_v4(), version: 30, now: 201, until: 300 };
+    let second = Claim { id: Uuid::now_v7(), version: 30, now: 201, until: 300 };
     for _ in 0..2 {
         assert_eq!(store.claim_redrive(&letter.key, second).await.unwrap(), Claimed::Ours { version: 20 });
     }

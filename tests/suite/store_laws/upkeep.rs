@@ -56,7 +56,7 @@ pub async fn rows_below_a_run_are_counted_until_they_are_removed(store: Any) {
 }
 
 pub async fn progress_moves_only_from_what_was_seen(store: Any) {
-    let sweep = Uuid::new_v4().to_string();
+    let sweep = Uuid::now_v7().to_string();
     assert_eq!(store.progress(&sweep).await.unwrap(), None);
     assert!(!store.advance(&sweep, Some("a"), "b").await.unwrap());
     assert!(store.advance(&sweep, None, "a").await.unwrap());
@@ -73,7 +73,7 @@ pub async fn only_a_settled_letter_is_removed(store: Any) {
     let listed = async || store.dead_letters(&filter).await.unwrap().letters.len();
     store.remove_dead_letter(&letter).await.unwrap();
     assert_eq!(listed().await, 1, "open");
-    let claim = Claim { id: Uuid::new_v4(), version: 20, now: 1, until: 2 };
+    let claim = Claim { id: Uuid::now_v7(), version: 20, now: 1, until: 2 };
     store.claim_redrive(&letter.key, claim).await.unwrap();
     store.remove_dead_letter(&letter).await.unwrap();
     assert_eq!(listed().await, 1, "on its way");

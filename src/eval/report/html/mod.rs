@@ -9,7 +9,6 @@ mod plots;
 
 use std::{collections::BTreeMap, path::Path};
 
-use anyhow::Context;
 use minijinja::Environment;
 use serde::Serialize;
 
@@ -19,7 +18,7 @@ use crate::{compare::Comparison, found::Found, measure::Measure};
 /// Folder of pictures below the report's own.
 pub const PICTURES: &str = "pictures";
 /// Folder of the documents' pages below the report's own.
-const DOCUMENTS: &str = "documents";
+pub const DOCUMENTS: &str = "documents";
 const STYLE: &str = include_str!("style.css");
 
 /// The picture of a page, a file in [`PICTURES`].
@@ -46,25 +45,26 @@ pub struct Shown<'a> {
     pub pictures: &'a BTreeMap<u32, Picture>,
 }
 
-/// Writes the pages. `documents` are those of the report, in its order.
+/// Makes the pages one by one and hands each to `put`, with its path below the folder of the report. `documents` are those
+/// of the report, in its order.
 ///
 /// # Errors
-/// When a folder or file cannot be written.
-pub fn write(report: &Report, documents: &[Shown<'_>], folder: &Path) -> anyhow::Result<()> {
+/// Those of `put`.
+pub fn write(
+    report: &Report,
+    documents: &[Shown<'_>],
+    put: &mut dyn FnMut(&Path, String) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut templates = Environment::new();
     // Names in .html have everything escaped.
     templates.add_template("index.html", include_str!("index.html"))?;
     templates.add_template("document.html", include_str!("document.html"))?;
-    let of_documents = folder.join(DOCUMENTS);
-    std::fs::create_dir_all(&of_documents)
-        .with_context(|| format!("the folder {} cannot be made", of_documents.display()))?;
     let names: Vec<&str> = documents.iter().map(|it| it.result.name.as_str()).collect();
-    let put = |path: &Path, text: String| std::fs::write(path, text).with_context(|| format!("{}", path.display()));
     for (number, shown) in documents.iter().enumerate() {
         let page = templates.get_template("document.html")?.render(document::context(shown, number, &names))?;
-        put(&of_documents.join(file_of(number)), page)?;
+        put(&Path::new(DOCUMENTS).join(file_of(number)), page)?;
     }
-    put(&folder.join("index.html"), templates.get_template("index.html")?.render(index::context(report))?)
+    put(Path::new("index.html"), templates.get_template("index.html")?.render(index::context(report))?)
 }
 
 /// The file of the document at this place of a report.
