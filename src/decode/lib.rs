@@ -379,6 +379,28 @@ impl Decoders {
         let answer = self.pool.call(file, &request.encode(attachment)).await?;
         let outcome: Outcome<T> = serde_json::from_slice(&answer.reply)
             .map_err(|e| Failure::defect(format!("a decoder's reply is not readable: {e}")))?;
-        Ok((Metered { value: outcome.into_result()?, cpu_us: answer.cpu_us }, answer.payload))
+        match outcome.into_result() {
+            Ok(value) => Ok((Metered { value, cpu_us: answer.cpu_us }, answer.payload)),
+            Err(Failure::Unavailable { dependency, message }) => Err(self.confirmed(dependency, message).await),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether something is away that a child misses: a stage waits for that without end, and a child that a file has taken
+    /// over may say what it likes. A process that has read no file is asked; where it finds all that it needs, the record
+    /// alone is tried again, within a bound.
+    async fn confirmed(&self, dependency: String, message: String) -> Failure {
+        let answer = match self.pool.call_fresh(&Request::Check.encode(&[])).await {
+            Ok(answer) => answer,
+            Err(failure) => return failure,
+        };
+        match serde_json::from_slice::<Outcome<Vec<Check>>>(&answer.reply).map(Outcome::into_result) {
+            Ok(Ok(found)) if found.iter().any(|check| check.name == dependency && !check.ok) => {
+                Failure::Unavailable { dependency, message }
+            }
+            _ => {
+                Failure::transient(format!("a decoder says that {dependency} is missing, another finds it: {message}"))
+            }
+        }
     }
 }

@@ -88,7 +88,7 @@ pub(crate) enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    /// Back to what callers know.
+    /// Back to what callers know. That something is away is what the child says; whoever asks makes sure of it.
     pub(crate) fn into_result(self) -> Result<T> {
         match self {
             Self::Ok { value } => Ok(value),

@@ -7,10 +7,15 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use deckle::{
     contract::error::{Failure, code},
-    decode::sandbox::{self, Config, File, Pool},
+    decode::{
+        self, Decoders,
+        sandbox::{self, Config, File, Pool},
+    },
 };
 
 const CHILD: &str = "DECKLE_TEST_CHILD";
+/// What a child says is missing, and `really` where one that is asked to look finds that it is.
+const MISSING: &str = "DECKLE_TEST_MISSING";
 
 /// The child's side; does nothing in an ordinary run.
 #[test]
@@ -22,6 +27,9 @@ fn child() {
     unsafe { assert_eq!(libc::dup2(3, 1), 1) };
     let mut served = 0;
     sandbox::serve(move |file, request| {
+        if let Some(missing) = std::env::var_os(MISSING) {
+            return (misses(&missing.to_string_lossy(), request).into_bytes(), Vec::new());
+        }
         served += 1;
         let request = String::from_utf8_lossy(request).into_owned();
         (obey(&request, file, served).into_bytes(), vec![7; file.map_or(0, |f| f.bytes.len())])
@@ -92,6 +100,16 @@ fn obey(request: &str, file: Option<&File>, served: u32) -> String {
     }
 }
 
+/// The answer of a decoder that cannot work for want of something.
+fn misses(missing: &str, request: &[u8]) -> String {
+    let (name, is_true) = missing.split_once(' ').map_or((missing, false), |(name, _)| (name, true));
+    if String::from_utf8_lossy(request).contains("check") {
+        let check = serde_json::json!({ "name": name, "ok": !is_true, "detail": "", "advice": "" });
+        return serde_json::json!({ "outcome": "ok", "value": [check] }).to_string();
+    }
+    serde_json::json!({ "outcome": "unavailable", "dependency": name, "message": "not there" }).to_string()
+}
+
 /// Ways out that landlock does not know. -1 where the kernel refuses; a process that starts all the same ends itself.
 fn escape(way: &str) -> libc::c_long {
     let readable = c"/usr/lib/os-release".as_ptr();
@@ -136,10 +154,17 @@ fn escape(way: &str) -> libc::c_long {
 }
 
 fn pool(config: Config) -> Pool {
+    pool_with(&[], config)
+}
+
+/// The same, with more variables for its children.
+fn pool_with(environment: &[(&str, &str)], config: Config) -> Pool {
     let me = std::env::current_exe().unwrap();
     let script = "exec \"$0\" --exact sandbox::child --nocapture --test-threads=1 3>&1 1>/dev/null";
     let args = vec!["-c".to_owned(), script.to_owned(), me.display().to_string()];
-    Pool::new(PathBuf::from("/bin/sh"), args, vec![(CHILD.to_owned(), "1".to_owned())], config)
+    let environment = [(CHILD, "1")].iter().chain(environment);
+    let environment = environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Pool::new(PathBuf::from("/bin/sh"), args, environment, config)
 }
 
 fn one() -> Config {
@@ -380,4 +405,22 @@ async fn a_closed_pool_finishes_what_runs_and_refuses_the_rest() {
 async fn a_missing_program_is_unavailable() {
     let pool = Pool::new("/nowhere/deckle".into(), Vec::new(), Vec::new(), one());
     assert_eq!(pool.call(None, b"x").await.unwrap_err().code(), code::UNAVAILABLE);
+}
+
+/// What a decoder hears whose child says that something is missing.
+async fn told_that_is_missing(missing: &str) -> Failure {
+    let pool = pool_with(&[(MISSING, missing)], one());
+    let decoders = Decoders::new(Arc::new(pool), decode::Config::default());
+    decoders.read_page(&file("text"), "application/pdf", 1, None).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn what_a_child_says_is_missing_is_believed_where_another_misses_it_too() {
+    let missing = told_that_is_missing("pdfium really").await;
+    assert_eq!(missing, Failure::unavailable("pdfium", "not there"));
+    // A stage would wait for it without end.
+    for claimed in ["pdfium", "store"] {
+        let told = told_that_is_missing(claimed).await;
+        assert!(matches!(&told, Failure::Transient { message } if message.contains("not there")), "{told:?}");
+    }
 }

@@ -150,6 +150,20 @@ impl Pool {
         }
     }
 
+    /// Asks a child that has served nobody yet.
+    ///
+    /// # Errors
+    /// As [`Pool::call`]; [`Failure::Transient`] where the child dies.
+    pub async fn call_fresh(&self, request: &[u8]) -> Result<Answer> {
+        let closed = || Failure::unavailable("sandbox", "the pool is closed");
+        let _permit = self.permits.acquire().await.map_err(|_| closed())?;
+        self.counters.calls.fetch_add(1, Relaxed);
+        match self.attempt(self.start().await?, None, request).await {
+            Attempt::Done(result) => result,
+            Attempt::Died(death) => Err(Failure::transient(format!("a sandbox child died: {}", death.describe()))),
+        }
+    }
+
     /// Waits for the calls that run, refuses later ones, and ends all children.
     pub async fn close(&self) {
         self.closed.store(true, Relaxed);
