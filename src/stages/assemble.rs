@@ -1,10 +1,10 @@
 //! assemble: writes each page's row; when the last page is in, builds the document.
 //!
 //! The law: the join has no hidden state. The page rows in the store are the state, and every row carries its place
-//! in the order of arrival (`seq`). All pages of a document come through one partition in a fixed order, so a crash
-//! repeats a suffix of that order: when page k of n comes again, rows with a higher `seq` were written by an attempt
-//! that never became visible, and will come again too. They do not count yet; so exactly one page finds the set full,
-//! whatever was repeated.
+//! in the order of arrival (`seq`), which it keeps when its page comes again. All pages of a document come through one
+//! partition in a fixed order, so a crash repeats a suffix of that order, and that suffix holds the page of the highest
+//! `seq`. Only that page may find the set full; so exactly one does, whatever was repeated. Where a log was restored from
+//! before, all pages come again, in another order, and it is still one.
 //!
 //! Pages that are redriven together come with one newer version, and the store records beforehand that they are
 //! awaited: until the last of them is in, the set is not full, so that the document is built once and with all of them.
@@ -14,8 +14,8 @@
 //!
 //! ```text
 //! arrival      3 1 2 4              rows after a crash      3:1 1:2 2:3 4:4    page:seq
-//! committed    3 1                  2 comes again           3:1 1:2 2:3        4 does not count: not full
-//!                                   4 comes again           3:1 1:2 2:3 4:4    full: emit once
+//! committed    3 1                  2 comes again           3:1 1:2 2:3 4:4    full, but 4 was later: it comes again
+//!                                   4 comes again           3:1 1:2 2:3 4:4    full with the last: emit once
 //! ```
 
 mod seen;

@@ -28,20 +28,18 @@ impl Seen {
         seen
     }
 
-    /// Takes note of a page; returns its place, and the version to emit when the set is full with it.
+    /// Takes note of a page; returns its place, and the version to emit when it is the last and the set is full with it.
+    /// Of pages that come again, in whatever order, the one that arrived last at first is still the last.
     pub(super) fn arrive(&mut self, page_no: u32, version: i64, page_count: u32) -> (u32, Option<i64>) {
         let place = match self.pages.get(&page_no) {
             // A newer version of the page was here: this one changes nothing.
             Some(&(known, place)) if known > version => return (place, None),
-            Some(&(known, place)) if known == version => {
-                self.forget_after(place);
-                place
-            }
+            Some(&(known, place)) if known == version => place,
             _ => self.last_place + 1,
         };
         self.put(page_no, version, place);
         let newest = self.versions.last_key_value().map_or(version, |(newest, _)| *newest);
-        (place, self.is_full(page_count).then_some(newest))
+        (place, (place == self.last_place && self.is_full(page_count)).then_some(newest))
     }
 
     /// Whether all pages are in, each in the version that is awaited of it.
@@ -61,16 +59,6 @@ impl Seen {
         }
         *self.versions.entry(version).or_default() += 1;
         self.last_place = self.last_place.max(place);
-    }
-
-    /// Forgets the pages that arrived after a place: one that arrives again does so after a crash, and they will, too.
-    fn forget_after(&mut self, place: u32) {
-        if place == self.last_place {
-            return;
-        }
-        let later = self.pages.extract_if(.., |_, (_, other)| *other > place).collect::<Vec<_>>();
-        later.into_iter().for_each(|(_, (version, _))| self.uncount(version));
-        self.last_place = place;
     }
 
     fn uncount(&mut self, version: i64) {
@@ -115,6 +103,19 @@ mod tests {
         // A crash: 2 and 4 were written, but never became visible.
         assert_eq!(seen.arrive(2, 7, 4), (3, None));
         assert_eq!(seen.arrive(4, 7, 4), (4, Some(7)));
+    }
+
+    #[test]
+    fn pages_that_come_again_in_another_order_emit_once() {
+        // The log was restored from before they were read: their rows are there, all or some, and all come again.
+        for there in 0..=4 {
+            for order in [[1, 4, 3, 2], [4, 1, 2, 3], [2, 4, 1, 3], [3, 1, 2, 4], [1, 2, 4, 3]] {
+                let mut seen = Seen::default();
+                [3, 1, 2, 4].iter().take(there).for_each(|page_no| drop(seen.arrive(*page_no, 7, 4)));
+                let emitted = order.map(|page_no| seen.arrive(page_no, 7, 4).1);
+                assert_eq!(emitted.iter().flatten().count(), 1, "{there} rows, then {order:?}: {emitted:?}");
+            }
+        }
     }
 
     #[test]
