@@ -105,7 +105,7 @@ fn report(json: bool, found: &Found, horizon: i64, applied: bool) -> anyhow::Res
         row("claims of uploads", *claims, None);
         row("records of result topics", *records, None);
     }
-    print(table.drawn())?;
+    print(table)?;
     let of = format!("of {}; what is younger than {younger} stays", table::count(*looked_at, "document"));
     print(if applied {
         format!("{documents} {of}")
