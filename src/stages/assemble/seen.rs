@@ -111,7 +111,9 @@ mod tests {
         for there in 0..=4 {
             for order in [[1, 4, 3, 2], [4, 1, 2, 3], [2, 4, 1, 3], [3, 1, 2, 4], [1, 2, 4, 3]] {
                 let mut seen = Seen::default();
-                [3, 1, 2, 4].iter().take(there).for_each(|page_no| drop(seen.arrive(*page_no, 7, 4)));
+                for page_no in [3, 1, 2, 4].into_iter().take(there) {
+                    seen.arrive(page_no, 7, 4);
+                }
                 let emitted = order.map(|page_no| seen.arrive(page_no, 7, 4).1);
                 assert_eq!(emitted.iter().flatten().count(), 1, "{there} rows, then {order:?}: {emitted:?}");
             }
