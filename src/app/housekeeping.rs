@@ -113,15 +113,19 @@ impl Housekeeping {
     async fn sweep_the_rest(&self) -> Result<()> {
         let (log, store, blobs) = (&*self.log, &*self.store, &*self.blobs);
         let now = jiff::Timestamp::now().as_microsecond();
-        let letters_kept = Duration::from_secs(self.retention.dead_letters_s);
-        let letters_before = now.saturating_sub(i64::try_from(letters_kept.as_micros()).unwrap_or(i64::MAX));
+        let sweep::Config { runs_s, dead_letters_s } = self.retention;
+        let (runs_kept, letters_kept) = (Duration::from_secs(runs_s), Duration::from_secs(dead_letters_s));
         let records = sweep::result_topics(log, now).await?;
         let claims = sweep::claims(store, now).await?;
-        let letters = sweep::dead_letters(store, letters_before, Mode::Apply).await?;
-        let horizon = sweep::horizon(log, now, Duration::from_secs(self.retention.runs_s)).await?;
-        let documents = Documents::until(horizon, store, blobs, Mode::Apply).await?.those_that_came_due().await?;
-        if records + claims + letters + documents.documents > 0 {
-            let Removed { documents, rows, blobs, bytes } = documents;
+        let (letters, of_letters) = sweep::dead_letters(store, now, letters_kept, Mode::Apply).await?;
+        let horizon = sweep::horizon(log, now, runs_kept).await?;
+        let sweep = Documents::until(horizon, store, blobs).await?;
+        let mut removed = sweep.those_that_came_due().await?;
+        for document in &of_letters {
+            removed += sweep.by_key(document).await?;
+        }
+        if records + claims + letters + removed.documents > 0 {
+            let Removed { documents, rows, blobs, bytes } = removed;
             tracing::info!(documents, rows, blobs, bytes, letters, claims, records, "swept what nobody needs any more");
         }
         Ok(())

@@ -50,21 +50,19 @@ pub(super) async fn run(context: Context, args: Args) -> anyhow::Result<Outcome>
     let mode = if args.apply { Mode::Apply } else { Mode::DryRun };
     let now = jiff::Timestamp::now().as_microsecond();
     let letters_kept = Duration::from_secs(retention.dead_letters_s);
-    let letters_before = now.saturating_sub(i64::try_from(letters_kept.as_micros()).unwrap_or(i64::MAX));
-
     let horizon = sweep::horizon(log, now, Duration::from_secs(retention.runs_s)).await?;
     let progress = counter("documents looked at", json);
     let mut found = Found::default();
-    Documents::until(horizon, store, &*app.blobs, mode)
+    Documents::until(horizon, store, &*app.blobs)
         .await?
-        .all(&mut |_, removed| {
+        .all(mode, &mut |_, removed| {
             found.looked_at += 1;
             found.removed += removed;
             progress.inc(1);
         })
         .await?;
     progress.finish_and_clear();
-    found.dead_letters = sweep::dead_letters(store, letters_before, mode).await?;
+    found.dead_letters = sweep::dead_letters(store, now, letters_kept, mode).await?.0;
     if args.apply {
         found.past_retention = Some((sweep::claims(store, now).await?, sweep::result_topics(log, now).await?));
     }

@@ -18,7 +18,7 @@ impl<'a> Checkpoint<'a> {
         Self(&|| Ok(()))
     }
 
-    /// Asks.
+    /// Asks whether the computation may go on.
     ///
     /// # Errors
     /// Why the computation is to end.

@@ -8,7 +8,7 @@
 //! ```text
 //! feed ──────────── what was published up to the horizon ──┐
 //! listing by time ─ what ended otherwise until then ───────┴─► document ──► older runs, blobs without a name
-//! dead letters ──── redriven or dropped long ago ─────────────► gone
+//! dead letters ──── redriven or dropped long ago ─────────────► gone, and what they kept of their documents with them
 //! claims ────────── older than whatever brings their records back ─► gone
 //! result topics ─── past their retention (where no broker does it) ─► gone
 //! ```
@@ -31,7 +31,8 @@ use deckle_contract::{
 };
 use deckle_log::{Log, Topic};
 use deckle_store::{
-    CLAIMS_KEPT, DeadLetterFilter, DocumentKey, FeedEntry, Header, ListFilter, ListOrder, RunKey, StateName, Store,
+    CLAIMS_KEPT, DeadLetterFilter, DocumentKey, FeedEntry, Header, ListFilter, ListOrder, ListedDeadLetter, RunKey,
+    StateName, Store,
 };
 
 /// The name under which the store keeps how far the sweep of documents has come.
@@ -105,8 +106,12 @@ pub async fn horizon(log: &dyn Log, now: i64, grace: Duration) -> Result<i64> {
             oldest = lags.iter().map(|lag| lag.oldest_us).fold(oldest, i64::max);
         }
     }
-    let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
-    Ok(now.saturating_sub(oldest).saturating_sub(grace))
+    Ok(ago(now.saturating_sub(oldest), grace))
+}
+
+/// The time so long before another, µs.
+fn ago(time: i64, span: Duration) -> i64 {
+    time.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Sweeps documents up to one horizon.
@@ -114,7 +119,6 @@ pub struct Documents<'a> {
     store: &'a dyn Store,
     blobs: &'a dyn Blobs,
     horizon: i64,
-    mode: Mode,
     /// Their dead letters name blobs that a redrive needs.
     with_open_letters: HashSet<DocumentKey>,
 }
@@ -124,21 +128,16 @@ impl<'a> Documents<'a> {
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn until(horizon: i64, store: &'a dyn Store, blobs: &'a dyn Blobs, mode: Mode) -> Result<Self> {
+    pub async fn until(horizon: i64, store: &'a dyn Store, blobs: &'a dyn Blobs) -> Result<Self> {
         let mut with_open_letters = HashSet::new();
         let states = vec![StateName::Open, StateName::Redriving];
         let mut filter = DeadLetterFilter { states, limit: BATCH, ..DeadLetterFilter::default() };
         loop {
             let listing = store.dead_letters(&filter).await?;
-            with_open_letters.extend(
-                listing
-                    .letters
-                    .into_iter()
-                    .map(|row| DocumentKey { tenant: row.letter.key.tenant, document_id: row.letter.document_id }),
-            );
+            with_open_letters.extend(listing.letters.into_iter().map(document_of));
             filter.after = listing.next;
             if filter.after.is_none() {
-                return Ok(Self { store, blobs, horizon, mode, with_open_letters });
+                return Ok(Self { store, blobs, horizon, with_open_letters });
             }
         }
     }
@@ -172,16 +171,16 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// Sweeps every document there is; `report` hears of each.
+    /// Looks at every document there is, and sweeps it or only counts; `report` hears of each.
     ///
     /// # Errors
     /// When store or blob store are away.
-    pub async fn all(&self, report: &mut (dyn FnMut(&Header, Removed) + Send)) -> Result<()> {
+    pub async fn all(&self, mode: Mode, report: &mut (dyn FnMut(&Header, Removed) + Send)) -> Result<()> {
         let mut filter = ListFilter { limit: BATCH, ..ListFilter::default() };
         loop {
             let listing = self.store.list(&filter).await?;
             for header in &listing.headers {
-                report(header, self.document(header).await?);
+                report(header, self.document(header, mode).await?);
             }
             filter.after = listing.next;
             if filter.after.is_none() {
@@ -193,8 +192,11 @@ impl<'a> Documents<'a> {
     /// The next publications that are old enough; `progress` stands behind them from then on.
     async fn published_since(&self, progress: &mut Progress) -> Result<Vec<FeedEntry>> {
         let page = match self.store.feed(progress.feed.as_deref(), BATCH).await {
-            // So old that entries behind it are gone: from as long ago as the feed is kept.
-            Err(Failure::Rejected { .. }) => self.store.feed(None, BATCH).await?,
+            Err(Failure::Rejected { .. }) => {
+                // So old that entries behind it are gone: from as long ago as the feed is kept.
+                progress.feed = None;
+                self.store.feed(None, BATCH).await?
+            }
             page => page?,
         };
         let due = page.entries.iter().take_while(|entry| entry.at < self.horizon).count();
@@ -223,7 +225,7 @@ impl<'a> Documents<'a> {
                 let ended = version(header.ended.as_ref().map(|ended| (ended.run, ended.version)));
                 let current = version(header.current.as_ref().map(|current| (current.run, current.version)));
                 if ended != current {
-                    removed += self.document(header).await?;
+                    removed += self.document(header, Mode::Apply).await?;
                 }
             }
             filter.after = listing.next;
@@ -233,26 +235,26 @@ impl<'a> Documents<'a> {
         }
     }
 
-    async fn by_key(&self, key: &DocumentKey) -> Result<Removed> {
+    /// Sweeps one document, if the store knows of it.
+    ///
+    /// # Errors
+    /// When store or blob store are away.
+    pub async fn by_key(&self, key: &DocumentKey) -> Result<Removed> {
         match self.store.header(key).await? {
-            Some(header) => self.document(&header).await,
+            Some(header) => self.document(&header, Mode::Apply).await,
             None => Ok(Removed::default()),
         }
     }
 
-    /// Sweeps one document.
-    ///
-    /// # Errors
-    /// When store or blob store are away.
-    pub async fn document(&self, header: &Header) -> Result<Removed> {
-        let mut removed = Removed { rows: self.runs(header).await?, ..Removed::default() };
-        (removed.blobs, removed.bytes) = self.blobs(header).await?;
+    async fn document(&self, header: &Header, mode: Mode) -> Result<Removed> {
+        let mut removed = Removed { rows: self.runs(header, mode).await?, ..Removed::default() };
+        (removed.blobs, removed.bytes) = self.blobs(header, mode).await?;
         removed.documents = u64::from(removed.rows + removed.blobs > 0);
         Ok(removed)
     }
 
     /// Removes runs below the one that readers follow; where there is none, below the one that ended last.
-    async fn runs(&self, header: &Header) -> Result<u64> {
+    async fn runs(&self, header: &Header, mode: Mode) -> Result<u64> {
         let published = header.current.as_ref().map(|current| (current.run, current.published_at));
         let ended = header.ended.as_ref().map(|ended| (ended.run, ended.at));
         let Some((run, since)) = published.or(ended) else { return Ok(0) };
@@ -260,14 +262,14 @@ impl<'a> Documents<'a> {
             return Ok(0);
         }
         let rows = self.store.rows_below(&header.key, run).await?;
-        if rows > 0 && self.mode == Mode::Apply {
+        if rows > 0 && mode == Mode::Apply {
             self.store.remove_runs_below(&header.key, run).await?;
         }
         Ok(rows)
     }
 
     /// Removes blobs that nothing names; returns how many, and their bytes.
-    async fn blobs(&self, header: &Header) -> Result<(u64, u64)> {
+    async fn blobs(&self, header: &Header, mode: Mode) -> Result<(u64, u64)> {
         let DocumentKey { tenant, document_id } = &header.key;
         let lives = header.current.is_some() || header.ended.is_some();
         if !lives || !header.is_ended() || self.with_open_letters.contains(&header.key) {
@@ -288,7 +290,7 @@ impl<'a> Documents<'a> {
         old.retain(|blob| !named.contains(&blob.sha256));
         let bytes = old.iter().map(|blob| blob.size_bytes).sum();
         let count = old.len() as u64;
-        if count > 0 && self.mode == Mode::Apply {
+        if count > 0 && mode == Mode::Apply {
             let hashes = old.into_iter().map(|blob| blob.sha256).collect();
             self.blobs.remove_blobs(tenant, document_id, &hashes, self.horizon).await?;
         }
@@ -353,27 +355,39 @@ fn add_hashes(text: &str, hashes: &mut HashSet<String>) {
     hashes.extend(words.filter(|word| word.len() == HASH_DIGITS).map(str::to_owned));
 }
 
-/// Removes dead letters that were redriven or dropped and failed before `before`, µs; returns how many.
+/// Removes dead letters that were redriven or dropped and failed so long before `now`, µs; returns how many, and of which
+/// documents: as long as one was open, the blobs of its document stayed.
 ///
 /// # Errors
 /// When the store is away.
-pub async fn dead_letters(store: &dyn Store, before: i64, mode: Mode) -> Result<u64> {
+pub async fn dead_letters(
+    store: &dyn Store,
+    now: i64,
+    kept: Duration,
+    mode: Mode,
+) -> Result<(u64, HashSet<DocumentKey>)> {
     let states = vec![StateName::Redriven, StateName::Dropped];
-    let mut filter = DeadLetterFilter { states, until: Some(before), limit: BATCH, ..DeadLetterFilter::default() };
-    let mut removed = 0;
+    let until = Some(ago(now, kept));
+    let mut filter = DeadLetterFilter { states, until, limit: BATCH, ..DeadLetterFilter::default() };
+    let (mut removed, mut documents) = (0, HashSet::new());
     loop {
         let listing = store.dead_letters(&filter).await?;
         removed += listing.letters.len() as u64;
-        if mode == Mode::Apply {
-            for row in &listing.letters {
+        for row in listing.letters {
+            if mode == Mode::Apply {
                 store.remove_dead_letter(&row.letter).await?;
             }
+            documents.insert(document_of(row));
         }
         filter.after = listing.next;
         if filter.after.is_none() {
-            return Ok(removed);
+            return Ok((removed, documents));
         }
     }
+}
+
+fn document_of(row: ListedDeadLetter) -> DocumentKey {
+    DocumentKey { tenant: row.letter.key.tenant, document_id: row.letter.document_id }
 }
 
 /// Forgets claims of uploads and ends that are older than whatever could bring their records back, as of `now`, µs.
@@ -381,8 +395,7 @@ pub async fn dead_letters(store: &dyn Store, before: i64, mode: Mode) -> Result<
 /// # Errors
 /// When the store is away.
 pub async fn claims(store: &dyn Store, now: i64) -> Result<u64> {
-    let kept = i64::try_from(CLAIMS_KEPT.as_micros()).unwrap_or(i64::MAX);
-    store.forget_claims_below(now.saturating_sub(kept)).await
+    store.forget_claims_below(ago(now, CLAIMS_KEPT)).await
 }
 
 /// Removes records of result topics that are past the retention of their topic, as of `now`, µs.

@@ -1,8 +1,9 @@
 //! Sweeps on the whole program: what nobody needs any more goes, and nothing else does.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use deckle::{
@@ -37,9 +38,9 @@ async fn process(home: &Home, files: &[PathBuf], code: i32) {
 
 /// Sweeps every document as of an hour from now, when all that there is will be old.
 async fn swept(app: &App, mode: Mode) -> Removed {
-    let sweep = Documents::until(now() + AN_HOUR, &*app.store, &*app.blobs, mode).await.unwrap();
+    let sweep = Documents::until(now() + AN_HOUR, &*app.store, &*app.blobs).await.unwrap();
     let mut removed = Removed::default();
-    sweep.all(&mut |_, of_one| removed += of_one).await.unwrap();
+    sweep.all(mode, &mut |_, of_one| removed += of_one).await.unwrap();
     removed
 }
 
@@ -127,7 +128,7 @@ async fn each_publication_and_each_failure_comes_due_once() {
     process(&home, &[notes.clone(), broken.clone()], 1).await;
     let app = home.app();
     let due = async |horizon| {
-        let sweep = Documents::until(horizon, &*app.store, &*app.blobs, Mode::Apply).await.unwrap();
+        let sweep = Documents::until(horizon, &*app.store, &*app.blobs).await.unwrap();
         sweep.those_that_came_due().await.unwrap()
     };
     assert_eq!(due(now() - AN_HOUR).await, Removed::default(), "all are younger");
@@ -140,7 +141,7 @@ async fn each_publication_and_each_failure_comes_due_once() {
     process(&home, &[notes, broken], 1).await;
     home.deckle(["dead-letters", "drop", "--all"]).await.ended(0);
     let other = home.app();
-    let sweep = Documents::until(now() + 2 * AN_HOUR, &*other.store, &*other.blobs, Mode::Apply).await.unwrap();
+    let sweep = Documents::until(now() + 2 * AN_HOUR, &*other.store, &*other.blobs).await.unwrap();
     let second = sweep.those_that_came_due().await.unwrap();
     assert!(second.rows > 0 && second.blobs > 0, "{second:?}");
     assert_eq!(due(now() + 2 * AN_HOUR).await, Removed::default());
@@ -152,7 +153,7 @@ async fn nothing_goes_that_is_younger_than_the_oldest_record_on_its_way() {
     let home = Home::new();
     process(&home, &[sample("notes.md")], 0).await;
     let app = home.app();
-    let grace = std::time::Duration::from_secs(60);
+    let grace = Duration::from_secs(60);
     let before = now();
     let idle = sweep::horizon(&*app.log, before, grace).await.unwrap();
     assert_eq!(idle, before - 60_000_000);
@@ -185,11 +186,13 @@ async fn what_a_redrive_needs_stays_until_its_letter_is_settled() {
     assert_eq!(support::header(&app, "mixed.pdf").await.status(), Status::Published);
 
     assert!(swept(&app, Mode::Apply).await.blobs > 0);
-    let letters = async |before, mode| sweep::dead_letters(&*app.store, before, mode).await.unwrap();
-    assert_eq!(letters(now() - AN_HOUR, Mode::Apply).await, 0, "too young");
-    assert_eq!(letters(now() + AN_HOUR, Mode::DryRun).await, 1);
-    assert_eq!(letters(now() + AN_HOUR, Mode::Apply).await, 1);
-    assert_eq!(letters(now() + AN_HOUR, Mode::Apply).await, 0);
+    let kept = Duration::from_secs(1_800);
+    let letters = async |now, mode| sweep::dead_letters(&*app.store, now, kept, mode).await.unwrap();
+    assert_eq!(letters(now(), Mode::Apply).await.0, 0, "too young");
+    let of = support::header(&app, "mixed.pdf").await.key;
+    assert_eq!(letters(now() + AN_HOUR, Mode::DryRun).await, (1, HashSet::from([of.clone()])));
+    assert_eq!(letters(now() + AN_HOUR, Mode::Apply).await, (1, HashSet::from([of])));
+    assert_eq!(letters(now() + AN_HOUR, Mode::Apply).await, (0, HashSet::new()));
     home.deckle(["show", "mixed.pdf", "--to", "json"]).await.ended(0);
 }
 
@@ -232,6 +235,43 @@ async fn gc_shows_what_would_go_and_removes_it_when_it_is_told_to() {
     let again = home.deckle(["gc"]).await.ended(0).stdout;
     assert!(again.contains("0 of 1 document;"), "{again}");
     home.deckle(["show", "plain.txt", "--to", "md"]).await.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_sweeps_by_itself_and_begins_anew_where_its_cursor_is_refused() {
+    let home = Home::new();
+    home.configure("[retention]\nruns_s = 0\n");
+    for _ in 0..2 {
+        process(&home, &[sample("plain.txt"), sample("notes.md")], 0).await;
+    }
+    let app = home.app();
+    let headers = support::headers(&app).await;
+    let refused = r#"{"feed":"of another listing","ended_before":null}"#;
+    loop {
+        let before = app.store.progress("documents").await.unwrap();
+        if app.store.advance("documents", before.as_deref(), refused).await.unwrap() {
+            break;
+        }
+    }
+    // Of the first page of the feed only a part is old enough: the refused cursor must not be asked for it again.
+    let published = app.store.feed(None, 0).await.unwrap().entries;
+    assert!(published.len() > 1, "{published:?}");
+    let sweep = Documents::until(published[0].at + 1, &*app.store, &*app.blobs).await.unwrap();
+    sweep.those_that_came_due().await.unwrap();
+    assert_ne!(app.store.progress("documents").await.unwrap().as_deref(), Some(refused));
+
+    let (mut run, _) = support::working(&home, &[]).await;
+    support::within("the worker has swept", async {
+        for header in &headers {
+            let current = header.current.as_ref().unwrap().run;
+            while app.store.rows_below(&header.key, current).await.unwrap() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    })
+    .await;
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait().await.code(), Some(0));
 }
 
 /// Rows of every table and pages of both databases, and the number of blobs.
@@ -334,7 +374,7 @@ async fn a_worker_of_many_documents_takes_no_more_memory_disk_or_descriptors() {
             let wanted = documents * sample / SAMPLES;
             while support::events::<Published>(&app).await.len() - before < wanted {
                 assert!(run.ended().is_none(), "the worker stopped");
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
             let (resident, descriptors, bytes) = taken(&home, &run);
             println!("{wanted} documents: {resident} KiB resident, {descriptors} descriptors, {bytes} bytes on disk");
